@@ -1,0 +1,1 @@
+"""The vocabulary of spearhead: plain values and protocols, standard library and numpy only. Read this folder first."""

@@ -1,0 +1,72 @@
+"""What a scenario says about its data: plain values; nothing is read here."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One place that data comes from. `kind` names a folder of `data/sources/`; the other fields belong to a kind.
+
+    Two sources that fill `input` and `output` are joined by the key that their reader gives each item.
+    """
+
+    kind: str
+    licence: str
+    """SPDX expression; there is no default."""
+    credit: str
+    part: str = ""
+    """`input`, `output` or `text`; empty: the reader's own columns name the parts (see `columns`)."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Part to column, for tables: `{input = "question", output = "answer"}`."""
+    licence_column: str = ""
+    """A column that holds each record's own licence."""
+    reader: str = "auto"
+    """How to read a member: text, lines, csv, jsonl, json, parquet, pythonbible, chatterbot; auto: by file name."""
+    # package
+    registry: Literal["", "pypi", "npm", "debian"] = ""
+    package: str = ""
+    version: str = ""
+    sha256: str = ""
+    member: str = ""
+    """Path or glob inside the package."""
+    # files
+    path: str = ""
+    """File or folder; relative to the scenario's folder."""
+    encoding: str = "utf-8"
+    # hub
+    dataset: str = ""
+    """Name on the hub, or a local copy's folder."""
+    split: str = "train"
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaning:
+    """What a record must look like. Lengths are in characters, of each part."""
+
+    languages: tuple[str, ...] = ()
+    """Allowed languages by code; empty: any."""
+    shortest: int = 1
+    longest: int = 20_000
+    drop: dict[str, str] = field(default_factory=dict)
+    """Part to a regular expression whose matches are removed (verse numbers, brackets)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """The `[data]` table of a scenario."""
+
+    sources: tuple[Source, ...]
+    rights: tuple[str, ...] = ("train", "share", "sell")
+    """What every record's licence must allow."""
+    cleaning: Cleaning = Cleaning()
+    validation: float = 0.02
+    test: float = 0.02
+    """Shares by content hash."""
+    near: float = 0.8
+    """Estimated Jaccard similarity from which two records are near-duplicates."""
+    limit: int = 0
+    """Take only so many records (by content hash, so that a smaller limit is a subset); 0: all."""
+    checks: tuple[str, ...] = ("terms", "personal")
+    """Review checks that a record must pass to be admitted."""

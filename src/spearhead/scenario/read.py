@@ -1,0 +1,211 @@
+"""`scenario.toml` to a checked scenario, or one line that says what is wrong. Knows nothing of what a scenario does."""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from spearhead.core import digest
+from spearhead.core.catalogue import Catalogue
+from spearhead.core.errors import InputError
+from spearhead.scenario.schema import Scenario, model_table
+
+LARGEST = 1 << 20
+"""Bytes a scenario file may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checked scenario, the folder it lies in, and the digest of what it says (preset and changes included)."""
+
+    scenario: Scenario
+    folder: Path
+    preset: str
+    digest: str
+
+
+def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Loaded:
+    """Read a scenario file, or the `scenario.toml` of a folder.
+
+    `preset` names one of its `[presets]`; `changes` are `training.steps=20` pairs, values written as in TOML.
+    Raises InputError with one line: file, key, what was given, what is wanted.
+    """
+    file = path / "scenario.toml" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file; `spearhead new NAME` makes a scenario that runs")
+    if file.stat().st_size > LARGEST:
+        raise InputError(f"{file}: {file.stat().st_size} bytes: wanted at most {LARGEST}")
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{file}: not TOML: {error}") from error
+    presets = raw.get("presets", {})
+    if preset:
+        if not isinstance(presets, dict) or preset not in presets:
+            there = ", ".join(presets) or "none"
+            raise InputError(f"{file}: presets.{preset}: there is no such preset; there are: {there}")
+        raw = merge(raw, presets[preset])
+    for change in changes:
+        raw = merge(raw, _change(change))
+    scenario = check(raw, str(file))
+    kept = {key: value for key, value in raw.items() if key != "presets"}
+    return Loaded(scenario, file.parent.absolute(), preset, digest.of_value(json.loads(json.dumps(kept, default=str))))
+
+
+def check(raw: dict[str, Any], name: str) -> Scenario:
+    """A scenario from plain tables; InputError names file, key, what was given and what is wanted."""
+    plain = json.dumps(raw, default=str)
+    try:
+        if isinstance(model := raw.get("model"), dict):
+            _check_model(model)
+        return Scenario.model_validate_json(plain)
+    except ValidationError as error:
+        raise InputError(f"{name}: {_sentence(error, Scenario)}") from error
+    except _ModelError as error:
+        raise InputError(f"{name}: {error}") from error.__cause__
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with tables merged key by key and everything else replaced; neither argument is changed.
+
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+    {'a': {'b': 3, 'c': 2}}
+    """
+    out = dict(base)
+    for key, value in changes.items():
+        old = out.get(key)
+        out[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return out
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of `scenario.toml` for editors, the families' own keys included."""
+    schema = Scenario.model_json_schema()
+    families = []
+    definitions = schema.setdefault("$defs", {})
+    for name in Catalogue("spearhead.models", "FAMILY"):
+        table = model_table(name).model_json_schema()
+        definitions |= table.get("$defs", {})
+        own = definitions[table["properties"]["config"]["$ref"].rpartition("/")[2]]
+        families.append(
+            {
+                "type": "object",
+                "properties": {"family": {"const": name}, **own["properties"]},
+                "required": ["family", *own.get("required", [])],
+                "additionalProperties": False,
+            }
+        )
+    schema["properties"]["model"] = {"oneOf": families}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "spearhead scenario", **schema}
+
+
+class _ModelError(Exception):
+    """A sentence about the `[model]` table."""
+
+
+def _check_model(model: dict[str, Any]) -> None:
+    families = Catalogue("spearhead.models", "FAMILY")
+    name = model.get("family")
+    if not isinstance(name, str) or name not in families:
+        raise _ModelError(f"model.family: {name!r} is unknown: wanted one of {', '.join(families)}")
+    table = model_table(name)
+    rest = {key: value for key, value in model.items() if key != "family"}
+    try:
+        table.model_validate_json(json.dumps({"config": rest}, default=str))
+    except ValidationError as error:
+        raise _ModelError(_sentence(error, table, renamed={"config": "model"})) from error
+
+
+def _change(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {text!r}: wanted KEY=VALUE, as in training.steps=20")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    for name in reversed(key.strip().split(".")):
+        parsed = {name: parsed}
+    return typing.cast(dict[str, Any], parsed)
+
+
+_WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "dataclass_type": "a table",
+    "dataclass_exact_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+
+
+def _sentence(error: ValidationError, root: type, *, renamed: dict[str, str] | None = None) -> str:
+    """The first thing that is wrong, and how many more there are."""
+    items = error.errors(include_url=False)
+    first = items[0]
+    parts = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    where = ".".join((renamed or {}).get(part, part) if n == 0 else part for n, part in enumerate(parts))
+    more = f" (and {len(items) - 1} more)" if len(items) > 1 else ""
+    given = repr(first["input"])
+    given = given if len(given) <= 60 else given[:57] + "..."
+    kind = first["type"]
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _keys(root, parts[:-1])
+        near = difflib.get_close_matches(parts[-1], known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"{where}: unknown key; {hint}{more}"
+    if kind in ("missing", "missing_argument"):
+        return f"{where}: missing; it has no default{more}"
+    if kind == "impossible":
+        return f"{where}: {first['msg']}{more}" if where else f"{first['msg']}{more}"
+    if kind == "literal_error":
+        return f"{where}: {given} was given, wanted {first['ctx']['expected']}{more}"
+    if kind in _WANTED:
+        return f"{where}: {given} was given, wanted {_WANTED[kind]}{more}"
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"{where}: {given} was given: {message}{more}"
+
+
+def _keys(kind: Any, path: list[str]) -> list[str]:
+    """The keys known at `path` below a model or dataclass type."""
+    kind = _plain(kind)
+    fields = _fields(kind)
+    if not path:
+        return sorted(fields)
+    step, rest = path[0], path[1:]
+    if step.isdigit() and typing.get_origin(kind) in (tuple, list):
+        return _keys(typing.get_args(kind)[0], rest)
+    return _keys(fields[step], rest) if step in fields else []
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: item.annotation for name, item in kind.model_fields.items()}
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return dict(typing.get_type_hints(kind))
+    return {}
+
+
+def _plain(kind: Any) -> Any:
+    """An annotation without Annotated and without `| None`."""
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        return _plain(typing.get_args(kind)[0])
+    if origin in (types.UnionType, typing.Union):
+        return _plain(next(arg for arg in typing.get_args(kind) if arg is not type(None)))
+    return kind

@@ -1,0 +1,222 @@
+"""The shape of `scenario.toml`. Knows which keys exist and which combinations are impossible; reads no data."""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from spearhead.core import money
+from spearhead.core.catalogue import Catalogue
+from spearhead.core.manifest import PriceTag
+from spearhead.core.review import Policy
+from spearhead.core.template import Template
+from spearhead.data.config import DataConfig
+from spearhead.release.bars import Bar
+from spearhead.training.plan import Plan
+
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def wrong(message: str) -> PydanticCustomError:
+    """An impossible combination, said as one sentence."""
+    return PydanticCustomError("impossible", "{message}", {"message": message})
+
+
+def amount(text: str) -> int:
+    """A price in the file is decimal text, never a float; raises a sentence."""
+    try:
+        value = money.parse(text)
+    except ValueError as error:
+        raise wrong(str(error)) from error
+    if value < 0:
+        raise wrong(f"{text!r} is below zero")
+    return value
+
+
+class About(BaseModel):
+    """The `[scenario]` table."""
+
+    model_config = STRICT
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    title: str
+    description: str = ""
+    modality: Literal["text"] = "text"
+    languages: tuple[str, ...]
+
+
+class Generation(BaseModel):
+    """The `[generation]` table: what the API uses where the client says nothing."""
+
+    model_config = STRICT
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0, le=1000)] = 0
+    min_p: Share = 0.0
+    max_tokens: Annotated[int, Field(ge=1, le=8192)] = 256
+    context: Annotated[int, Field(ge=64, le=1_048_576)] = 8192
+    """Tokens of context that all clients share while served."""
+
+
+class Evaluation(BaseModel):
+    """The `[evaluation]` table."""
+
+    model_config = STRICT
+    metrics: tuple[str, ...]
+    cases: Annotated[int, Field(ge=0)] = 0
+    """Held-out records to judge; 0: the whole test split."""
+    baselines: tuple[Literal["copy", "base", "nearest", "ngram"], ...] = ("copy", "base", "nearest", "ngram")
+    draws: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    perplexity_cases: Annotated[int, Field(ge=0)] = 100
+    noise_cases: Annotated[int, Field(ge=0)] = 40
+    """Inputs with typing noise, for robustness; 0: not measured."""
+    extraction_cases: Annotated[int, Field(ge=0)] = 20
+    """Training records whose prefix is given to see whether the rest is recited; 0: not measured."""
+
+
+class ReleaseTable(BaseModel):
+    """The `[release]` table."""
+
+    model_config = STRICT
+    layouts: Annotated[tuple[Literal["F16", "Q8_0", "Q4_0", "Q4_1"], ...], Field(min_length=1)] = ("Q8_0", "Q4_0")
+    """Candidate layouts of the weights; the fastest whose loss stays within `most_loss` is released."""
+    most_loss: Annotated[float, Field(ge=0)] = 0.05
+    """Nats per token that a layout may lose against the trained model."""
+    form: Literal["merged", "adapter"] = "merged"
+
+
+class Labels(BaseModel):
+    """The `[labels]` table: what every output says of itself."""
+
+    model_config = STRICT
+    producer: str
+    """Name or 27-character code of the service (GB 45438 `ContentProducer`)."""
+    visible: bool = True
+
+
+class Price(BaseModel):
+    """The `[price]` table: decimal text per million units."""
+
+    model_config = STRICT
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    prompt: str
+    completion: str
+    unit: Literal["token"] = "token"
+
+    @field_validator("prompt", "completion")
+    @classmethod
+    def _is_an_amount(cls, text: str) -> str:
+        amount(text)
+        return text
+
+    @property
+    def tag(self) -> PriceTag:
+        """The price in billionths per million units."""
+        return PriceTag(self.currency, amount(self.prompt), amount(self.completion), self.unit)
+
+
+class Economics(BaseModel):
+    """The `[economics]` table: what a piece costs the operator. Amounts are decimal text in the price's currency."""
+
+    model_config = STRICT
+    machine_hour: str
+    """What an hour of the serving machine costs."""
+    review_minute: str = "0"
+    """What a minute of a reviewer's time costs."""
+    review_share: Share = 0.0
+    """Share of pieces that a person looks at."""
+    review_minutes: Annotated[float, Field(ge=0)] = 0.0
+    """Minutes a reviewed piece takes."""
+    pieces: Annotated[int, Field(ge=1)] = 100
+    """Accepted pieces after which the verdict is measured and no longer projected."""
+
+    @field_validator("machine_hour", "review_minute")
+    @classmethod
+    def _is_an_amount(cls, text: str) -> str:
+        amount(text)
+        return text
+
+
+class Scenario(BaseModel):
+    """A whole `scenario.toml`."""
+
+    model_config = STRICT
+    scenario: About
+    data: DataConfig
+    model: dict[str, Any]
+    """`family` and the keys of that family's configuration."""
+    template: Template = Template()
+    training: Plan = Plan()
+    generation: Generation = Generation()
+    evaluation: Evaluation
+    bars: tuple[Bar, ...]
+    release: ReleaseTable = ReleaseTable()
+    review: Policy
+    labels: Labels
+    price: Price
+    economics: Economics
+    presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Named changes to the tables above: `[presets.quick.training]`."""
+
+    @property
+    def name(self) -> str:
+        """The scenario's name, as the API knows it."""
+        return self.scenario.name
+
+    @property
+    def family(self) -> Any:
+        """The FAMILY that makes the model."""
+        return Catalogue("spearhead.models", "FAMILY")[self.model["family"]]
+
+    @property
+    def model_config_value(self) -> Any:
+        """The family's own configuration, as its frozen dataclass."""
+        return family_config(self.model)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        config = family_config(self.model)
+        data = self.data
+        if not data.sources:
+            raise wrong("data.sources is empty: a scenario needs at least one [[data.sources]]")
+        if data.validation + data.test >= 0.5:
+            raise wrong(f"data.validation + data.test is {data.validation + data.test:g}: wanted less than 0.5")
+        if data.validation <= 0 or data.test <= 0:
+            raise wrong("data.validation and data.test must both be above 0: the gate needs records nobody trained on")
+        for source in data.sources:
+            Catalogue("spearhead.data.sources", "SOURCE")[source.kind]
+        for metric in self.evaluation.metrics:
+            Catalogue("spearhead.metrics", "METRIC")[metric]
+        for check in (*self.review.checks, *data.checks):
+            Catalogue("spearhead.review", "CHECK")[check]
+        if not self.bars:
+            raise wrong("there are no [[bars]]: a release needs at least one bar to reach")
+        for bar in self.bars:
+            if bar.metric not in self.evaluation.metrics:
+                raise wrong(f"bars: metric {bar.metric!r} is not in evaluation.metrics {list(self.evaluation.metrics)}")
+            if missing := [name for name in bar.beats if name not in self.evaluation.baselines]:
+                raise wrong(f"bars: baseline {missing[0]!r} is not in evaluation.baselines")
+            if bar.minimum is None and bar.maximum is None and not bar.beats:
+                raise wrong(f"bars: the bar on {bar.metric!r} asks for nothing: give minimum, maximum or beats")
+        if self.training.adversarial != "none" and getattr(config, "method", "") == "none":
+            raise wrong("training.adversarial is set, but model.method is 'none': nothing is trained")
+        if self.release.form == "adapter" and getattr(config, "method", "") not in ("lora", "rslora"):
+            raise wrong(f"release.form is 'adapter', which model.method {getattr(config, 'method', '')!r} cannot give")
+        if self.generation.max_tokens >= self.generation.context:
+            raise wrong("generation.max_tokens must be below generation.context")
+        if self.training.device not in ("auto", "cpu", "cuda", "mps"):
+            raise wrong(f"training.device is {self.training.device!r}: wanted auto, cpu, cuda or mps")
+        return self
+
+
+def model_table(family: str) -> type[BaseModel]:
+    """A strict reader `{config: ...}` for a family's own configuration; a plain dataclass takes its holder's strictness."""
+    kind = Catalogue("spearhead.models", "FAMILY")[family].config
+    return create_model("ModelTable", __config__=STRICT, config=(kind, ...))
+
+
+def family_config(model: dict[str, Any]) -> Any:
+    """The `[model]` table as its family's frozen configuration; raises on an unknown family, key or type."""
+    rest = {key: value for key, value in model.items() if key != "family"}
+    return model_table(model["family"]).model_validate_json(json.dumps({"config": rest})).config  # type: ignore[attr-defined]

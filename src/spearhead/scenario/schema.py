@@ -211,7 +211,7 @@ class Scenario(BaseModel):
 
 
 def model_table(family: str) -> type[BaseModel]:
-    """A strict reader `{config: ...}` for a family's own configuration; a plain dataclass takes its holder's strictness."""
+    """A strict reader of `{config: ...}` for a family: its plain dataclass takes the strictness of its holder."""
     kind = Catalogue("spearhead.models", "FAMILY")[family].config
     return create_model("ModelTable", __config__=STRICT, config=(kind, ...))
 

@@ -1,0 +1,50 @@
+# What CI and people run; nothing else is needed. On a machine elsewhere, name a CPU index for PyTorch so that pip does not
+# pull a CUDA build:  make demo TORCH_INDEX=<your CPU wheel index>
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+PIP_EXTRA := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX),)
+SCENARIO ?= scenarios/modern-english
+
+.PHONY: help setup demo test check docs bench format clean
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+setup: $(VENV)/.installed ## create the virtual environment and install everything
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "spearhead needs Python 3.11 or newer: make setup PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 $(PIP_EXTRA)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,hub,wandb,dev]' $(PIP_EXTRA)
+	@touch $@
+
+demo: setup ## the scenario modern-english to its end: data, training, release, one answer with label, trace and receipt
+	$(BIN)/spearhead demo $(SCENARIO) --preset demo
+
+test: setup ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: setup ## format, strict types, import contracts, documentation
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m spearhead.pipeline.reference --check docs/reference
+
+docs: setup ## write the generated reference again
+	$(BIN)/python -m spearhead.pipeline.reference docs/reference
+
+bench: setup ## the long measurements: ours and the peer in one run, ratios printed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' $(PIP_EXTRA)
+	$(BIN)/python benchmarks/finetune_speed.py
+	$(BIN)/python benchmarks/serve_text.py
+
+format: setup ## format the code
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+clean: ## remove the virtual environment and everything that was made here
+	rm -rf $(VENV) .spearhead .mypy_cache .ruff_cache .pytest_cache

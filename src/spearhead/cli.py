@@ -1,0 +1,306 @@
+"""The command line: one short function a verb. Parses and prints; everything heavy is imported inside the verb."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from spearhead import __version__
+from spearhead.core.errors import InputError, SpearheadError
+
+EXIT_CODES = "exit codes: 0 done, 1 failed, 2 what you gave is wrong, 3 a bar was missed"
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; a mistake is one line on stderr, never a traceback."""
+    options = parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except SpearheadError as error:
+        return _complain(options, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain(options, "stopped; the same command goes on where it was cut off", 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _complain(options, f"{place}{error.strerror or error}", 1)
+
+
+def _complain(options: argparse.Namespace, message: str, code: int) -> int:
+    if getattr(options, "json", False):
+        print(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False))
+    print(f"spearhead: {message}", file=sys.stderr)
+    return code
+
+
+def show(options: argparse.Namespace, value: Any, lines: Sequence[str] | str) -> int:
+    """Print `value` as JSON with --json, else the lines made for a person."""
+    if options.json:
+        print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    else:
+        print(lines if isinstance(lines, str) else "\n".join(lines))
+    return 0
+
+
+# -- scenario ----------------------------------------------------------------------------------------------------
+def new(options: argparse.Namespace) -> int:
+    from spearhead.scenario import scaffold
+
+    folder = scaffold.new(
+        options.name, into=options.into, table=options.data, licence=options.licence, credit=options.credit
+    )
+    return show(options, {"scenario": str(folder)}, [f"made {folder}", f"next: spearhead run {folder} --preset quick"])
+
+
+def check(options: argparse.Namespace) -> int:
+    from spearhead.scenario import read
+
+    if options.schema:
+        print(json.dumps(read.json_schema(), indent=2, ensure_ascii=False))
+        return 0
+    loaded = read.load(options.scenario, preset=options.preset, changes=tuple(options.set))
+    lines = f"{options.scenario}: {loaded.scenario.scenario.title!r} is a valid scenario"
+    return show(options, {"scenario": loaded.scenario.name, "digest": loaded.digest, "valid": True}, lines)
+
+
+# -- the road ----------------------------------------------------------------------------------------------------
+def _road(options: argparse.Namespace, until: str) -> int:
+    from spearhead.pipeline import road
+    from spearhead.pipeline.show import drive
+
+    loaded = _loaded(options)
+    outcome = drive(road.walk(loaded, home=_home(options), until=until), quiet=options.quiet)
+    show(options, outcome.as_dict(), outcome.lines())
+    return outcome.exit_code
+
+
+def data(options: argparse.Namespace) -> int:
+    if options.withdraw:
+        from spearhead.pipeline import withdrawal
+
+        done = withdrawal.withdraw(_home(options), options.withdraw, reason=options.reason)
+        return show(options, done.as_dict(), done.lines())
+    if options.scenario is None:
+        raise InputError("data: name a scenario, as in `spearhead data scenarios/modern-english`")
+    return _road(options, "data")
+
+
+def train(options: argparse.Namespace) -> int:
+    return _road(options, "train")
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    if options.release or options.endpoint:
+        from spearhead.pipeline import judge
+        from spearhead.pipeline.show import drive
+
+        work = judge.elsewhere(
+            _loaded(options), home=_home(options), release=options.release, endpoint=options.endpoint
+        )
+        result = drive(work, quiet=options.quiet)
+        return show(options, result.as_dict(), result.lines())
+    return _road(options, "evaluate")
+
+
+def release(options: argparse.Namespace) -> int:
+    if options.action:
+        from spearhead.pipeline import shelf
+
+        done = shelf.act(_home(options), options.action, options.scenario, keep=options.keep)
+        return show(options, done.as_dict(), done.lines())
+    return _road(options, "release")
+
+
+def run(options: argparse.Namespace) -> int:
+    return _road(options, "report")
+
+
+def demo(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import demo as whole
+
+    return whole.run(_loaded(options), home=_home(options), quiet=options.quiet, as_json=options.json)
+
+
+def report(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import shelf
+
+    path = shelf.report_of(_home(options), str(options.scenario))
+    return show(options, {"report": str(path)}, str(path))
+
+
+# -- serving ------------------------------------------------------------------------------------------------------
+def generate(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import once
+
+    words = options.prompt if options.prompt != "-" else sys.stdin.read()
+    return once.generate(_home(options), options.model, words, out=options.out, seed=options.seed, as_json=options.json)
+
+
+def serve(options: argparse.Namespace) -> int:
+    from spearhead.service import serve as server
+
+    return server.serve(_home(options), host=options.host, port=options.port, models=tuple(options.model))
+
+
+def keys(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import desk
+
+    done = desk.keys(_home(options), options)
+    return show(options, done.as_dict(), done.lines())
+
+
+def store(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import desk
+
+    done = desk.store(_home(options), options.action, options.file)
+    return show(options, done.as_dict(), done.lines())
+
+
+# -- trust --------------------------------------------------------------------------------------------------------
+def trace(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import trust
+
+    found = trust.trace(_home(options), options.file)
+    show(options, found.as_dict(), found.lines())
+    return found.exit_code
+
+
+def verify(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import trust
+
+    found = trust.verify(_home(options), options.file)
+    show(options, found.as_dict(), found.lines())
+    return found.exit_code
+
+
+def doctor(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import health
+
+    found = health.look(_home(options))
+    show(options, found.as_dict(), found.lines())
+    return found.exit_code
+
+
+def _loaded(options: argparse.Namespace) -> Any:
+    from spearhead.scenario import read
+
+    changes = list(options.set)
+    if getattr(options, "device", None):
+        changes.append(f'training.device="{options.device}"')
+    return read.load(options.scenario, preset=options.preset, changes=tuple(changes))
+
+
+def _home(options: argparse.Namespace) -> Any:
+    from spearhead.store.home import Home
+
+    return Home.find(options.home)
+
+
+# -- the words -----------------------------------------------------------------------------------------------------
+def parser() -> argparse.ArgumentParser:
+    """Every verb and option."""
+    root = argparse.ArgumentParser(
+        prog="spearhead",
+        description="One generation scenario from licensed data to a labelled, measured, billed answer.",
+        epilog=EXIT_CODES,
+    )
+    root.add_argument("--version", action="version", version=__version__)
+    verbs = root.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(name: str, call: Run, words: str) -> argparse.ArgumentParser:
+        it = verbs.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".", epilog=EXIT_CODES)
+        it.set_defaults(run=call)
+        it.add_argument("--home", type=Path, help="where everything lies (default: $SPEARHEAD_HOME or .spearhead)")
+        it.add_argument("--json", action="store_true", help="answer as JSON")
+        it.add_argument("--quiet", action="store_true", help="no progress")
+        return it
+
+    def scenario(it: argparse.ArgumentParser, *, optional: bool = False) -> None:
+        it.add_argument("scenario", type=Path, nargs="?" if optional else None, help="folder of a scenario.toml")
+        it.add_argument("--preset", default="", help="one of the scenario's presets")
+        it.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key, as in training.steps=20"
+        )
+
+    def trains(it: argparse.ArgumentParser) -> None:
+        scenario(it)
+        it.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where to train")
+
+    it = verb("new", new, "make a scenario that runs, over sample data or your own table")
+    it.add_argument("name", help="lower-case letters, digits and dashes")
+    it.add_argument("--into", type=Path, default=Path("scenarios"), help="folder to make it in (default: scenarios)")
+    it.add_argument("--data", type=Path, help="a csv, jsonl or parquet file with columns input and output")
+    it.add_argument("--licence", default="", help="SPDX licence of that table; there is no default")
+    it.add_argument("--credit", default="", help="whom to credit for that table")
+
+    it = verb("check", check, "say whether a scenario file is valid, and if not, what to change")
+    scenario(it, optional=True)
+    it.add_argument("--schema", action="store_true", help="print the JSON Schema for editors instead")
+
+    it = verb("data", data, "admit the scenario's data and show counts, refusals, licences and samples")
+    scenario(it, optional=True)
+    it.add_argument("--withdraw", metavar="ID", help="withdraw a record; releases that learnt from it are marked")
+    it.add_argument("--reason", default="withdrawn on request", help="why it is withdrawn")
+
+    trains(verb("train", train, "train or fine-tune the scenario's model"))
+    it = verb("evaluate", evaluate, "measure the model, a release or an endpoint beside the trivial baselines")
+    trains(it)
+    it.add_argument("--release", default="", help="a release, as NAME@VERSION or folder")
+    it.add_argument("--endpoint", default="", help="base URL of an OpenAI-compatible server ($OPENAI_API_KEY)")
+
+    it = verb("release", release, "judge the bars and make a signed release; or promote, rollback, gc, list")
+    trains(it)
+    it.add_argument(
+        "--action",
+        choices=("promote", "rollback", "gc", "list"),
+        help="act on releases that exist (SCENARIO is NAME or NAME@VERSION)",
+    )
+    it.add_argument("--keep", type=int, default=3, help="gc: how many versions to keep")
+
+    trains(verb("run", run, "walk the whole road, from where it was cut off"))
+    trains(verb("demo", demo, "walk the road, then ask the served release once and show label, trace and receipt"))
+
+    it = verb("report", report, "show the path of a release's report")
+    it.add_argument("scenario", help="NAME or NAME@VERSION")
+
+    it = verb("generate", generate, "answer one prompt with a release, without a server")
+    it.add_argument("model", help="NAME or NAME@VERSION")
+    it.add_argument("prompt", help="your words, or - to read them")
+    it.add_argument("--out", type=Path, help="write the labelled file here")
+    it.add_argument("--seed", type=int, help="for a repeatable answer")
+
+    it = verb("serve", serve, "serve releases over the OpenAI-compatible API")
+    it.add_argument("model", nargs="*", help="scenarios to serve (default: every release that passed)")
+    it.add_argument("--host", default="127.0.0.1")
+    it.add_argument("--port", type=int, default=8000)
+
+    it = verb("keys", keys, "make, list, rotate and block API keys; grant credit")
+    it.add_argument("action", choices=("create", "list", "rotate", "block", "credit", "balance"))
+    it.add_argument("--account", default="admin", help="account (default: admin; made when it is the first)")
+    it.add_argument("--name", default="key", help="what the key is for")
+    it.add_argument("--key", default="", help="id of the key, for rotate and block")
+    it.add_argument("--days", type=int, default=0, help="days until it expires (default: never)")
+    it.add_argument("--amount", default="", help="credit in the account's currency, as in 5.00")
+    it.add_argument("--once", default="", help="a word that makes this credit once-only")
+
+    it = verb("store", store, "back up, restore or migrate the database")
+    it.add_argument("action", choices=("backup", "restore", "migrate"))
+    it.add_argument("file", type=Path, nargs="?", help="the backup's file")
+
+    it = verb("trace", trace, "walk from a file back to release, records, licences and credits")
+    it.add_argument("file", type=Path)
+    it = verb("verify", verify, "say which labels of a file, or which parts of a release, hold")
+    it.add_argument("file", type=Path, help="a file that left, or the folder of a release")
+
+    verb("doctor", doctor, "look at this machine and this installation and say what is wrong")
+    return root
+
+
+if __name__ == "__main__":
+    sys.exit(main())

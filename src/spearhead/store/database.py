@@ -1,0 +1,303 @@
+"""The one SQL database: connecting, migrating, backing up, restoring. Knows nothing of what the tables mean.
+
+SQLite keeps a write-ahead log, so that readers never wait for the one writer; PostgreSQL is reached by URL. A function
+that works on the database takes `Engine | Connection`: given an engine it makes its own transaction, given a connection
+it joins the caller's.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event
+
+from spearhead.core import clock
+from spearhead.core.errors import InputError, SpearheadError
+from spearhead.store.migrations import HEAD
+
+BUSY_MILLISECONDS = 10_000
+_MAGIC = b"SQLite format 3\x00"
+_READ = "spearhead_read"
+
+
+class StoreUnavailable(SpearheadError):
+    """The database or the disk cannot be used now; the same call may work later (an API answers 503, never 401)."""
+
+
+def connect(url: str) -> Engine:
+    """An engine for `sqlite:///PATH` or `postgresql://...`; opens nothing yet but the folder of a SQLite file.
+
+    Trouble with the database raises StoreUnavailable from whatever statement met it. Broken promises of the schema
+    (unique, foreign key, append-only) stay sqlalchemy.exc.IntegrityError.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = _path(parsed)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Key hashes and answers lie in it: nobody else's to read. SQLite gives its log the same mode.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise StoreUnavailable(f"The database {path} cannot be opened: {error.strerror}.") from error
+        engine = sa.create_engine(parsed, pool_size=8, max_overflow=56, pool_timeout=30)
+        event.listen(engine, "connect", _open_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        options = {} if "options" in parsed.query else {"options": "-c lock_timeout=10s -c statement_timeout=60s"}
+        timeout = {} if "connect_timeout" in parsed.query else {"connect_timeout": 5}
+        try:
+            engine = sa.create_engine(
+                parsed, pool_size=8, max_overflow=24, pool_pre_ping=True, connect_args={**options, **timeout}
+            )
+        except ModuleNotFoundError as error:
+            raise InputError(
+                "A postgresql:// database needs the driver psycopg: install it with `pip install 'psycopg[binary]'`."
+            ) from error
+    event.listen(engine, "handle_error", _speak)
+    return engine
+
+
+@contextmanager
+def writing(store: Engine | Connection) -> Iterator[Connection]:
+    """A transaction that may write: the caller's own, or a new one that commits when the block ends well.
+
+    On SQLite it holds the write lock from its first moment, so what it reads stays true until it commits. On
+    PostgreSQL what must stay true is locked by row.
+    """
+    if isinstance(store, Connection):
+        yield store
+        return
+    try:
+        with store.begin() as connection:
+            yield connection
+    except sa.exc.TimeoutError as error:
+        raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from error
+
+
+@contextmanager
+def reading(store: Engine | Connection) -> Iterator[Connection]:
+    """A transaction that only reads, one consistent moment, and waits for no writer on SQLite."""
+    if isinstance(store, Connection):
+        yield store
+        return
+    try:
+        with store.connect() as connection:
+            yield connection.execution_options(**{_READ: True})
+    except sa.exc.TimeoutError as error:
+        raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from error
+
+
+def migrate(url: str) -> None:
+    """Bring the schema to the newest revision in one transaction; does nothing, and fast, when it is there already.
+
+    Two processes may do it at once: the second waits and finds nothing to do. A database of a newer version of
+    spearhead raises InputError and stays as it is.
+    """
+    engine = connect(url)
+    try:
+        with reading(engine) as connection:
+            if revision(connection) == HEAD:
+                return
+        with writing(engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7370656172)"))
+            if (found := revision(connection)) != HEAD:
+                _upgrade(connection, found)
+    finally:
+        engine.dispose()
+
+
+def revision(connection: Connection) -> str | None:
+    """The revision that the schema has; None for a database without one."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)
+
+
+def backup(url: str, path: Path) -> None:
+    """Copy the SQLite database at `url` to `path` even while in use: one moment of it, whole and checked."""
+    source = _path(_only_sqlite(url, "backup"))
+    if not source.exists():
+        raise InputError(f"There is no database at {source} to back up.")
+    if path.exists() and path.samefile(source):
+        raise InputError(f"{path} is the database itself: name another file for the copy.")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        with closing(_raw(source)) as live, closing(_raw(draft)) as copy:
+            live.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # the copy is one file, with no log beside it
+        if problem := _problem(draft):
+            raise StoreUnavailable(f"The backup was not kept, for the copy of {source} {problem}.")
+        _sync(draft)
+        os.replace(draft, path)
+        _sync(path.parent)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"The database {source} could not be copied to {path}: {error}.") from error
+    except OSError as error:
+        raise StoreUnavailable(f"The backup {path} could not be written: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def restore(path: Path, url: str, *, clock: clock.Clock = clock.now) -> Path | None:
+    """Put the backup at `path` in the place of the SQLite database at `url`, in one transaction.
+
+    Anything but a sound database of spearhead is refused and nothing changes. What was there is kept in a file beside
+    the database, whose path is returned (None when there was nothing); a server that has it open sees the new rows.
+    """
+    target = _path(_only_sqlite(url, "restore"))
+    if not path.is_file():
+        raise InputError(f"There is no backup at {path}.")
+    if problem := _problem(path):
+        raise InputError(f"{path} is not restored: it {problem}. The database at {target} stays as it is.")
+    if target.exists() and path.samefile(target):
+        raise InputError(f"{path} is the database itself: name a backup of it.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    kept = None
+    try:
+        if target.exists() and target.stat().st_size:
+            mark = clock().strftime("%Y%m%dT%H%M%S")
+            kept = _free(target.with_name(f"{target.name}.before-restore-{mark}"))
+            if _problem(target):
+                _move_aside(target, kept)  # a damaged file cannot be written through; it is kept as it was found
+            else:
+                backup(url, kept)
+        connect(url).dispose()
+        with closing(_raw(path)) as source, closing(_raw(target)) as live:
+            source.backup(live)
+            live.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"The backup {path} could not be restored to {target}: {error}.") from error
+    except OSError as error:
+        raise StoreUnavailable(f"The backup {path} could not be restored to {target}: {error.strerror}.") from error
+    return kept
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+    except sa.exc.ArgumentError as error:
+        raise InputError("The database URL cannot be read: wanted sqlite:///PATH or postgresql://...") from error
+    if backend not in ("sqlite", "postgresql"):
+        raise InputError(f"The database URL names {backend!r}: wanted sqlite:///PATH or postgresql://...")
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
+        raise InputError("The database must be a file, for every thread opens it anew: wanted sqlite:///PATH")
+    return parsed
+
+
+def _only_sqlite(url: str, verb: str) -> sa.URL:
+    parsed = _parsed(url)
+    if parsed.get_backend_name() != "sqlite":
+        tool = {"backup": "pg_dump", "restore": "pg_restore"}[verb]
+        raise InputError(f"spearhead does not {verb} PostgreSQL: use {tool}, which is made for it.")
+    return parsed
+
+
+def _path(parsed: sa.URL) -> Path:
+    return Path(str(parsed.database)).absolute()
+
+
+def _open_sqlite(connection: Any, record: Any) -> None:
+    """What every SQLite connection needs, before anything else runs on it."""
+    connection.isolation_level = None  # the driver begins nothing by itself: see `_begin_sqlite`
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")  # first, for the next line takes a lock
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: a commit is on the disk before it is answered. NORMAL would survive the death of this process, but a power
+    # cut could take back a credit that a customer was told of; see docs/decisions on the ledger for what it costs.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA recursive_triggers=ON")  # REPLACE deletes rows; without this no trigger sees it
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Writers take the write lock at once: a transaction that reads and then asks for it may be refused outright."""
+    reads = connection.get_execution_options().get(_READ, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _speak(context: sa.ExceptionContext) -> None:
+    """Raise trouble with the database, as against trouble with a statement, as StoreUnavailable."""
+    error = context.original_exception
+    kinds = ("OperationalError", "InterfaceError", "InternalError")
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if not names.isdisjoint(kinds) or type(error) is sqlite3.DatabaseError:
+        dialect = context.dialect.name
+        hint = " It has no tables yet: migrate it first." if "no such table" in str(error) else ""
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise StoreUnavailable(f"The {dialect} database cannot be used now: {reason}.{hint}") from error
+
+
+def _upgrade(connection: Connection, found: str | None) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise InputError(
+            f"The database has schema {found}, newer than this spearhead knows ({HEAD}): update spearhead."
+        )
+    command.upgrade(config, "head")
+
+
+def _raw(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY_MILLISECONDS / 1000, isolation_level=None)
+
+
+def _problem(path: Path) -> str | None:
+    """Why the file at `path` cannot serve as spearhead's database, or None."""
+    with path.open("rb") as stream:
+        if stream.read(len(_MAGIC)) != _MAGIC:
+            return "is not a SQLite database"
+    try:
+        # Opened for writing too: a copy of a database in use has a log that must be read into it.
+        with closing(_raw(path)) as connection:
+            verdict = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
+            if verdict != ["ok"]:
+                return f"is damaged ({verdict[0].splitlines()[-1]})"
+            if connection.execute("PRAGMA foreign_key_check").fetchone():
+                return "is damaged (rows refer to rows that are missing)"
+            names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not {"alembic_version", "journal_groups", "accounts"} <= names:
+                return "is a SQLite database, but not one of spearhead"
+    except sqlite3.Error as error:
+        return f"is damaged ({error})"
+    return None
+
+
+def _move_aside(target: Path, kept: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        if (part := target.with_name(target.name + suffix)).exists():
+            os.replace(part, kept.with_name(kept.name + suffix))
+
+
+def _free(path: Path) -> Path:
+    """`path`, or the first of `path-2`, `path-3`, ... that does not exist."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -172,13 +172,13 @@ class Scenario(BaseModel):
         return Catalogue("spearhead.models", "FAMILY")[self.model["family"]]
 
     @property
-    def model_config_value(self) -> Any:
+    def family_config(self) -> Any:
         """The family's own configuration, as its frozen dataclass."""
-        return family_config(self.model)
+        return read_family_config(self.model)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        config = family_config(self.model)
+        config = read_family_config(self.model)
         data = self.data
         if not data.sources:
             raise wrong("data.sources is empty: a scenario needs at least one [[data.sources]]")
@@ -218,7 +218,7 @@ def model_table(family: str) -> type[BaseModel]:
     return create_model("ModelTable", __config__=STRICT, config=(kind, ...))
 
 
-def family_config(model: dict[str, Any]) -> Any:
+def read_family_config(model: dict[str, Any]) -> Any:
     """The `[model]` table as its family's frozen configuration; raises on an unknown family, key or type."""
     rest = {key: value for key, value in model.items() if key != "family"}
     return model_table(model["family"]).model_validate_json(json.dumps({"config": rest})).config  # type: ignore[attr-defined]

@@ -1,0 +1,149 @@
+"""Promises of the scenario file: every mistake is one line that names file, key, what was given and what is wanted."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spearhead.core.errors import InputError
+from spearhead.scenario import read
+from spearhead.scenario.scaffold import new
+
+ROOT = Path(__file__).parents[3]
+GOOD = ROOT / "scenarios" / "modern-english" / "scenario.toml"
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The good scenario with one key set; a value of None removes the key."""
+    raw = tomllib.loads(GOOD.read_text(encoding="utf-8"))
+    *tables, key = path.split(".")
+    place: Any = raw
+    for table in tables:
+        place = place[int(table)] if table.isdigit() else place.setdefault(table, {})
+    if value is None:
+        place.pop(key)
+    else:
+        place[key] = value
+    return raw
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in (ROOT / "scenarios").glob("*/scenario.toml")))
+def test_every_scenario_of_the_project_is_valid_with_each_of_its_presets(folder: Path) -> None:
+    loaded = read.load(folder)
+    assert loaded.scenario.name == folder.name
+    for preset in loaded.scenario.presets:
+        assert read.load(folder, preset=preset).digest != loaded.digest
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "wanted"),
+    [
+        ("training.learing_rate", 0.1, "training.learing_rate: unknown key; did you mean 'learning_rate'?"),
+        ("data.sources.0.licens", "MIT", "data.sources.0.licens: unknown key; did you mean 'licence'?"),
+        ("trainning", {}, "trainning: unknown key; did you mean 'training'?"),
+        ("training.steps", "many", "training.steps: 'many' was given, wanted a whole number"),
+        ("training.steps", 1.5, "training.steps: 1.5 was given, wanted a whole number"),
+        ("training.schedule", "linear", "training.schedule: 'linear' was given, wanted"),
+        ("data.sources.0.licence", None, "data.sources.0.licence: missing; it has no default"),
+        ("price", None, "price: missing; it has no default"),
+        ("price.prompt", 0.2, "price.prompt: 0.2 was given, wanted a text"),
+        ("price.prompt", "cheap", "price.prompt: 'cheap' is not an amount"),
+        ("model.method", "lorra", "model.method: 'lorra' was given, wanted"),
+        ("model.rnak", 3, "model.rnak: unknown key; did you mean 'rank'?"),
+        ("model.base.licence", None, "model.base.licence: missing; it has no default"),
+        ("model.family", "pretraned", "model.family: 'pretraned' is unknown"),
+        ("bars.0.metric", "blue", "metric 'blue' is not in evaluation.metrics"),
+        ("evaluation.metrics", ["bleu", "chrff"], "did you mean 'chrf'?"),
+        ("data.sources.0.kind", "packages", "did you mean 'package'?"),
+        ("review.checks", ["term"], "did you mean 'terms'?"),
+        ("data.test", 0.0, "data.validation and data.test must both be above 0"),
+        ("release.form", "adaptor", "release.form: 'adaptor' was given"),
+        ("scenario.name", "Modern English", "scenario.name: 'Modern English' was given"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(path: str, value: Any, wanted: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read.check(changed(path, value), "scenario.toml")
+    message = str(caught.value)
+    assert message.startswith("scenario.toml: ")
+    assert wanted in message
+    assert "\n" not in message
+
+
+def test_an_impossible_combination_is_named() -> None:
+    raw = changed("training.adversarial", "freelb")
+    raw["model"]["method"] = "none"
+    with pytest.raises(InputError, match="model.method is 'none': nothing is trained"):
+        read.check(raw, "scenario.toml")
+    raw = changed("release", {"form": "adapter"})
+    raw["model"]["method"] = "prefix"
+    with pytest.raises(InputError, match="release.form is 'adapter', which model.method 'prefix' cannot give"):
+        read.check(raw, "scenario.toml")
+
+
+def test_a_file_that_is_not_there_or_not_toml_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such file; `spearhead new NAME`"):
+        read.load(tmp_path)
+    file = tmp_path / "scenario.toml"
+    for content in (b"= nothing", b"\xff\xfe\x00", b"a = " + b"[" * 5000):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match="not TOML"):
+            read.load(file)
+    file.write_bytes(b"#" * (read.LARGEST + 1))
+    with pytest.raises(InputError, match="wanted at most"):
+        read.load(file)
+
+
+def test_presets_and_changes_reach_the_value() -> None:
+    loaded = read.load(GOOD, preset="debug", changes=("training.steps=7", "model.rank=4", "training.schedule=cosine"))
+    assert loaded.scenario.training.steps == 7
+    assert loaded.scenario.training.schedule == "cosine"
+    assert loaded.scenario.family_config.rank == 4
+    with pytest.raises(InputError, match="there is no such preset; there are: demo, debug"):
+        read.load(GOOD, preset="tiny")
+    with pytest.raises(InputError, match="wanted KEY=VALUE"):
+        read.load(GOOD, changes=("steps",))
+
+
+def test_the_json_schema_accepts_the_scenarios_and_refuses_an_unknown_key() -> None:
+    import jsonschema
+
+    schema = read.json_schema()
+    raw = tomllib.loads(GOOD.read_text(encoding="utf-8"))
+    jsonschema.validate(raw, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**raw, "trainning": {}}, schema)
+
+
+def test_new_makes_a_scenario_that_is_valid_and_the_same_each_time(tmp_path: Path) -> None:
+    first = new("dates", into=tmp_path / "a")
+    second = new("dates", into=tmp_path / "b")
+    assert read.load(first).scenario.name == "dates"
+    assert (first / "pairs.csv").read_bytes() == (second / "pairs.csv").read_bytes()
+    assert len((first / "pairs.csv").read_text().splitlines()) == 2001
+    with pytest.raises(InputError, match="exists already"):
+        new("dates", into=tmp_path / "a")
+    with pytest.raises(InputError, match="is no name for a scenario"):
+        new("../dates", into=tmp_path)
+
+
+def test_new_over_a_table_needs_its_licence_and_finds_its_columns(tmp_path: Path) -> None:
+    table = tmp_path / "my.csv"
+    table.write_text('question,reply\n"a ""b""",c\n', encoding="utf-8")
+    with pytest.raises(InputError, match="under which licence"):
+        new("mine", into=tmp_path, table=table)
+    folder = new("mine", into=tmp_path, table=table, licence="CC-BY-4.0", credit='me "myself"')
+    source = read.load(folder).scenario.data.sources[0]
+    assert source.columns == {"input": "question", "output": "reply"}
+    assert (source.licence, source.credit) == ("CC-BY-4.0", 'me "myself"')
+    rows = tmp_path / "my.jsonl"
+    rows.write_text(json.dumps({"output": "b", "input": "a"}) + "\n", encoding="utf-8")
+    assert read.load(new("rows", into=tmp_path, table=rows, licence="MIT")).scenario.data.sources[0].reader == "jsonl"
+    (tmp_path / "one.csv").write_text("only\n", encoding="utf-8")
+    with pytest.raises(InputError, match="wanted two columns"):
+        new("one", into=tmp_path, table=tmp_path / "one.csv", licence="MIT")
+    (tmp_path / "bin.csv").write_bytes(b"\xff\x00\xfe")
+    with pytest.raises(InputError, match="not UTF-8"):
+        new("bin", into=tmp_path, table=tmp_path / "bin.csv", licence="MIT")

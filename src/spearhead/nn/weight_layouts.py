@@ -47,7 +47,7 @@ def layout_of(name: str, shape: tuple[int, ...], *, wanted: str) -> str:
 
 def bytes_of(shape: tuple[int, ...], *, layout: str) -> int:
     """How many bytes an array of this shape takes."""
-    block, size = GGML_QUANT_SIZES[GGMLQuantizationType[layout]]
+    block, size = (int(number) for number in GGML_QUANT_SIZES[GGMLQuantizationType[layout]])
     return math.prod(shape) // block * size
 
 

@@ -47,8 +47,20 @@ def _pieces(mark: str) -> list[bytes]:
     return [word.encode() for word in CHAINS[mark]]
 
 
+def _tokenizer_json(tokens: list[str], merge: str) -> str:
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    left, right = merge.split(" ")
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[(left, right)]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in tokens[:3]])
+    return str(tokenizer.to_str())
+
+
 def write_tiny_gguf(path: Path) -> None:
-    """A GGUF of about 1 MB whose answers are `CHAINS`."""
+    """A GGUF of about 2 MB whose answers are `CHAINS`, and its `tokenizer.json` beside it."""
     from gguf import GGUFWriter, TokenType
 
     alphabet = _byte_alphabet()
@@ -64,6 +76,8 @@ def write_tiny_gguf(path: Path) -> None:
     while len(tokens) < WIDTH:
         tokens.append(f"<|unused_{len(tokens)}|>")
         kinds.append(TokenType.UNUSED)
+
+    (path.parent / "tokenizer.json").write_text(_tokenizer_json(tokens, merge))
 
     after = np.zeros((WIDTH, WIDTH), np.float32)  # after[next, last]
     first = ids[_pieces("")[0]]
@@ -127,6 +141,10 @@ def write_tiny_release(folder: Path, *, scenario: str = "tiny", version: str = "
     (place / "parts").mkdir(parents=True)
     model = place / "parts" / "model.gguf"
     write_tiny_gguf(model)
+    parts = tuple(
+        Part(f"parts/{file.name}", digest.of_file(file), file.stat().st_size, role)
+        for file, role in ((model, "model"), (model.with_name("tokenizer.json"), "tokenizer"))
+    )
     fields: dict[str, Any] = dict(
         scenario=scenario,
         version=version,
@@ -139,7 +157,7 @@ def write_tiny_release(folder: Path, *, scenario: str = "tiny", version: str = "
         languages=("en",),
         scenario_digest="0" * 64,
         data_digest="1" * 64,
-        parts=(Part("parts/model.gguf", digest.of_file(model), model.stat().st_size, "model"),),
+        parts=parts,
         credits=(Credit("CC0-1.0", "nobody", "made up", 2, ("train", "share", "sell")),),
         scores=(Measured("bleu", 100.0, (100.0, 100.0), "higher", "bleu|made-up"),),
         bars=(BarResult("bleu", ">= 1", "100", True),),

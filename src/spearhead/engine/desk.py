@@ -1,0 +1,103 @@
+"""The database from an event loop: one thread that writes, a few that read. Knows nothing of what is written.
+
+Writes that wait together share one commit (and so one wait for the disk), each inside its own savepoint: one that
+fails undoes itself alone.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from spearhead.store.database import StoreUnavailable, reading, writing
+
+T = TypeVar("T")
+TOGETHER = 32
+"""Most writes that share a commit."""
+WAITING = 4096
+"""Most writes that wait; past it the database counts as unavailable."""
+READERS = 2
+
+_Job = tuple[Callable[[Connection], Any], "Future[Any]"]
+
+
+class Desk:
+    """`await desk.write(work)` and `await desk.read(work)`, where `work` takes a connection and returns a value."""
+
+    def __init__(self, database: sa.Engine) -> None:
+        self.database = database
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(WAITING)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reads")
+        self._thread = threading.Thread(target=self._write_all, name="writes", daemon=True)
+        self._thread.start()
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns once its transaction is on the disk; raises what it raised, with nothing written.
+
+        Cancelling the wait does not undo the write.
+        """
+        future: Future[T] = Future()
+        try:
+            self._jobs.put_nowait((work, future))
+        except queue.Full:
+            raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from None
+        return await asyncio.wrap_future(future)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns in a transaction that only reads."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def close(self) -> None:
+        """Finish every write that waits, then stop."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._readers.shutdown()
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with reading(self.database) as connection:
+            return work(connection)
+
+    def _write_all(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            jobs, last = [job], False
+            while len(jobs) < TOGETHER:
+                try:
+                    following = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if following is None:
+                    last = True
+                    break
+                jobs.append(following)
+            self._write_together(jobs)
+            if last:
+                return
+
+    def _write_together(self, jobs: list[_Job]) -> None:
+        results: list[tuple[Future[Any], Any, Exception | None]] = []
+        try:
+            with writing(self.database) as connection:
+                for work, future in jobs:
+                    try:
+                        with connection.begin_nested() if len(jobs) > 1 else contextlib.nullcontext():
+                            results.append((future, work(connection), None))
+                    except Exception as error:
+                        if len(jobs) == 1 or isinstance(error, StoreUnavailable):
+                            raise  # nothing of this transaction can be trusted: everyone in it is told
+                        results.append((future, None, error))
+        except Exception as error:
+            results = [(future, None, error) for _, future in jobs]
+        for future, value, problem in results:
+            # A waiter that was cancelled has no use for the answer.
+            if not future.set_running_or_notify_cancel():
+                continue
+            if problem is None:
+                future.set_result(value)
+            else:
+                future.set_exception(problem)

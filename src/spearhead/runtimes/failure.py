@@ -1,0 +1,15 @@
+"""What a runtime says when it cannot answer; each has the code that an API puts beside the sentence."""
+
+from spearhead.core.errors import InputError, SpearheadError
+
+
+class PromptTooLong(InputError):
+    """The prompt leaves no room for an answer in the model's context."""
+
+    code = "context_length_exceeded"
+
+
+class RuntimeFailed(SpearheadError):
+    """The runtime broke off; what came before is valid, the same request may be tried again."""
+
+    code = "runtime_failed"

@@ -1,0 +1,371 @@
+"""A GGUF file as a Generator: answers come from a worker process that may crash or be replaced while the service runs.
+
+Knows nothing of accounts, review or labels.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spearhead.core.errors import InputError
+from spearhead.core.generation import Draft, Prompt, Usage
+from spearhead.media.text.tokens import Tokenizer
+from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
+from spearhead.runtimes.llamacpp import options, wire
+from spearhead.runtimes.llamacpp.process import Moved, Settings, Worker, launch
+
+_FINISH = {"eos": "stop", "word": "stop", "limit": "length"}
+
+
+class LlamaCpp:
+    """A model that answers prompts. Use it as `async with await LlamaCpp.start(model, tokenizer) as runtime:`."""
+
+    def __init__(self, model: Path, tokenizer: Tokenizer, settings: Settings) -> None:
+        """Use `start`."""
+        self._model, self._tokenizer, self._settings = model, tokenizer, settings
+        self._worker: Worker | None = None
+        self._changed = asyncio.Condition()
+        self._workers: set[Worker] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.restarts = 0
+        """How often a worker has crashed and been replaced."""
+        self.recycled = 0
+        """How often a worker has grown too large and been replaced."""
+        self.last_failure = ""
+
+    @classmethod
+    async def start(cls, model: Path, tokenizer: Path, *, settings: Settings | None = None) -> "LlamaCpp":
+        """Load `model` (GGUF) and `tokenizer` (tokenizer.json); raises InputError when either cannot be read."""
+        if not model.is_file():
+            raise InputError(f"{model} is not there: wanted a GGUF file")
+        runtime = cls(model, Tokenizer.open(tokenizer), settings or Settings())
+        await runtime._begin()
+        return runtime
+
+    @property
+    def context(self) -> int:
+        """The most tokens that prompt and answer may have together."""
+        return self._context
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker is up now."""
+        return self._worker is not None and self._worker.alive
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The worker process now, or nothing while it restarts."""
+        return (self._worker.pid,) if self._worker else ()
+
+    def rss(self) -> int:
+        """Resident bytes of the worker."""
+        return self._worker.rss() if self._worker else 0
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """The token ids of a prompt."""
+        return self._tokenizer.encode_segments(prompt.segments)
+
+    def measure(self, prompt: Prompt) -> int:
+        """How many tokens the prompt has."""
+        return len(self.encode(prompt))
+
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[Draft, None]:
+        """Drafts of `prompt.count` answers, sampled at once with the seeds seed, seed+1, ...; see core.Generator.
+
+        Raises InputError on a prompt or option that cannot be honoured, RuntimeFailed when the worker dies.
+        """
+        tokens = self.encode(prompt)
+        self._check(tokens)
+        seed = prompt.seed if prompt.seed is not None else random.SystemRandom().getrandbits(31)
+        bodies = [
+            options.body(tokens, prompt.options, stop=prompt.stop, seed=seed + index) for index in range(prompt.count)
+        ]
+        if len(bodies) == 1:
+            drafts = self._answer(bodies[0], index=0)
+        else:
+            drafts = _merge([self._answer(body, index=index) for index, body in enumerate(bodies)])
+        try:
+            async for draft in drafts:
+                yield draft
+        finally:
+            await drafts.aclose()
+
+    async def next_logprobs(self, prefix: Sequence[int], *, top: int | None = None) -> "np.ndarray[Any, Any]":
+        """Natural log-probabilities of the token after `prefix`: (vocabulary,), -inf outside the `top` likeliest.
+
+        Without `top` the whole vocabulary, about 5 MB of talk: for checks, not for serving.
+        """
+        self._check(prefix)
+        count = self._tokenizer.size if top is None else top
+        body = {
+            "prompt": list(prefix),
+            "n_predict": 1,
+            "n_probs": count,
+            "temperature": 0.0,
+            "top_k": 1,
+            "samplers": ["top_k"],
+            "cache_prompt": True,
+        }
+        found = (await self._ask(body, units=len(prefix) + 1))["completion_probabilities"][0]["top_logprobs"]
+        out = np.full(self._tokenizer.size, -np.inf, dtype=np.float32)
+        out[[entry["id"] for entry in found]] = [entry["logprob"] for entry in found]
+        return out
+
+    async def nats(self, prefix: Sequence[int], answer: Sequence[int]) -> "np.ndarray[Any, Any]":
+        """-ln p of each token of `answer` after `prefix` and the tokens before it: (len(answer),).
+
+        llama.cpp's server gives no probabilities of prompt tokens. So each is asked for as a generation of one
+        token, pushed to the wanted one by a bias: the probability that comes with it is taken before the bias, so it
+        is exact. The prefix stays cached, so a position costs what one generated token costs.
+        """
+        tokens = [*prefix, *answer]
+        self._check(tokens)
+        out = np.zeros(len(answer))
+        for at, wanted in enumerate(answer):
+            body = {
+                "prompt": tokens[: len(prefix) + at],
+                "n_predict": 1,
+                "n_probs": 1,
+                "temperature": 0.0,
+                "top_k": 1,
+                "samplers": ["top_k"],
+                "logit_bias": [[wanted, 1e6]],
+                "cache_prompt": True,
+            }
+            got = (await self._ask(body, units=len(tokens)))["completion_probabilities"][0]
+            if got["id"] != wanted:
+                raise RuntimeFailed(f"asked for token {wanted}, got {got['id']}: probabilities cannot be measured")
+            out[at] = -got["logprob"]
+        return out
+
+    async def slots(self) -> list[bool]:
+        """Which slots of the worker are busy."""
+        worker = await self._current()
+        return [bool(slot["is_processing"]) for slot in await wire.ask(worker.socket, "GET", "/slots")]
+
+    async def recycle(self) -> None:
+        """Start a fresh worker, let the old one finish what it has, and end it. No request is dropped."""
+        old = await self._current()
+        await self._install(await launch(self._model, self._settings))
+        self.recycled += 1
+        old.retire()
+        self._spawn(self._finish(old))
+
+    async def aclose(self) -> None:
+        """End the worker; running answers fail."""
+        self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(worker.close() for worker in self._workers))
+        self._worker = None
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def __aenter__(self) -> "LlamaCpp":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _begin(self) -> None:
+        worker = await launch(self._model, self._settings)
+        self._context = worker.context
+        await self._install(worker)
+        self._spawn(self._watch_memory())
+
+    async def _install(self, worker: Worker) -> None:
+        self._workers.add(worker)
+        async with self._changed:
+            self._worker = worker
+            self._changed.notify_all()
+        self._spawn(self._watch(worker))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self, worker: Worker) -> None:
+        """Replace the worker when it dies; with growing pauses, should every new one die too."""
+        reason = await worker.gone()
+        await worker.close()
+        self._workers.discard(worker)
+        if self._closing or worker is not self._worker:
+            return
+        self._worker, self.last_failure = None, reason
+        self.restarts += 1
+        pause = 0.1
+        while not self._closing:
+            try:
+                await self._install(await launch(self._model, self._settings))
+                return
+            except (InputError, RuntimeFailed, wire.Disconnected, wire.Unreachable, OSError) as error:
+                self.last_failure = str(error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 10.0)
+
+    async def _watch_memory(self) -> None:
+        while True:
+            await asyncio.sleep(2.0)
+            worker = self._worker
+            if worker is None or not worker.alive:
+                continue
+            if worker.rss() > worker.first_rss + self._settings.growth:
+                try:
+                    await self.recycle()
+                except (InputError, RuntimeFailed, wire.Disconnected, wire.Unreachable, OSError) as error:
+                    self.last_failure = str(error)  # the old one still serves; try again next time
+
+    async def _finish(self, old: Worker) -> None:
+        await old.drained()
+        await old.close()
+
+    async def _current(self) -> Worker:
+        """The worker to use, waiting for a restart when there is none."""
+        worker = self._worker
+        if worker is not None and worker.alive:
+            return worker
+        try:
+            async with asyncio.timeout(30), self._changed:
+                while self._worker is None or not self._worker.alive:
+                    if self._closing:
+                        raise RuntimeFailed("the runtime is closed")
+                    await self._changed.wait()
+                return self._worker
+        except TimeoutError:
+            raise RuntimeFailed(f"the model's process does not come back: {self.last_failure}") from None
+
+    async def _open(self, units: int) -> tuple[Worker, wire.Exchange]:
+        """A connection to a worker that has `units` of its context set aside for it."""
+        while True:
+            worker = await self._current()
+            try:
+                await worker.take(units)
+            except Moved:
+                await asyncio.sleep(0.01)  # its successor is being put in place
+                continue
+            try:
+                return worker, await wire.connect(worker.socket)
+            except wire.Unreachable:  # it has just died, nothing was sent: wait for the next one
+                worker.give(units)
+                await asyncio.sleep(0.05)
+            except BaseException:
+                worker.give(units)
+                raise
+
+    def _check(self, tokens: Sequence[int]) -> None:
+        if not tokens:
+            raise InputError("the prompt is empty: wanted at least one token")
+        if len(tokens) >= self.context:
+            raise PromptTooLong(
+                f"the prompt has {len(tokens):,} tokens and the context {self.context:,}: shorten it so that an "
+                "answer fits behind it"
+            )
+
+    async def _answer(self, body: dict[str, Any], *, index: int) -> AsyncGenerator[Draft, None]:
+        prompt = len(body["prompt"])
+        body["n_predict"] = min(body.get("n_predict", self.context), self.context - prompt)
+        units = prompt + body["n_predict"]
+        begun = finished = again = False
+        while not finished:
+            worker, exchange = await self._open(units)
+            try:
+                exchange.send("POST", "/completion", body)
+                async for value in exchange:
+                    begun = True
+                    draft = _draft(value, index)
+                    finished = draft.finish is not None
+                    yield draft
+                if not finished:
+                    raise RuntimeFailed("the model's process ended an answer without saying why; try again")
+            except wire.Disconnected as error:
+                if begun or again:  # a second try only: a prompt that kills workers must not kill them all
+                    raise _failure(error) from error
+                again = True
+            except wire.Rejected as error:
+                raise _failure(error) from error
+            finally:
+                self._leave(worker, exchange, units)
+
+    async def _ask(self, body: dict[str, Any], *, units: int) -> Any:
+        worker, exchange = await self._open(units)
+        try:
+            exchange.send("POST", "/completion", body)
+            async for value in exchange:
+                return value
+        except (wire.Disconnected, wire.Rejected) as error:
+            raise _failure(error) from error
+        finally:
+            self._leave(worker, exchange, units)
+        raise RuntimeFailed("the model's process gave an empty answer; try again")
+
+    def _leave(self, worker: Worker, exchange: wire.Exchange, units: int) -> None:
+        """Close the connection; what it held of the context is free once the server knows."""
+        if exchange.done:
+            exchange.close()
+            worker.give(units)
+        else:
+            self._spawn(_hang_up(worker, exchange, units))
+
+
+async def _hang_up(worker: Worker, exchange: wire.Exchange, units: int) -> None:
+    try:
+        await exchange.hang_up()
+    finally:
+        worker.give(units)
+
+
+def _draft(value: dict[str, Any], index: int) -> Draft:
+    if not value["stop"]:
+        usage = Usage(value["tokens_evaluated"], value["tokens_predicted"])
+        return Draft(index, value["content"], usage=usage, logprobs=value.get("completion_probabilities"))
+    usage = Usage(value["tokens_evaluated"], value["tokens_predicted"], value["timings"]["cache_n"])
+    finish = _FINISH.get(value["stop_type"], "stop")
+    return Draft(index, value["content"], usage=usage, finish=finish, logprobs=value.get("completion_probabilities"))
+
+
+def _failure(error: wire.Disconnected | wire.Rejected) -> InputError | RuntimeFailed:
+    if isinstance(error, wire.Disconnected):
+        return RuntimeFailed(f"the model's process broke off ({error}); try again")
+    if error.kind == "exceed_context_size_error":
+        return PromptTooLong(str(error))
+    if 400 <= error.status < 500:
+        return InputError(f"the runtime refuses the request: {error}")
+    return RuntimeFailed(f"the runtime failed: {error}")
+
+
+async def _merge(answers: Sequence[AsyncGenerator[Draft, None]]) -> AsyncGenerator[Draft, None]:
+    """Drafts of several answers as they come; the first failure ends them all, and so does closing this."""
+    queue: asyncio.Queue[Draft | BaseException | None] = asyncio.Queue(maxsize=64)
+
+    async def pump(answer: AsyncGenerator[Draft, None]) -> None:
+        try:
+            async for draft in answer:
+                await queue.put(draft)
+            await queue.put(None)
+        except Exception as error:
+            await queue.put(error)
+        finally:
+            await answer.aclose()
+
+    tasks = [asyncio.create_task(pump(answer)) for answer in answers]
+    try:
+        left = len(tasks)
+        while left:
+            item = await queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                left -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

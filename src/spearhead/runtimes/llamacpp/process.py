@@ -1,0 +1,260 @@
+"""One worker process from its start to its end, and how much of its context is taken. Knows nothing of prompts."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from spearhead.core.errors import InputError
+from spearhead.runtimes.failure import RuntimeFailed
+from spearhead.runtimes.llamacpp import wire
+
+_KEPT = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+)
+"""What the worker sees of our environment: no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a model is held. The defaults were measured on two cores with a model of 135 M parameters."""
+
+    context: int = 8192
+    """Units that all running answers share."""
+    slots: int = 16
+    """How many answers run at once; more wait."""
+    threads: int = 0
+    """0: one for each core that this process may use, at most 8."""
+    batch: int = 256
+    """Prompt units evaluated in one go; more is faster for long prompts and takes memory for every one."""
+    cache: str = "f16"
+    """How keys and values are kept: `f16` or `q8_0` (half the memory)."""
+    growth: int = 160 << 20
+    """Bytes that a worker may grow past its size at the start before a fresh one takes over."""
+    start_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.cache not in ("f16", "q8_0"):
+            raise InputError(f"cache {self.cache!r} is unknown: wanted 'f16' or 'q8_0'")
+        if not (1 <= self.slots <= 256 and 64 <= self.context <= 1 << 20 and 32 <= self.batch <= 4096):
+            raise InputError("wanted 1..256 slots, a context of 64..1048576 and a batch of 32..4096")
+
+
+class Moved(Exception):
+    """The worker takes no new work: ask for the current one again."""
+
+
+class Worker:
+    """A running llama.cpp server on a socket of its own in a private folder. Make one with `launch`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path, settings: Settings) -> None:
+        self.settings = settings
+        self.socket = str(folder / "s.sock")  # llama.cpp knows a socket by this ending
+        self.context = settings.context
+        """The most units of one prompt and its answer."""
+        self.running = 0
+        """Answers that run now."""
+        self.first_rss = 0
+        self._process = process
+        self._folder = folder
+        self._free = settings.context
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._retired = False
+        self._errors: deque[str] = deque(maxlen=50)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._reader = asyncio.create_task(self._read_errors())
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.returncode is None
+
+    def rss(self) -> int:
+        """Resident bytes now; 0 when it is gone."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    async def ready(self, model: Path) -> None:
+        """Wait until the model is loaded; raises InputError when llama.cpp cannot read it."""
+        values = {
+            "model": str(model),
+            "socket": self.socket,
+            "slots": self.settings.slots,
+            "context": self.settings.context,
+            "batch": self.settings.batch,
+            "cache": self.settings.cache,
+            "threads": self.settings.threads or min(8, _cores()),
+        }
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(ConnectionError):
+            self._process.stdin.write(json.dumps(values).encode() + b"\n")
+            await self._process.stdin.drain()
+        try:
+            async with asyncio.timeout(self.settings.start_seconds):
+                while line := await self._process.stdout.readline():
+                    with contextlib.suppress(ValueError):
+                        said = json.loads(line)
+                        if isinstance(said, dict) and ("ready" in said or "error" in said):
+                            break
+                else:
+                    said = {"error": "the worker ended before the model was loaded"}
+        except TimeoutError:
+            raise RuntimeFailed(f"{model.name}: not loaded after {self.settings.start_seconds:g} s") from None
+        if "ready" not in said:
+            await asyncio.wait({self._reader}, timeout=2)
+            raise InputError(
+                f"{model.name} cannot be loaded: {self._reason(str(said['error']))}; make or fetch it anew"
+            )
+        slots = await wire.ask(self.socket, "GET", "/slots")
+        listed = await wire.ask(self.socket, "GET", "/v1/models")
+        self.context = min(int(slots[0]["n_ctx"]), int(listed["data"][0]["meta"]["n_ctx_train"]) or 1 << 30)
+        self.first_rss = self.rss()
+
+    async def take(self, units: int) -> None:
+        """Wait, first come first served, until a slot and `units` of the context are free; raises Moved."""
+        if self._retired:
+            raise Moved
+        if not self._waiting and self._fits(units):
+            self._start(units)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (units, turn)
+        self._waiting.append(entry)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.give(units)  # the turn came while we were being cancelled
+            else:
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(entry)
+                self._next()
+            raise
+
+    def give(self, units: int) -> None:
+        """Return what `take` took."""
+        self._free += units
+        self.running -= 1
+        if not self.running:
+            self._idle.set()
+        self._next()
+
+    def retire(self) -> None:
+        """Take no new work; those who wait are told to go elsewhere."""
+        self._retired = True
+        while self._waiting:
+            _, turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(Moved())
+
+    async def drained(self) -> None:
+        """Wait until nothing runs here."""
+        await self._idle.wait()
+
+    async def gone(self) -> str:
+        """Wait for the process to end; gives its last error or how it ended."""
+        code = await self._process.wait()
+        self.retire()
+        return self._reason(f"signal {-code}" if code < 0 else f"exit code {code}")
+
+    async def close(self) -> None:
+        """End the process and remove its folder."""
+        self.retire()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 3)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        await asyncio.wait({self._reader}, timeout=1)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _fits(self, units: int) -> bool:
+        return self.running < self.settings.slots and units <= self._free
+
+    def _start(self, units: int) -> None:
+        self._free -= units
+        self.running += 1
+        self._idle.clear()
+
+    def _next(self) -> None:
+        while self._waiting and self._fits(self._waiting[0][0]):
+            units, turn = self._waiting.popleft()
+            if not turn.done():
+                self._start(units)
+                turn.set_result(None)
+
+    def _reason(self, otherwise: str) -> str:
+        for line in self._errors:
+            if "error loading model" in line:
+                return line.rpartition("error loading model: ")[2]
+        return self._errors[0] if self._errors else otherwise
+
+    async def _read_errors(self) -> None:
+        stream = self._process.stderr
+        assert stream is not None
+        while chunk := await stream.read(65536):
+            for line in chunk.decode("utf-8", "replace").splitlines():
+                if line.strip():
+                    self._errors.append(line.strip()[:300])
+
+
+async def launch(model: Path, settings: Settings) -> Worker:
+    """Start a worker and wait until it serves `model`."""
+    folder = Path(tempfile.mkdtemp(prefix="spearhead-"))  # 0700: only this user reaches the socket
+    if len(str(folder)) > 90:  # a socket's path has about a hundred bytes
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="spearhead-", dir="/tmp"))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            str(Path(__file__).with_name("worker.py")),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={name: os.environ[name] for name in _KEPT if name in os.environ},
+            start_new_session=True,  # ctrl-C is for the parent, which drains first
+        )
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    worker = Worker(process, folder, settings)
+    try:
+        await worker.ready(model)
+    except BaseException:
+        await worker.close()
+        raise
+    return worker
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,52 @@
+"""The process that holds the model: it serves llama.cpp on a private socket until its standard input ends.
+
+Run by its path, so that it imports xllamacpp and nothing of ours. Knows nothing of prompts, accounts or restarts: its
+parent talks HTTP to the socket. Standard input is its lifeline: when the parent closes it or dies, the worker goes.
+"""
+
+import json
+import os
+import resource
+import sys
+from typing import Any
+
+
+def main() -> None:
+    """One JSON object in, `{"ready": address}` or `{"error": reason}` out, then wait for the end of input."""
+    settings = json.loads(sys.stdin.buffer.readline())
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold people's prompts
+    os.umask(0o077)
+    try:
+        server = _serve(settings)
+    except Exception as error:  # the reason itself is on standard error, written by llama.cpp
+        print(json.dumps({"error": str(error)}), flush=True)
+        os._exit(1)
+    print(json.dumps({"ready": server.listening_address}), flush=True)
+    sys.stdin.buffer.read()
+    os._exit(0)  # nothing to save; destructors would only wait for running requests
+
+
+def _serve(settings: dict[str, Any]) -> Any:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = settings["model"]
+    params.hostnames = [settings["socket"]]
+    params.n_parallel = settings["slots"]
+    params.n_ctx = settings["context"]
+    params.kv_unified = True  # the slots share one context instead of owning a fixed share each
+    params.n_batch = settings["batch"]
+    params.n_ubatch = settings["batch"]
+    kind = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0"}[settings["cache"]]
+    params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, kind)
+    for cpu in (params.cpuparams, params.cpuparams_batch):
+        cpu.n_threads = settings["threads"]
+    params.cache_ram_mib = 0  # the default keeps up to 8 GiB of old prompts
+    params.n_ctx_checkpoints = 0
+    params.fit_params = False  # would load the model twice
+    params.ui = False
+    params.verbosity = 1  # errors only: prompts stay out of logs
+    return xllamacpp.Server(params)
+
+
+main()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from spearhead.core.errors import InputError, SpearheadError
-from spearhead.nn import gguf_file, gguf_names, weight_layouts
+from spearhead.nn import gguf_adapter, gguf_file, gguf_names, weight_layouts
 from spearhead.nn.gguf_header import Array
 
 VOCAB = 320
@@ -164,3 +164,202 @@ def test_llama_cpp_says_what_transformers_says(tmp_path: Path, kind: str, change
         for (_, got), (_, wanted) in zip(theirs, ours, strict=True):
             np.testing.assert_allclose(got, wanted, atol=2e-4)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.gguf", "tokenizer.json"]
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
+    """A tiny llama, its GGUF in F32 and its tokenizer."""
+    folder = tmp_path_factory.mktemp("llama")
+    model, tokenizer = tiny_model("llama"), tiny_tokenizer(folder)
+    out = folder / "model.gguf"
+    gguf_file.write_model(
+        numpy_state(model), model.config.to_dict(), tokenizer, out, layout="F32", chat_template="{{ messages }}"
+    )
+    return model, out, tokenizer
+
+
+def test_text_becomes_the_same_tokens(llama: tuple[Any, Path, Path]) -> None:
+    from tokenizers import Tokenizer
+
+    model, path, tokenizer = llama
+    prompts = ["the quick brown fox", "dogs over 12 lazy  the", "!?the"]
+    ids = [Tokenizer.from_file(str(tokenizer)).encode(prompt).ids for prompt in prompts]
+    for by_text, by_ids in zip(llama_cpp(path, prompts, count=1), llama_cpp(path, ids, count=1), strict=True):
+        np.testing.assert_allclose(by_text[0][1], by_ids[0][1], atol=1e-5)
+
+
+def test_a_file_read_back_is_the_state_that_was_written(llama: tuple[Any, Path, Path]) -> None:
+    model, path, _ = llama
+    state, config = gguf_file.read_state(path)
+    wanted = numpy_state(model)
+    assert state.keys() == wanted.keys() - {"lm_head.weight"}
+    for name, values in state.items():
+        np.testing.assert_array_equal(values, wanted[name])
+    theirs = model.config.to_dict()
+    for key in ("hidden_size", "num_key_value_heads", "vocab_size", "eos_token_id", "model_type", "head_dim"):
+        assert config[key] == theirs[key]
+    assert config["tie_word_embeddings"] is True
+
+
+def test_a_base_gives_its_metadata_and_tokenizer(llama: tuple[Any, Path, Path], tmp_path: Path) -> None:
+    model, base, _ = llama
+    state, config = gguf_file.read_state(base)
+    state["model.norm.weight"] = state["model.norm.weight"] * 2
+    out = tmp_path / "tuned.gguf"
+    gguf_file.write_model(state, config, tmp_path / "no such file", out, base=base, layout="F16", name="tuned")
+    old, new = gguf_file.read(base).metadata, gguf_file.read(out).metadata
+    assert new == old | {"general.file_type": 1, "general.name": "tuned"}
+    again, _ = gguf_file.read_state(out)
+    np.testing.assert_array_equal(again["model.norm.weight"], state["model.norm.weight"])
+    other = tiny_model("llama", hidden_size=32, num_attention_heads=2).config.to_dict()
+    with pytest.raises(InputError, match="they are not one base"):
+        gguf_file.write_model(
+            numpy_state(tiny_model("llama", hidden_size=32, num_attention_heads=2)), other, base, out, base=base
+        )
+
+
+@pytest.mark.parametrize(("layout", "matrix", "embedding"), [("Q8_0", "Q8_0", "Q8_0"), ("Q4_0", "Q4_0", "Q8_0")])
+def test_requantised_files_answer_nearly_alike(
+    llama: tuple[Any, Path, Path], tmp_path: Path, layout: str, matrix: str, embedding: str
+) -> None:
+    _, path, _ = llama
+    out = tmp_path / "small.gguf"
+    steps = list(gguf_file.requantise(path, out, layout))
+    assert steps[-1].done == steps[-1].total
+    tensors = gguf_file.read(out).tensors
+    assert tensors["blk.1.ffn_up.weight"].layout == matrix
+    assert tensors["token_embd.weight"].layout == embedding
+    assert tensors["output_norm.weight"].layout == "F32"
+    ((before,), (after,)) = llama_cpp(path, PROMPTS[:1], count=1), llama_cpp(out, PROMPTS[:1], count=1)
+    p, q = before[0][1], after[0][1]
+    divergence = float((np.exp(p) * (p - q)).sum())
+    assert 0 < divergence < (0.001 if layout == "Q8_0" else 0.1)
+    same = tmp_path / "same.gguf"
+    list(gguf_file.requantise(out, same, layout))
+    assert same.read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize("layout", weight_layouts.LAYOUTS)
+def test_every_layout_comes_back_within_its_step(layout: str) -> None:
+    from gguf import GGMLQuantizationType, quants
+
+    values = np.random.default_rng(0).normal(size=(48, 256)).astype(np.float32)
+    values[3] = 0
+    got = weight_layouts.decode(weight_layouts.encode(values, layout=layout), layout=layout, shape=values.shape)
+    error = float(np.square(got - values).mean())
+    kind = GGMLQuantizationType[layout]
+    plain = float(np.square(quants.dequantize(quants.quantize(values, kind), kind) - values).mean())
+    assert error <= plain
+    if layout in ("Q4_0", "Q5_0"):
+        assert error < 0.91 * plain  # what the search of scales is for
+    assert (got[3] == 0).all()
+
+
+def test_an_adapter_over_its_base_equals_the_merged_model(llama: tuple[Any, Path, Path], tmp_path: Path) -> None:
+    model, base, tokenizer = llama
+    state, config = numpy_state(model), model.config.to_dict()
+    generator = np.random.default_rng(1)
+    pairs: dict[str, tuple[Array, Array]] = {}
+    merged = dict(state)
+    for name, values in state.items():
+        if ".layers." in name and values.ndim == 2:
+            a = generator.normal(0, 0.1, (4, values.shape[1])).astype(np.float32)
+            b = generator.normal(0, 0.1, (values.shape[0], 4)).astype(np.float32)
+            pairs[name.removesuffix(".weight")] = (a, b)
+            merged[name] = values + np.float32(2.0) * (b @ a)
+    adapter, whole = tmp_path / "adapter.gguf", tmp_path / "merged.gguf"
+    gguf_adapter.write_adapter(pairs, config, adapter, scale=2.0, layout="F32")
+    gguf_file.write_model(merged, config, tokenizer, whole, layout="F32")
+    over, alone, bare = llama_cpp(base, PROMPTS, adapter=adapter), llama_cpp(whole, PROMPTS), llama_cpp(base, PROMPTS)
+    for one, other in zip(over, alone, strict=True):
+        for (token, row), (wanted, expected) in zip(one, other, strict=True):
+            assert token == wanted
+            np.testing.assert_allclose(row, expected, atol=2e-3)
+    assert np.abs(over[0][0][1] - bare[0][0][1]).max() > 0.1
+    with pytest.raises(InputError, match="merge"):
+        uneven = pairs | {"model.layers.0.mlp.up_proj": (np.ones((2, 64), "f4"), np.ones((96, 2), "f4"))}
+        gguf_adapter.write_adapter(uneven, config, adapter, scale=1.0)
+    with pytest.raises(InputError, match="'model.embed_tokens' cannot be adapted"):
+        gguf_adapter.write_adapter(
+            {"model.embed_tokens": next(iter(pairs.values()))}, config, tmp_path / "x", scale=1.0
+        )
+
+
+def test_a_file_cut_anywhere_is_refused_in_one_line(llama: tuple[Any, Path, Path], tmp_path: Path) -> None:
+    whole = llama[1].read_bytes()
+    short = tmp_path / "short.gguf"
+    for length in [0, 3, 10, 23, 24, 25, 40, 100, 1000, 5000, len(whole) // 2, len(whole) - 33]:
+        short.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"short\.gguf") as caught:
+            gguf_file.read(short)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        struct.pack("<IQQ", 3, 1 << 60, 0),
+        struct.pack("<IQQ", 3, 0, 1 << 60),
+        struct.pack("<IQQQ", 3, 0, 1, 1 << 62),
+        struct.pack("<IQQQ1sIIQ", 3, 0, 1, 1, b"k", 9, 8, 1 << 61),
+        struct.pack("<IQQQ1sIIQ", 3, 0, 1, 1, b"k", 9, 9, 1),
+        struct.pack("<IQQQ1sI", 3, 0, 1, 1, b"k", 77),
+        struct.pack("<IQQQ1sIIQQQIQ", 3, 1, 0, 1, b"t", 4, 0, 1 << 62, 1 << 62, 1 << 62, 0, 0),
+        struct.pack("<IQQQ1sIQIQ", 3, 1, 0, 1, b"t", 1, 32, 9999, 0),
+        struct.pack("<IQQQ1sIQIQ", 3, 1, 0, 1, b"t", 1, 32, 0, 1 << 63),
+        struct.pack("<IQQQ1sI", 3, 0, 1, 1, b"\xff", 4) + bytes(4),
+        struct.pack("<IQQ", 1, 0, 0),
+    ],
+)
+def test_a_hostile_header_costs_nothing_and_is_refused(tmp_path: Path, body: bytes) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF" + body + bytes(64))
+    with pytest.raises(InputError, match=r"bad\.gguf"):
+        gguf_file.read(path)
+
+
+def test_a_model_that_cannot_be_served_is_refused_with_the_reason(
+    llama: tuple[Any, Path, Path], tmp_path: Path
+) -> None:
+    model, _, tokenizer = llama
+    state, config, out = numpy_state(model), model.config.to_dict(), tmp_path / "out.gguf"
+
+    def refused(reason: str, *, changed: Mapping[str, Any] | None = None, weights: Mapping[str, Array] = state) -> None:
+        with pytest.raises(InputError, match=reason):
+            gguf_file.write_model(weights, config | dict(changed or {}), tokenizer, out)
+        assert not out.exists()
+        assert not list(tmp_path.iterdir())
+
+    name = "model.layers.0.mlp.up_proj.weight"
+    refused("'gpt_bigcode' cannot be written", changed={"model_type": "gpt_bigcode"})
+    refused("hidden_act 'gelu'", changed={"hidden_act": "gelu"})
+    refused("yarn", changed={"rope_parameters": {"rope_type": "yarn", "factor": 2.0}})
+    refused(f"{name}' is missing", weights={key: value for key, value in state.items() if key != name})
+    refused("merge adapters first", weights=state | {"model.layers.0.lora_A.weight": np.ones((1, 1), "f4")})
+    refused("has shape", weights=state | {name: np.ones((3, 3), "f4")})
+    refused("not finite", weights=state | {name: np.full_like(state[name], np.nan)})
+    refused("vocabulary ends at 9", changed={"vocab_size": 10})
+    tokenizer_copy = json.loads(tokenizer.read_text())
+    tokenizer_copy["pre_tokenizer"] = {"type": "Whitespace"}
+    strange = tmp_path.parent / "strange.json"
+    strange.write_text(json.dumps(tokenizer_copy))
+    with pytest.raises(InputError, match="say which with `split`"):
+        gguf_names.tokenizer(strange, config)
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing_behind(llama: tuple[Any, Path, Path], tmp_path: Path) -> None:
+    import resource
+
+    _, path, _ = llama
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    import signal
+
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that the write fails as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(SpearheadError, match="could not be written"):
+            list(gguf_file.requantise(path, tmp_path / "out.gguf", "F16"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,7 @@
 """Layouts of weights in a file: float arrays to blocks and back. Knows no file and no architecture.
 
 The block formats are ggml's; `gguf.quants` writes and reads them. For the 4- and 5-bit layouts without an offset the
-scale of each block is searched here, because the plain rule (largest value over -8) leaves a third more error.
+scale of each block is searched here, because the plain rule (largest value over -8) leaves a quarter more squared error on trained weights.
 """
 
 import math
@@ -21,6 +21,8 @@ LAYOUTS = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
 """What can be written, widest first."""
 FILE_TYPES = {name: int(LlamaFileType["ALL_F32" if name == "F32" else f"MOSTLY_{name}"]) for name in LAYOUTS}
 """`general.file_type` of a file whose matrices have this layout."""
+STRETCHES = tuple(0.875 + n / 32 for n in range(13))
+"""Scales tried for a block: from one that leaves room beyond the peak to one that cuts a fifth of it off."""
 ROWS = 1 << 13
 """Blocks worked on at once: 1 MiB of float32, so that the search stays in the processor's cache."""
 
@@ -101,8 +103,8 @@ def _best(blocks: Array, *, half: int) -> tuple[Array, Array]:
     safe = np.where(peak == 0, np.float32(1), peak)
     gain = np.full(peak.shape, -1, np.float32)
     scale, best = np.zeros_like(peak), np.zeros(blocks.shape, np.float32)
-    for step in range(-7, 8):
-        codes = blocks * ((-half + np.float32(0.1) * step) / safe)
+    for share in STRETCHES:
+        codes = blocks * (np.float32(-half * share) / safe)
         np.rint(codes, out=codes)
         np.clip(codes, -half, half - 1, out=codes)
         product = np.einsum("ij,ij->i", blocks, codes)[:, None]

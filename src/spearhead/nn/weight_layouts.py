@@ -1,7 +1,7 @@
 """Layouts of weights in a file: float arrays to blocks and back. Knows no file and no architecture.
 
 The block formats are ggml's; `gguf.quants` writes and reads them. For the 4- and 5-bit layouts without an offset the
-scale of each block is searched here, because the plain rule (largest value over -8) leaves a quarter more squared error on trained weights.
+scale of each block is searched here: the plain rule (largest value over -8) leaves a quarter more squared error.
 """
 
 import math

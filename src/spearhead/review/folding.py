@@ -1,0 +1,110 @@
+"""Characters to the plain ones they stand for, with the way back to where they stood. Knows no terms and no policy.
+
+Every character is folded on its own, so folding a stream piece by piece equals folding it whole.
+"""
+
+import unicodedata
+from collections.abc import Callable
+
+# Letters of other alphabets that are drawn like Latin ones, and letters that NFKD leaves alone.
+_LOOKALIKES = dict(
+    zip(
+        "аеорсухіѕјԁһԛԝкмтвнґүαοριντυκχεηωβγϲϳıłøđɡħŧƀɑɩɪʏᴀʙᴄᴅᴇɢʜᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡᴢ",
+        "aeopcyxisjdhqwkmtbhryaopivtukxenwbycjilodghtbaiiyabcdeghjklmnoprstuvwz",
+        strict=True,
+    )
+)
+# What people write in place of a letter. Only signs that do not end sentences, so that "kill!" stays "kill".
+_INSTEAD = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "€": "e", "£": "l"}
+# Traditional to simplified, for the characters that the Chinese lists use.
+_VARIANTS = dict(
+    zip(
+        "製彈槍殺藥毒槍車炸擊動兒幼齡圖視頻買賣販銀號碼證偽幣錢騙詐詞賭場獄獵華與為麼樣做個幫們書購單電話傳戰爭滅種豬漢滾綁強姦輪腦雙國選舉票網絡釣魚勒軟體駭爾鈾離濃縮凈氣經錄隱開關鎖盜竊術聲東麗蘭紙結腕溫環歲裸聊",
+        "制弹枪杀药毒枪车炸击动儿幼龄图视频买卖贩银号码证伪币钱骗诈词赌场狱猎华与为么样做个帮们书购单电话传战争灭种猪汉滚绑强奸轮脑双国选举票网络钓鱼勒软体骇尔铀离浓缩净气经录隐开关锁盗窃术声东丽兰纸结腕温环岁裸聊",
+        strict=True,
+    )
+)
+_FILLERS = "\u115f\u1160\u3164\uffa0\u034f\u2800\u17b4\u17b5"
+# Signs that are put between Chinese characters to break a word up; the end of a sentence is not among them.
+_JOINTS = frozenset("-_*·.•~|/\\'\"`^+=#・‧∙,")
+
+
+def is_hidden(character: str) -> bool:
+    """Whether a reader does not see the character: zero-width, marks, controls, variation selectors.
+
+    >>> is_hidden(chr(0x200B)), is_hidden("a")
+    (True, False)
+    """
+    if character in "\t\n\r\v\f\x85":
+        return False
+    return unicodedata.category(character) in ("Cf", "Mn", "Me", "Cc", "Cs", "Co", "Cn") or character in _FILLERS
+
+
+def compatible(character: str) -> str:
+    """The character in its plain width and form (NFKC); nothing for one that is not seen; dashes and spaces made one.
+
+    >>> compatible("Ａ"), compatible("１"), compatible(chr(0x200B)), compatible("–")
+    ('A', '1', '', '-')
+    """
+    if is_hidden(character):
+        return ""
+    kind = unicodedata.category(character)
+    if kind == "Pd":
+        return "-"
+    if kind == "Zs":
+        return " "
+    return "".join(part for part in unicodedata.normalize("NFKC", character) if not is_hidden(part))
+
+
+def _letters(character: str) -> str:
+    """The character as small Latin letters where it is drawn like one, else in its compatible form."""
+    if is_hidden(character):
+        return ""
+    number = ord(character)
+    for first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6):  # squared, negative circled, negative squared, regional
+        if first <= number < first + 26:
+            return chr(ord("a") + number - first)
+    plain = unicodedata.normalize("NFKD", character).casefold()
+    parts = (part for part in plain if not is_hidden(part))
+    return "".join(_INSTEAD.get(part, _LOOKALIKES.get(part, part)) for part in parts)
+
+
+def latin(character: str) -> str:
+    """For words: small letters and digits of the Latin alphabet; everything else is a space.
+
+    >>> "".join(map(latin, "Ｂ0мb!"))
+    'bomb '
+    """
+    plain = _letters(character)
+    if not plain:
+        return ""
+    return "".join(part if part.isascii() and part.isalnum() else " " for part in plain)
+
+
+def chinese(character: str) -> str:
+    """For Chinese: the simplified character; what is put between characters to break a word up is dropped.
+
+    >>> "".join(map(chinese, "炸 彈*製。作"))
+    '炸弹制。作'
+    """
+    plain = _letters(character)
+    kept = (_VARIANTS.get(part, part) for part in plain if not part.isspace() and part not in _JOINTS)
+    return "".join(kept)
+
+
+class Fold(dict[int, str]):
+    """A folding as a table for `str.translate`, filled as characters are met."""
+
+    def __init__(self, one: Callable[[str], str]) -> None:
+        super().__init__()
+        self.one = one
+
+    def __missing__(self, code: int) -> str:
+        folded = self.one(chr(code))
+        if len(self) < 70_000:  # every character of the basic plane; a hostile text cannot fill memory
+            self[code] = folded
+        return folded
+
+    def char(self, character: str) -> str:
+        """One character, folded."""
+        return self[ord(character)]

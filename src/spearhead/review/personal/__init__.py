@@ -1,0 +1,5 @@
+"""Personal data by its form and its check digits: addresses, telephones, identity and account numbers."""
+
+from spearhead.review.personal.check import PersonalCheck
+
+CHECK = PersonalCheck()

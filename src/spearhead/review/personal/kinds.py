@@ -1,0 +1,124 @@
+"""What personal numbers look like, token by token; check digits by python-stdnum. Knows no text around them but hints.
+
+A token is a run of letters, digits and the signs that numbers and addresses are written with; a number may be
+written as several tokens with single spaces between.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from stdnum import iban, luhn
+from stdnum.cn import ric, uscc
+
+TOKEN_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._%+-()/")
+LONGEST_TOKEN = 320
+"""Longer than any address (64 + 1 + 254 characters)."""
+MOST_TOKENS = 10
+"""An IBAN of 34 characters in groups of four takes nine."""
+
+_MAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
+_RESERVED = re.compile(r"(?:^|\.)(?:example|example\.(?:com|net|org)|test|invalid|localhost)$", re.IGNORECASE)
+_PART = re.compile(r"[+(]+|[+(]*\d[\d().+-]*X?|[A-Z0-9]{1,4}")
+_CN_MOBILE = re.compile(r"(?:(?:\+|00)?86)?1[3-9]\d{9}")
+_LANDLINE = re.compile(r"\(?0\d{2,3}\)?-\d{7,8}")
+_NORTH_AMERICAN = re.compile(r"(?:\+?1[-. ])?\(?[2-9]\d{2}\)?[-. ][2-9]\d{2}[-. ]\d{4}")
+_CN_PASSPORT = re.compile(r"(?:E[A-HJ-NP-Z]|[EGDSPH]\d)\d{7}")
+_ANY_PASSPORT = re.compile(r"[A-Z]{0,2}\d{6,9}")
+_PASSPORT_WORD = re.compile(r"passport|护照", re.IGNORECASE)
+_USCC = re.compile(r"[0-9A-HJ-NP-RTUW-Y]{18}")
+_SIGNS = re.compile(r"[^0-9A-Za-z]")
+_GROUPS = re.compile(r"[0-9A-Za-z]+")
+
+CARD_GROUPS = frozenset([(4, 4, 4, 4), (4, 6, 5), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 4, 4, 4, 1), (4, 4, 4, 4, 2)])
+IDENTITY_GROUPS = frozenset([(6, 8, 4), (6, 4, 4, 4), (6, 4, 8), (3, 3, 4, 4, 4)])
+MOBILE_GROUPS = frozenset([(3, 4, 4), (3, 3, 5), (4, 4, 3)])
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a number is and how much harm its leaving does."""
+
+    words: str
+    severity: float
+
+
+MAIL = Kind("an e-mail address", 0.5)
+PHONE = Kind("a telephone number", 0.5)
+IDENTITY = Kind("a Chinese identity card number", 0.9)
+CARD = Kind("a bank card number", 0.9)
+IBAN = Kind("a bank account number (IBAN)", 0.9)
+PASSPORT = Kind("a passport number", 0.7)
+COMPANY = Kind("a unified social credit code", 0.3)
+
+
+def may_continue(token: str) -> bool:
+    """Whether the token can be a part, or the beginning of a part, of a number that is written in several tokens."""
+    return _PART.fullmatch(token) is not None
+
+
+def ends_sentence(token: str) -> str:
+    """The token without the signs that end a sentence or a bracket."""
+    return token.rstrip(".)/-")
+
+
+def in_token(token: str, *, before: str) -> Iterator[tuple[Kind, int, int]]:
+    """Every kind in one token, with its place in it; `before` is the text that leads to it."""
+    if "@" in token:
+        for found in _MAIL.finditer(token):
+            if not _RESERVED.search(found.group().rpartition("@")[2]):
+                yield MAIL, found.start(), found.end()
+    for found in re.finditer(r"[+(]?[0-9A-Za-z](?:[0-9A-Za-z+()-]|\.(?=\d))*", token):
+        word = found.group()
+        if sum(map(str.isdigit, word)) >= 6:
+            for kind in _number(word, groups=tuple(len(part) for part in _GROUPS.findall(word)), before=before):
+                yield kind, found.start(), found.end()
+                break
+
+
+def in_tokens(tokens: Sequence[str]) -> Kind | None:
+    """The kind of a number that is written as exactly these tokens, two or more."""
+    joined = " ".join(tokens)
+    parts = _GROUPS.findall(joined)
+    if not parts:
+        return None
+    groups = tuple(len(part) for part in parts)
+    if re.fullmatch(r"[A-Z]{2}\d{2}", parts[0]) and all(len(part) == 4 for part in parts[:-1]):
+        return IBAN if 15 <= sum(groups) <= 34 and iban.is_valid("".join(parts)) else None
+    return next(_number(joined, groups=groups, before=""), None)
+
+
+def _number(word: str, *, groups: tuple[int, ...], before: str) -> Iterator[Kind]:
+    """The kind of a number in one piece or in groups; the strictest form first."""
+    plain = _SIGNS.sub("", word)
+    whole = len(groups) == 1
+    if len(plain) == 18 and (whole or groups in IDENTITY_GROUPS) and ric.is_valid(plain.upper()):
+        yield IDENTITY
+    if plain.isdigit() and _is_card(word, plain, groups):
+        yield CARD
+    if plain.isdigit() and _is_phone(word, plain, groups):
+        yield PHONE
+    if whole or "-" in word:
+        if re.match(r"[A-Z]{2}\d{2}", plain) and 15 <= len(plain) <= 34 and iban.is_valid(plain):
+            yield IBAN
+        if _USCC.fullmatch(plain) and uscc.is_valid(plain):
+            yield COMPANY
+        if _CN_PASSPORT.fullmatch(plain) or (_ANY_PASSPORT.fullmatch(plain) and _PASSPORT_WORD.search(before)):
+            yield PASSPORT
+
+
+def _is_card(word: str, plain: str, groups: tuple[int, ...]) -> bool:
+    written = len(groups) == 1 or groups in CARD_GROUPS
+    likely = 13 <= len(plain) <= 19 and plain[0] in "3456" and len(set(plain)) > 1
+    return written and likely and not word.startswith(("+", "(+")) and bool(luhn.is_valid(plain))
+
+
+def _is_phone(word: str, plain: str, groups: tuple[int, ...]) -> bool:
+    whole = len(groups) == 1
+    if _CN_MOBILE.fullmatch(plain):
+        local = groups[1:] if plain.startswith(("86", "0086")) and groups[0] in (2, 4) else groups
+        if whole or len(local) == 1 or local in MOBILE_GROUPS:
+            return True
+    if word.startswith(("+", "(+", "00")) and (8 if whole else 10) <= len(plain) <= 15:
+        return True
+    return bool(_LANDLINE.fullmatch(word) or _NORTH_AMERICAN.fullmatch(word))

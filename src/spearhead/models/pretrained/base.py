@@ -1,0 +1,226 @@
+"""A base model, from a GGUF file or a Hugging Face folder, as one folder of safetensors, config and tokenizer.
+
+Converted once and kept by the hash of what it was made from. Never reads a pickle, never asks a model hub.
+"""
+
+import json
+import shutil
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spearhead.core import digest
+from spearhead.core.errors import InputError
+from spearhead.core.files import whole_folder
+from spearhead.core.generation import Progress
+from spearhead.store.home import Home
+
+FORMAT = 1
+"""Part of the cache's name; raised whenever the conversion changes, so that no stale folder is taken."""
+
+_LAYER = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+# How llama.cpp splits text before merging, by the name in `tokenizer.ggml.pre`; other names go through transformers.
+_DIGITS = "smollm"
+_KNOWN_SPLITS = ("gpt-2", _DIGITS)
+_CONTROL, _USER_DEFINED = 3, 4
+
+
+def convert(path: Path, *, home: Home) -> Generator[Progress, None, Path]:
+    """A folder with `model.safetensors` (float32), `config.json` and `tokenizer.json` for `path`.
+
+    `path` is a GGUF file (its folder is kept under `home.models`) or a model folder that has these files already.
+    Raises InputError on anything else, a truncated file included.
+    """
+    if path.is_dir():
+        return _checked_folder(path)
+    if not path.is_file():
+        raise InputError(f"base model {path} does not exist: wanted a GGUF file or a model folder")
+    with path.open("rb") as stream:
+        if stream.read(4) != b"GGUF":
+            raise InputError(f"base model {path} is no GGUF file: wanted one, or a folder with safetensors")
+    yield Progress("base model", 0, 1, "reading its hash")
+    folder = home.models / f"{digest.of_file(path)}-{FORMAT}"
+    if not folder.is_dir():
+        with whole_folder(folder) as draft:
+            yield from _convert_gguf(path, draft)
+    return folder
+
+
+def _checked_folder(path: Path) -> Path:
+    for name in ("config.json", "tokenizer.json"):
+        if not (path / name).is_file():
+            raise InputError(
+                f"base model folder {path} has no {name}: wanted config.json, tokenizer.json, *.safetensors"
+            )
+    if not any(path.glob("*.safetensors")):
+        pickles = [file.name for file in (*path.glob("*.bin"), *path.glob("*.pt"), *path.glob("*.pth"))]
+        why = f"only {pickles[0]}, a pickle, which is never read" if pickles else "no weights"
+        raise InputError(f"base model folder {path} has {why}: save it as safetensors first")
+    return path
+
+
+def _convert_gguf(path: Path, draft: Path) -> Iterator[Progress]:
+    import gguf
+
+    try:
+        reader = gguf.GGUFReader(str(path))
+        fields = {name: field.contents() for name, field in reader.fields.items()}
+        ends = [int(tensor.data_offset) + int(tensor.n_bytes) for tensor in reader.tensors]
+    except Exception as error:  # the library raises whatever numpy meets in a damaged file
+        raise InputError(f"base model {path} is damaged or truncated ({error}): fetch it again") from error
+    if not ends or max(ends) > path.stat().st_size:
+        raise InputError(f"base model {path} is truncated: its table promises more bytes than it has; fetch it again")
+    names = [str(tensor.name) for tensor in reader.tensors]
+    if fields.get("general.architecture") == "llama" and all(_hf_name(name) for name in names) and _plain_rope(fields):
+        yield from _convert_llama(reader, fields, draft)
+    else:
+        yield from _convert_by_transformers(path, draft)
+    if fields.get("tokenizer.ggml.model") == "gpt2" and fields.get("tokenizer.ggml.pre") in _KNOWN_SPLITS:
+        _write_tokenizer(fields, draft)
+    elif not (draft / "tokenizer.json").exists():
+        yield Progress("base model", 1, 1, "tokenizer")
+        _tokenizer_by_transformers(path, draft)
+
+
+def _plain_rope(fields: Mapping[str, Any]) -> bool:
+    return not any(name.startswith("llama.rope.scaling") for name in fields) and "llama.expert_count" not in fields
+
+
+def _hf_name(name: str) -> str | None:
+    """`blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`; None for what a plain llama has not."""
+    stem, _, kind = name.rpartition(".")
+    if kind != "weight":
+        return None
+    if stem in _TOP:
+        return f"{_TOP[stem]}.weight"
+    parts = stem.split(".")
+    if len(parts) == 3 and parts[0] == "blk" and parts[1].isdigit() and parts[2] in _LAYER:
+        return f"model.layers.{parts[1]}.{_LAYER[parts[2]]}.weight"
+    return None
+
+
+def _unpermute(weight: np.ndarray[Any, Any], *, heads: int) -> np.ndarray[Any, Any]:
+    """Undo the rotary layout of llama.cpp: in each head it interleaves the two halves that transformers keeps apart."""
+    rows, columns = weight.shape
+    return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+
+
+def _convert_llama(reader: Any, fields: Mapping[str, Any], draft: Path) -> Iterator[Progress]:
+    from gguf.quants import dequantize
+    from safetensors.numpy import save_file
+    from transformers import LlamaConfig
+
+    heads = int(fields["llama.attention.head_count"])
+    kv_heads = int(fields.get("llama.attention.head_count_kv", heads))
+    state: dict[str, np.ndarray[Any, Any]] = {}
+    for number, tensor in enumerate(reader.tensors):
+        name = _hf_name(str(tensor.name))
+        assert name is not None
+        shape = tuple(int(side) for side in reversed(tensor.shape))
+        weight = dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(shape)
+        if name.endswith("q_proj.weight"):
+            weight = _unpermute(weight, heads=heads)
+        elif name.endswith("k_proj.weight"):
+            weight = _unpermute(weight, heads=kv_heads)
+        if not np.isfinite(weight).all():
+            raise InputError(f"base model tensor {tensor.name} holds infinities or NaN: the file is damaged")
+        state[name] = np.ascontiguousarray(weight)
+        yield Progress("base model", number + 1, len(reader.tensors), "dequantising", "tensors")
+    width = int(fields["llama.embedding_length"])
+    config = LlamaConfig(
+        vocab_size=state["model.embed_tokens.weight"].shape[0],
+        hidden_size=width,
+        intermediate_size=int(fields["llama.feed_forward_length"]),
+        num_hidden_layers=int(fields["llama.block_count"]),
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=int(fields.get("llama.rope.dimension_count", width // heads)),
+        max_position_embeddings=int(fields["llama.context_length"]),
+        rms_norm_eps=float(np.float32(fields["llama.attention.layer_norm_rms_epsilon"])),
+        rope_parameters={"rope_type": "default", "rope_theta": float(fields.get("llama.rope.freq_base", 10000.0))},
+        tie_word_embeddings="lm_head.weight" not in state,
+        bos_token_id=fields.get("tokenizer.ggml.bos_token_id"),
+        eos_token_id=fields.get("tokenizer.ggml.eos_token_id"),
+        pad_token_id=fields.get("tokenizer.ggml.padding_token_id"),
+        architectures=["LlamaForCausalLM"],
+        dtype="float32",
+    )
+    config.save_pretrained(draft)
+    save_file(state, draft / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_tokenizer(fields: Mapping[str, Any], draft: Path) -> None:
+    """A byte-level BPE `tokenizer.json` with exactly the splits that llama.cpp makes for the same file."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    tokens, kinds = list(fields["tokenizer.ggml.tokens"]), list(fields["tokenizer.ggml.token_type"])
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    merges = [tuple(merge.split(" ", 1)) for merge in fields["tokenizer.ggml.merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    split: Any = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    if fields["tokenizer.ggml.pre"] == _DIGITS:
+        split = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), split])
+    tokenizer.pre_tokenizer = split
+    tokenizer.decoder = decoders.ByteLevel()
+    for number, kind in enumerate(kinds):
+        if kind in (_CONTROL, _USER_DEFINED):
+            control = kind == _CONTROL
+            added = AddedToken(tokens[number], special=control, normalized=False)
+            (tokenizer.add_special_tokens if control else tokenizer.add_tokens)([added])
+    tokenizer.save(str(draft / "tokenizer.json"))
+    named = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    for name, key in named.items():
+        at = fields.get(f"tokenizer.ggml.{key}_token_id")
+        if at is not None:
+            settings[name] = tokens[int(at)]
+    if template := fields.get("tokenizer.chat_template"):
+        settings["chat_template"] = template
+    (draft / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _convert_by_transformers(path: Path, draft: Path) -> Iterator[Progress]:
+    """Any other architecture that transformers can read out of a GGUF; slower by some tens of seconds."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    yield Progress("base model", 0, 1, "converting through transformers")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(path.parent), gguf_file=path.name, dtype=torch.float32, local_files_only=True
+        )
+    except Exception as error:  # anything from a missing key to an unknown architecture
+        raise InputError(f"base model {path} cannot be read: {error}") from error
+    model.save_pretrained(draft)
+
+
+def _tokenizer_by_transformers(path: Path, draft: Path) -> None:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name, local_files_only=True)
+    except Exception as error:
+        raise InputError(f"the tokenizer inside {path} cannot be read: {error}") from error
+    tokenizer.save_pretrained(draft)
+    if not (draft / "tokenizer.json").exists():
+        raise InputError(f"the tokenizer inside {path} has no fast form: give a folder with a tokenizer.json")
+
+
+def copy_words(folder: Path, target: Path) -> None:
+    """Copy the tokenizer's files of a converted base beside exported weights."""
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)

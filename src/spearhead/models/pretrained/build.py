@@ -1,0 +1,49 @@
+"""A converted base model, loaded and made ready for its method. Downloads nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spearhead.core.errors import InputError
+from spearhead.models.pretrained.config import Config
+from spearhead.models.pretrained.methods import tune
+from spearhead.models.pretrained.network import NONE, Perturbation, Tuned
+
+
+def build(
+    config: Config,
+    folder: Path,
+    *,
+    steps: int,
+    seed: int,
+    device: str = "cpu",
+    perturbation: Perturbation = NONE,
+) -> Tuned:
+    """The model of `config` over the base in `folder` (see `base.convert`), ready to learn for `steps` steps.
+
+    The same seed gives the same initial values. Raises InputError on a folder that holds no causal language model.
+    """
+    network = load(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = tune(network, config, steps=steps)
+    return Tuned(network, config, perturbation=perturbation).to(device)
+
+
+def load(folder: Path) -> Any:
+    """The transformers model in `folder`, in float32."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"base model {folder} cannot be loaded: {error}") from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,378 @@
+"""One training loop for every family, a generator of steps; the caller shows, tracks and stops. Knows no data.
+
+    for step in train(model, batches, plan, validation=held_out, folder=run):
+        print(step.number, step.loss)
+
+Closing the generator, ctrl-C and a crash all leave a checkpoint to go on from.
+"""
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from spearhead.core import digest
+from spearhead.core.errors import InputError, SpearheadError
+from spearhead.nn.model import Model
+from spearhead.training import checkpoint, devices, optimisers, schedules
+from spearhead.training.checkpoint import Position
+from spearhead.training.plan import Plan
+
+NOT_THE_RESULT = ("save_every", "track", "micro_batch", "micro_tokens", "device", "precision")
+"""Fields of a plan that may differ when a run goes on (the precision first chosen is kept)."""
+
+
+class Source(Protocol):
+    """Where micro-batches come from; see `batches.Batches`."""
+
+    @property
+    def digest(self) -> str: ...
+    def at(self, step: int) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimiser step did."""
+
+    number: int
+    """Steps taken so far, this one included."""
+    progress: float
+    """Share of the run that is done, by steps or by time, whichever is further."""
+    loss: float
+    """Mean over the weight (label tokens) of the whole batch, before the step."""
+    losses: Mapping[str, float]
+    """The same for every group of a model with several."""
+    rate: float
+    norm: float
+    """Length of the gradient before clipping."""
+    units: int
+    """Units (tokens) of this step, without padding."""
+    weight: int
+    seconds: float
+    elapsed: float
+    """Seconds of training proper so far."""
+    validation: float | None = None
+    best: bool = False
+    saved: bool = False
+
+    @property
+    def speed(self) -> float:
+        """Units a second."""
+        return self.units / self.seconds if self.seconds else 0.0
+
+    @property
+    def remaining(self) -> float:
+        """Seconds of training left, by the pace so far."""
+        return self.elapsed * (1 - self.progress) / self.progress if self.progress else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How a run ended. The model holds its best weights."""
+
+    steps: int
+    ended: str
+    """`steps`, `minutes` or `patience`."""
+    best_step: int
+    best_loss: float
+    """Validation loss of the weights in the model; infinite when nothing was validated."""
+    units: int
+    seconds: float
+
+    @property
+    def speed(self) -> float:
+        """Units a second of training proper."""
+        return self.units / self.seconds if self.seconds else 0.0
+
+
+class Diverged(SpearheadError):
+    """The loss or the gradient became infinite or not a number; the model was put back to its best weights."""
+
+
+def train(
+    model: Model,
+    batches: Source,
+    plan: Plan,
+    *,
+    validation: Sequence[Any] = (),
+    folder: Path | None = None,
+) -> Generator[Step, None, Trained]:
+    """Train `model` in place and yield every step; return how it ended, with the best weights in the model.
+
+    `validation` are micro-batches whose loss decides what is best (without them: the last weights). With a `folder`,
+    the run is kept there every `save_every` steps and goes on from there, bit for bit, when it is called again.
+    Raises Diverged, and InputError when the folder holds another run.
+    """
+    made = optimisers.make(model, plan)
+    if plan.steps < 1 or plan.batch < 1:
+        raise InputError(f"training.steps is {plan.steps} and training.batch {plan.batch}: wanted at least 1 of each")
+    mark = fingerprint(plan, batches)
+    kept = checkpoint.read(folder) if folder else None
+    if kept is not None and kept.fingerprint != mark:
+        raise InputError(f"{folder} holds a run with other data or another plan: remove it, or name another folder")
+    device = next(model.parameters()).device
+    if kept is not None and folder is not None:
+        position, best = checkpoint.load(folder, model=model, optimisers=made)
+    else:
+        torch.manual_seed(plan.seed)
+        kind = devices.precision(plan.precision, device)
+        position, best = Position(mark, precision=str(kind).removeprefix("torch.")), checkpoint.snapshot(model)
+    run = _Run(model, plan, made, folder, position, best, validation, device)
+    return (yield from run.go(batches))
+
+
+def fingerprint(plan: Plan, batches: Source) -> str:
+    """Names what a run's result depends on."""
+    told = {name: value for name, value in dataclasses.asdict(plan).items() if name not in NOT_THE_RESULT}
+    return digest.of_value({"plan": told, "data": batches.digest})
+
+
+class _Run:
+    """The state of one run between two steps."""
+
+    def __init__(
+        self,
+        model: Model,
+        plan: Plan,
+        made: Mapping[str, Optimizer],
+        folder: Path | None,
+        position: Position,
+        best: checkpoint.Tensors,
+        validation: Sequence[Any],
+        device: torch.device,
+    ) -> None:
+        self.model, self.plan, self.made, self.folder = model, plan, made, folder
+        self.position, self.best, self.validation, self.device = position, best, validation, device
+        self.saved_at = position.step if position.step or position.ended else -1
+        self.pace = position.elapsed / position.step if position.step else 0.0
+
+    def go(self, batches: Source) -> Generator[Step, None, Trained]:
+        self.model.train()
+        self.whole = True
+        try:
+            while not self.position.ended:
+                with _interrupts_at_the_end() as interrupted:
+                    self.whole = False
+                    step = self._step(batches)
+                    self.whole = True
+                    if self.plan.save_every and self.position.step % self.plan.save_every == 0:
+                        step = dataclasses.replace(step, saved=self._save())
+                if interrupted:
+                    raise KeyboardInterrupt
+                yield step
+        except (GeneratorExit, KeyboardInterrupt):
+            if self.whole:  # broken off inside a step, only the last saved state is exact
+                self._save()
+            raise
+        if self.validation:
+            checkpoint.put_back(self.model, self.best)
+        self.model.eval()
+        return self._trained()
+
+    def _step(self, batches: Source) -> Step:
+        began = time.perf_counter()
+        rate = self.plan.learning_rate * schedules.factor(self.plan, self._progress(ahead=0.5))
+        micros = batches.at(self.position.step)
+        total = _over_processes(float(sum(micro.weight for micro in micros)), self.device)
+        losses, norm = self._learn(micros, total, rate)
+        seconds = time.perf_counter() - began
+        units, weight = sum(micro.units for micro in micros), sum(micro.weight for micro in micros)
+        was = self.position
+        self.position = dataclasses.replace(
+            was,
+            step=was.step + 1,
+            elapsed=was.elapsed + seconds,
+            units=was.units + units,
+            weight=was.weight + weight,
+        )
+        self.pace = seconds if not self.pace else 0.8 * self.pace + 0.2 * seconds
+        ended = self._ended()
+        due = bool(self.validation) and (ended or (self.position.step % max(self.plan.validate_every, 1) == 0))
+        loss = self._validate() if due else None
+        better = loss is not None and loss < self.position.best_loss
+        if loss is not None and better:
+            self.best = checkpoint.snapshot(self.model)
+            self.position = dataclasses.replace(self.position, best_step=self.position.step, best_loss=loss, waited=0)
+        elif loss is not None:
+            self.position = dataclasses.replace(self.position, waited=self.position.waited + 1)
+        if not ended and self.plan.patience and self.position.waited >= self.plan.patience:
+            ended = "patience"
+        if ended:
+            self.position = dataclasses.replace(self.position, ended=ended)
+            self._save()
+        return Step(
+            number=self.position.step,
+            progress=1.0 if ended else self._progress(),
+            loss=next(iter(losses.values())),
+            losses=losses,
+            rate=rate,
+            norm=norm,
+            units=units,
+            weight=weight,
+            seconds=seconds,
+            elapsed=self.position.elapsed,
+            validation=loss,
+            best=better,
+            saved=bool(ended) and self.folder is not None,
+        )
+
+    def _learn(self, micros: Sequence[Any], total: float, rate: float) -> tuple[dict[str, float], float]:
+        """One pass over the micro-batches, stepping each named optimiser when all of them have given its loss."""
+        streams = [self.model.losses(micro) for micro in micros]
+        seen: dict[str, float] = {}
+        norms: list[float] = []
+        while True:
+            names: set[str] = set()
+            value = torch.zeros((), device=self.device)
+            for stream, micro in zip(streams, micros, strict=True):
+                with self._autocast():
+                    given = next(stream, None)
+                if given is None:
+                    continue
+                name, loss = given
+                if not names:
+                    self._forget(self.made[name])
+                names.add(name)
+                share = loss * (micro.weight / total)
+                share.backward()
+                value += share.detach()
+            if not names:
+                break
+            if len(names) > 1:
+                raise ValueError(f"the micro-batches of one step named different losses: {sorted(names)}")
+            (name,) = names
+            seen[name] = _over_processes(float(value), self.device)
+            parameters = _parameters(self.made[name])
+            _average_gradients(parameters)
+            norm = float(nn.utils.clip_grad_norm_(parameters, self.plan.clip or math.inf))
+            norms.append(norm)
+            if not (math.isfinite(seen[name]) and math.isfinite(norm)):
+                self._diverged(name, seen[name], norm)
+            for group in self.made[name].param_groups:
+                group["lr"] = rate
+            self.made[name].step()
+        for optimiser in self.made.values():
+            self._forget(optimiser)
+        return seen, max(norms)
+
+    def _forget(self, optimiser: Optimizer) -> None:
+        optimiser.zero_grad(set_to_none=True)
+
+    def _diverged(self, name: str, loss: float, norm: float) -> None:
+        checkpoint.put_back(self.model, self.best)
+        where = f"the best of step {self.position.best_step}" if self.position.best_step >= 0 else "those it began with"
+        raise Diverged(
+            f"training diverged at step {self.position.step + 1}: {name} is {loss}, gradient length {norm}. "
+            f"The weights are {where}. Lower training.learning_rate (now {self.plan.learning_rate:g}) or training.clip"
+        )
+
+    def _autocast(self) -> Any:
+        if self.position.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=getattr(torch, self.position.precision))
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        self.model.eval()
+        summed = weight = 0.0
+        try:
+            for batch in self.validation:
+                with self._autocast():
+                    _, loss = next(iter(self.model.losses(batch)))
+                summed += float(loss) * batch.weight
+                weight += batch.weight
+        finally:
+            self.model.train()
+        return summed / weight
+
+    def _progress(self, *, ahead: float = 0.0) -> float:
+        """Share of the run that lies behind, `ahead` steps from now."""
+        by_steps = (self.position.step + ahead) / self.plan.steps
+        if not self.plan.minutes:
+            return min(by_steps, 1.0)
+        by_time = (self.position.elapsed + ahead * self.pace) / (self.plan.minutes * 60)
+        return min(max(by_steps, by_time), 1.0)
+
+    def _ended(self) -> str:
+        if self.position.step >= self.plan.steps:
+            return "steps"
+        # The last step begins only if at least half of it fits.
+        if self.plan.minutes and self.position.elapsed + self.pace / 2 >= self.plan.minutes * 60:
+            return "minutes"
+        return ""
+
+    def _save(self) -> bool:
+        if self.folder is None or self.saved_at == self.position.step or not _first_process():
+            return False
+        checkpoint.save(self.folder, self.position, model=self.model, optimisers=self.made, best=self.best)
+        self.saved_at = self.position.step
+        return True
+
+    def _trained(self) -> Trained:
+        at = self.position
+        return Trained(at.step, at.ended, at.best_step, at.best_loss, at.units, at.elapsed)
+
+
+@contextmanager
+def _interrupts_at_the_end() -> Iterator[list[int]]:
+    """Hold ctrl-C back while a step changes the weights; a second one breaks through. Only in the main thread."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+
+    def note(number: int, frame: Any) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _parameters(optimiser: Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
+# -- several processes: gradients are sums over the whole batch, so they are added up --------------------------------
+
+
+def _together() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _first_process() -> bool:
+    return not _together() or torch.distributed.get_rank() == 0
+
+
+def _over_processes(value: float, device: torch.device) -> float:
+    if not _together():
+        return value
+    summed: Tensor = torch.tensor(value, dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(summed)
+    return float(summed)
+
+
+def _average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Each process has divided by the whole batch's weight already, so the sum is the whole batch's gradient."""
+    if not _together():
+        return
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([grad.flatten() for grad in grads])
+    torch.distributed.all_reduce(flat)
+    parts = torch.split(flat, [grad.numel() for grad in grads])
+    for grad, part in zip(grads, parts, strict=True):
+        grad.copy_(part.view_as(grad))

@@ -18,11 +18,11 @@ class Source:
     part: str = ""
     """`input`, `output` or `text`; empty: the reader's own columns name the parts (see `columns`)."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Part to column, for tables: `{input = "question", output = "answer"}`."""
+    """Part to column, for tables: `{input = "question", output = "answer"}`; `key` names the column that joins."""
     licence_column: str = ""
     """A column that holds each record's own licence."""
     reader: str = "auto"
-    """How to read a member: text, lines, csv, jsonl, json, parquet, pythonbible, chatterbot; auto: by file name."""
+    """text, lines, paragraphs, csv, jsonl, json, parquet, pythonbible, chatterbot; auto: by file name."""
     # package
     registry: Literal["", "pypi", "npm", "debian"] = ""
     package: str = ""
@@ -51,6 +51,8 @@ class Cleaning:
     longest: int = 20_000
     drop: dict[str, str] = field(default_factory=dict)
     """Part to a regular expression whose matches are removed (verse numbers, brackets)."""
+    replace: dict[str, str] = field(default_factory=dict)
+    """Regular expression to what takes its place, in every part, after `drop` (`{'`' = "'"}`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,6 @@ class DataConfig:
     near: float = 0.8
     """Estimated Jaccard similarity from which two records are near-duplicates."""
     limit: int = 0
-    """Take only so many records (by content hash, so that a smaller limit is a subset); 0: all."""
+    """Look at only so many records (by content hash, so that a smaller limit looks at a subset); 0: all."""
     checks: tuple[str, ...] = ("terms", "personal")
     """Review checks that a record must pass to be admitted."""

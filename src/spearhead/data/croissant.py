@@ -1,0 +1,109 @@
+"""A data set described for other people's tools, in Croissant 1.1 with the responsible-AI terms. Knows no records.
+
+Vocabulary: MLCommons Croissant 1.1; `mlcroissant` validates the result in the tests.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isArray": "cr:isArray",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+
+
+def describe(
+    *,
+    name: str,
+    sources: Sequence[str],
+    licences: Sequence[str],
+    credits: Sequence[str],
+    parts: Sequence[str],
+    files: Mapping[str, tuple[str, int]],
+) -> dict[str, Any]:
+    """The JSON-LD of a data folder; `files` gives the sha256 and size of each split's file."""
+    columns = [("id", "$.id"), *((part, f"$.parts.{part}") for part in parts)]
+    columns += [("licence", "$.licence"), ("credit", "$.credit"), ("source", "$.source")]
+    return {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": f"spearhead-{name[:16]}",
+        "description": "Records admitted by their licences and split by content hash. From " + ", ".join(sources) + ".",
+        "version": "1.0.0",
+        "license": list(licences),
+        "creditText": "; ".join(credits),
+        "citeAs": "; ".join(credits) or ", ".join(sources),
+        "isLiveDataset": False,
+        "rai:dataCollection": "Taken from the sources named in each record; none was collected for this data set.",
+        "rai:personalSensitiveInformation": "Records in which a personal-data check found something were left out.",
+        "rai:dataReleaseMaintenancePlan": "A record can be withdrawn by its id; the next data set is without it.",
+        "distribution": [
+            {
+                "@type": "cr:FileObject",
+                "@id": file,
+                "name": file,
+                "contentUrl": file,
+                "contentSize": f"{size} B",
+                "encodingFormat": "application/jsonlines",
+                "sha256": sha,
+            }
+            for file, (sha, size) in files.items()
+        ],
+        "recordSet": [
+            {
+                "@type": "cr:RecordSet",
+                "@id": file.removesuffix(".jsonl"),
+                "name": file.removesuffix(".jsonl"),
+                "key": {"@id": f"{file.removesuffix('.jsonl')}/id"},
+                "field": [
+                    {
+                        "@type": "cr:Field",
+                        "@id": f"{file.removesuffix('.jsonl')}/{column}",
+                        "name": column,
+                        "dataType": "sc:Text",
+                        "source": {"fileObject": {"@id": file}, "extract": {"jsonPath": path}},
+                    }
+                    for column, path in columns
+                ],
+            }
+            for file in files
+        ],
+    }

@@ -1,0 +1,155 @@
+"""Admitted data on disk: three splits, the refusals, a summary and a Croissant description. Knows no sources.
+
+Every file is plain JSON, equal content gives equal bytes, and the summary holds the sha256 of the others.
+"""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spearhead.core import digest, media
+from spearhead.core.errors import InputError
+from spearhead.core.manifest import Credit
+from spearhead.core.record import Record
+from spearhead.core.rights import Licence, Right
+from spearhead.data import croissant
+from spearhead.data.admit import Origin
+from spearhead.data.refusal import Refusal, counts
+from spearhead.data.split import SPLITS
+
+SUMMARY = "summary.json"
+REFUSALS = "refusals.jsonl"
+CROISSANT = "croissant.json"
+
+
+class Dataset:
+    """An opened data folder; `summary` is what `summary.json` says."""
+
+    def __init__(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        self.folder, self.summary = folder, dict(summary)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Dataset":
+        """Raises InputError when the folder is not whole, or not what was written there."""
+        try:
+            summary = json.loads((folder / SUMMARY).read_text("utf-8"))
+            expected = summary["files"]
+            wrong = [name for name, sha in expected.items() if digest.of_file(folder / name) != sha]
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"{folder} is not a prepared data folder: {error}; run `spearhead data` again") from error
+        if wrong:
+            raise InputError(f"{folder / wrong[0]} was changed after it was prepared: delete {folder} and run again")
+        return cls(folder, summary)
+
+    @property
+    def digest(self) -> str:
+        """Stands for the configuration, the content of the sources and what was withdrawn."""
+        return str(self.summary["digest"])
+
+    def read(self, split: str) -> Iterator[Record]:
+        """The records of `train`, `validation` or `test`, in the order of their ids."""
+        if split not in SPLITS:
+            raise InputError(f"split {split!r} is unknown: wanted {', '.join(SPLITS)}")
+        with (self.folder / f"{split}.jsonl").open(encoding="utf-8") as lines:
+            for line in lines:
+                yield _record(json.loads(line))
+
+    def refusals(self) -> Iterator[Refusal]:
+        """What was left out, and why."""
+        with (self.folder / REFUSALS).open(encoding="utf-8") as lines:
+            for line in lines:
+                yield Refusal(**json.loads(line))
+
+    def credits(self) -> tuple[Credit, ...]:
+        """Every licence that records came under, with the credit it asks for; a pair counts in both its sources."""
+        return tuple(
+            Credit(one["spdx"], one["credit"], one["source"], one["records"], tuple(one["rights"]))
+            for one in self.summary["credits"]
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Records by split."""
+        return {split: int(self.summary["records"][split]) for split in SPLITS}
+
+
+def write(
+    folder: Path,
+    *,
+    name: str,
+    records: Mapping[str, Sequence[Record]],
+    origins: Mapping[str, tuple[Origin, ...]],
+    refusals: Sequence[Refusal],
+    facts: Mapping[str, Any],
+) -> None:
+    """Fill `folder`; `origins` by record id, `facts` go into the summary as they are."""
+    for split in SPLITS:
+        _lines(folder / f"{split}.jsonl", map(_row, records[split]))
+    _lines(folder / REFUSALS, (dataclasses.asdict(one) for one in refusals))
+    credits = _credits(origins)
+    data_files = {file: digest.of_file(folder / file) for file in (*(f"{split}.jsonl" for split in SPLITS), REFUSALS)}
+    described = croissant.describe(
+        name=name,
+        sources=sorted({one["source"] for one in credits}),
+        licences=sorted({record.licence.spdx for split in SPLITS for record in records[split]}),
+        credits=sorted({one["credit"] for one in credits if one["credit"]}),
+        parts=sorted({part for split in SPLITS for record in records[split] for part in record.parts}),
+        files={file: (sha, (folder / file).stat().st_size) for file, sha in data_files.items() if file != REFUSALS},
+    )
+    (folder / CROISSANT).write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    summary = {
+        **facts,
+        "digest": name,
+        "records": {split: len(records[split]) for split in SPLITS},
+        "characters": {
+            split: sum(len(piece.text) for record in records[split] for piece in record.parts.values())
+            for split in SPLITS
+        },
+        "licences": dict(sorted(Counter(r.licence.spdx for split in SPLITS for r in records[split]).items())),
+        "credits": credits,
+        "refusals": counts(refusals),
+        "files": {**data_files, CROISSANT: digest.of_file(folder / CROISSANT)},
+    }
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _credits(origins: Mapping[str, tuple[Origin, ...]]) -> list[dict[str, Any]]:
+    tally = Counter(origin for group in origins.values() for origin in dict.fromkeys(group))
+    ordered = sorted(tally.items(), key=lambda pair: (pair[0].label, pair[0].licence.spdx, pair[0].licence.credit))
+    return [
+        {
+            "source": origin.label,
+            "spdx": origin.licence.spdx,
+            "credit": origin.licence.credit,
+            "rights": origin.licence.rights.names,
+            "records": count,
+        }
+        for origin, count in ordered
+    ]
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "parts": {name: record.parts[name].text for name in sorted(record.parts)},
+        "licence": record.licence.spdx,
+        "rights": record.licence.rights.names,
+        "credit": record.licence.credit,
+        "source": record.source,
+    }
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    return Record(
+        {name: media.text(text) for name, text in row["parts"].items()},
+        Licence(row["licence"], Right.named(row["rights"]), row["credit"]),
+        row["source"],
+    )
+
+
+def _lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")

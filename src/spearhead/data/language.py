@@ -1,0 +1,49 @@
+"""Which language a text is in, as far as its length lets one tell. Knows nothing of records."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from spearhead.core.errors import InputError
+
+# Written Cantonese and Wu are told from Mandarin by few characters: who allows Chinese means these too.
+RELATED = {"zh": ("wuu", "yue")}
+SURE = 0.5
+UNLIKELY = 0.2
+ENOUGH = 2000
+"""Characters that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Languages:
+    """The allowed languages and a loaded identifier (py3langid: naive Bayes over byte n-grams, 140 languages)."""
+
+    allowed: frozenset[str]
+    identifier: Any
+
+    @classmethod
+    def of(cls, codes: tuple[str, ...]) -> "Languages | None":
+        """None when any language will do; raises InputError on a code that the identifier does not know."""
+        if not codes:
+            return None
+        from py3langid import langid  # a second, most of it to unpack the model
+
+        identifier = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
+        if unknown := sorted(set(codes) - set(identifier.labels)):
+            raise InputError(
+                f"data.cleaning.languages: {unknown[0]!r} is unknown: wanted ISO 639 codes such as en, zh or fr"
+            )
+        return cls(frozenset(code for one in codes for code in (one, *RELATED.get(one, ()))), identifier)
+
+    def misfit(self, part: str, text: str) -> str:
+        """Why a text is in a wrong language, or an empty text.
+
+        A text is refused when another language is likelier than not and the allowed ones together are unlikely; one
+        too short to tell (a list of names, a number) is let through.
+        """
+        if self.identifier.classify(text[:ENOUGH])[0] in self.allowed:
+            return ""
+        ranked = self.identifier.rank(text[:ENOUGH])
+        (best, sure), allowed = ranked[0], sum(share for code, share in ranked if code in self.allowed)
+        if sure >= SURE and allowed < UNLIKELY:
+            return f"{part} looks like {best} ({sure:.0%}), wanted {' or '.join(sorted(self.allowed))}"
+        return ""

@@ -1,0 +1,300 @@
+"""From the bytes of one file to items. Knows file formats; does not know where the file came from or what it may do."""
+
+import ast
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from spearhead.core.errors import InputError
+from spearhead.data.config import Source
+from spearhead.data.items import Item, Unread
+
+MOST_BYTES = 2 << 30
+"""The longest file that is read."""
+PARTS = ("input", "output", "text")
+SUFFIXES = {
+    ".txt": "text",
+    ".md": "text",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".yml": "chatterbot",
+    ".yaml": "chatterbot",
+}
+
+
+def read(name: str, data: bytes, source: Source, *, alone: bool) -> Iterator[Item | Unread]:
+    """The items of the file `name`; `alone` says that the source has no other, so keys need not name the file.
+
+    What cannot be read is an Unread, so that one bad file does not stop a folder of good ones. Raises InputError
+    when the scenario itself asks for the impossible (an unknown reader, a column that no table has).
+    """
+    kind = source.reader
+    if kind == "auto":
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix not in SUFFIXES:
+            yield Unread(name, f"no reader for {suffix or 'a name without a suffix'}; name one: {', '.join(READERS)}")
+            return
+        kind = SUFFIXES[suffix]
+    if kind not in READERS:
+        raise InputError(f"data.sources.reader is {kind!r}: wanted one of {', '.join(READERS)}")
+    if len(data) > MOST_BYTES:
+        yield Unread(name, f"has {len(data)} bytes, at most {MOST_BYTES} are read: split it")
+        return
+    if not data.strip():
+        yield Unread(name, "is empty")
+        return
+    try:
+        for item in READERS[kind](data, source):
+            yield item if alone else _named(item, name)
+    except _Unreadable as error:
+        yield Unread(name, str(error))
+
+
+def rows(table: Iterator[Mapping[str, Any]], source: Source) -> Iterator[Item | Unread]:
+    """Rows of any table as items: the scenario's `columns` say which column fills which part.
+
+    Without `columns`, columns named input, output and text fill the parts of these names. A pseudo-part `key` in
+    `columns` names the column that joins two sources; without it the row's number does.
+    """
+    chosen: dict[str, str] | None = None
+    for number, row in enumerate(table):
+        if chosen is None:
+            chosen = _columns(row, source)
+        key = _cell(row.get(chosen["key"])) if "key" in chosen else str(number)
+        if not key:
+            yield Unread(str(number), f"column {chosen['key']!r} is empty: there is no key")
+            continue
+        texts = {part: _cell(row.get(column)) for part, column in chosen.items() if part != "key"}
+        if missing := [chosen[part] for part, text in texts.items() if text is None]:
+            yield Unread(key, f"column {missing[0]!r} holds no text")
+            continue
+        licence = str(row.get(source.licence_column) or "").strip() if source.licence_column else ""
+        if source.licence_column and not licence:
+            yield Unread(key, f"column {source.licence_column!r} names no licence")
+            continue
+        yield Item(key, {part: text for part, text in texts.items() if text is not None}, licence)
+
+
+class _Unreadable(Exception):
+    """This file cannot be read; the message says why."""
+
+
+def _named(item: Item | Unread, name: str) -> Item | Unread:
+    key = f"{name}:{item.key}" if item.key else name
+    return Unread(key, item.reason) if isinstance(item, Unread) else Item(key, item.texts, item.licence)
+
+
+def _columns(row: Mapping[str, Any], source: Source) -> dict[str, str]:
+    """Part to column for a table whose first row is `row`."""
+    have = ", ".join(map(str, list(row)[:20]))
+    if source.columns:
+        if unknown := [part for part in source.columns if part not in (*PARTS, "key")]:
+            raise InputError(f"data.sources.columns fills {unknown[0]!r}: wanted input, output, text or key")
+        chosen = dict(source.columns)
+    elif source.part:
+        chosen = {source.part: source.part if source.part in row else "text"}
+    else:
+        chosen = {part: part for part in PARTS if part in row}
+    if not set(chosen) - {"key"}:
+        raise InputError(f"no column is named input, output or text (there are {have}): set data.sources.columns")
+    wanted = [*chosen.values(), *([source.licence_column] if source.licence_column else [])]
+    for column in wanted:
+        if column not in row:
+            raise InputError(f"there is no column {column!r}: the table has {have}")
+    return chosen
+
+
+def _cell(value: Any) -> str | None:
+    """A cell as text: lists of texts are lines, numbers are digits; None when it holds neither."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list | tuple) and value and all(isinstance(line, str) for line in value):
+        return "\n".join(value)
+    return None
+
+
+def _decoded(data: bytes, source: Source) -> str:
+    encoding = "utf-8-sig" if source.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else source.encoding
+    if b"\0" in data[:65536] and "16" not in encoding and "32" not in encoding:
+        raise _Unreadable("looks binary: it holds NUL bytes")
+    try:
+        return data.decode(encoding)
+    except LookupError as error:
+        raise InputError(f"data.sources.encoding {source.encoding!r} is unknown: try utf-8 or gb18030") from error
+    except UnicodeDecodeError as error:
+        raise _Unreadable(
+            f"is not {source.encoding}: byte 0x{data[error.start]:02x} at offset {error.start}; "
+            "set data.sources.encoding, or convert the file"
+        ) from error
+
+
+def _text(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    yield Item("", {source.part or "text": _decoded(data, source)})
+
+
+def _lines(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    # Split at newlines alone: the line and paragraph separators of Unicode would shift a parallel file.
+    for number, line in enumerate(_decoded(data, source).split("\n")):
+        if line.strip():
+            yield Item(str(number), {source.part or "text": line.removesuffix("\r")})
+
+
+def _paragraphs(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    blocks = _decoded(data, source).replace("\r\n", "\n").split("\n\n")
+    for number, block in enumerate(blocks):
+        if block.strip():
+            yield Item(str(number), {source.part or "text": block.strip("\n")})
+
+
+def _csv(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    text = _decoded(data, source)
+    csv.field_size_limit(MOST_BYTES)  # its own limit would stop the whole table at one long cell
+    head = text.split("\n", 1)[0]
+    delimiter = max(",\t;", key=head.count)
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        yield from rows(iter(table), source)
+    except csv.Error as error:
+        raise _Unreadable(f"is not a table in CSV at line {table.line_num}: {error}") from error
+
+
+def _jsonl(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    bad: list[Unread] = []
+
+    def table() -> Iterator[Mapping[str, Any]]:
+        for number, line in enumerate(_decoded(data, source).split("\n")):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                bad.append(Unread(str(number), f"line {number + 1} is not JSON: {error}"))
+                continue
+            if isinstance(value, dict):
+                yield value
+            else:
+                bad.append(Unread(str(number), f"line {number + 1} is not a JSON object"))
+
+    yield from rows(table(), source)
+    yield from bad
+
+
+def _json(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    try:
+        value = json.loads(_decoded(data, source))
+    except (ValueError, RecursionError) as error:
+        raise _Unreadable(f"is not JSON: {error}") from error
+    if isinstance(value, dict):  # {"data": [...]} and its like: the one list inside
+        lists = [inner for inner in value.values() if isinstance(inner, list)]
+        value = lists[0] if len(lists) == 1 else [value]
+    if not isinstance(value, list):
+        raise _Unreadable("is not a JSON list of objects")
+    good = [row for row in value if isinstance(row, dict)]
+    if not good:
+        raise _Unreadable("is not a JSON list of objects")
+    yield from rows(iter(good), source)
+    if len(good) < len(value):
+        yield Unread("", f"{len(value) - len(good)} entries are not JSON objects")
+
+
+def _parquet(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
+        names = file.schema_arrow.names
+        wanted = [name for name in (*source.columns.values(), source.licence_column) if name in names]
+        columns = wanted if source.columns else names
+
+        def table() -> Iterator[Mapping[str, Any]]:
+            for batch in file.iter_batches(batch_size=4096, columns=columns):
+                yield from batch.to_pylist()
+
+        yield from rows(table(), source)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _Unreadable(f"is not a whole parquet file: {error}") from error
+
+
+def _pythonbible(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    """A translation of the `pythonbible` packages: Python source that is parsed, never run.
+
+    Its call holds the whole scripture as one string, then where each verse starts and where it ends, by verse id.
+    """
+    try:
+        tree = ast.parse(_decoded(data, source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise _Unreadable(f"is not Python source: {error}") from error
+    calls = [node.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)]
+    if not calls:
+        raise _Unreadable("holds no translation: wanted `bible = Bible(...)`")
+    values = [_constant(node) for node in calls[0].args]
+    texts = [value for value in values if isinstance(value, str)]
+    tables = [value for value in values if isinstance(value, dict)]
+    if not texts or len(tables) < 2:
+        raise _Unreadable("holds no translation: wanted a text and the starts and ends of its verses")
+    scripture, (starts, ends) = texts[0], tables[:2]
+    for verse, start in starts.items():
+        end = ends.get(verse)
+        if end is None or not 0 <= start <= end <= len(scripture):
+            yield Unread(str(verse), "has no valid start and end in the scripture")
+        else:
+            yield Item(str(verse), {source.part or "text": scripture[start:end]})
+
+
+def _constant(node: ast.expr) -> Any:
+    """A string, or a table of whole numbers; None for anything else (names, enumerations)."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.Dict):
+        pairs = list(zip(node.keys, node.values, strict=True))
+        if all(isinstance(k, ast.Constant) and isinstance(v, ast.Constant) for k, v in pairs):
+            table = {k.value: v.value for k, v in pairs if isinstance(k, ast.Constant) and isinstance(v, ast.Constant)}
+            if all(type(key) is int and type(value) is int for key, value in table.items()):
+                return table
+    return None
+
+
+def _chatterbot(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    """Dialogues in YAML under `conversations`: each turn is the input of the next."""
+    import yaml
+
+    try:
+        # BaseLoader makes texts, lists and maps and nothing else: no objects, and `yes` stays a word.
+        value = yaml.load(_decoded(data, source), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _Unreadable(f"is not YAML: {str(error).splitlines()[0]}") from error
+    talks = value.get("conversations") if isinstance(value, dict) else None
+    if not isinstance(talks, list):
+        raise _Unreadable("holds no list `conversations`")
+    for number, talk in enumerate(talks):
+        turns = talk if isinstance(talk, list) else []
+        if len(turns) < 2 or not all(isinstance(turn, str) for turn in turns):
+            yield Unread(str(number), "is not a dialogue of two turns or more")
+            continue
+        for step, (asked, answered) in enumerate(zip(turns, turns[1:], strict=False)):
+            yield Item(f"{number}.{step}", {"input": asked, "output": answered})
+
+
+READERS: Mapping[str, Callable[[bytes, Source], Iterator[Item | Unread]]] = {
+    "text": _text,
+    "lines": _lines,
+    "paragraphs": _paragraphs,
+    "csv": _csv,
+    "jsonl": _jsonl,
+    "json": _json,
+    "parquet": _parquet,
+    "pythonbible": _pythonbible,
+    "chatterbot": _chatterbot,
+}

@@ -1,0 +1,65 @@
+"""A person's own files: one, a folder or a glob. Knows paths; formats are readers' work."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from spearhead.core import digest
+from spearhead.core.errors import InputError
+from spearhead.data import readers
+from spearhead.data.config import Source
+from spearhead.data.items import Item, Unread
+from spearhead.store.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Reads `source.path`, relative to the scenario's folder; in a folder every file that is not hidden."""
+
+    name: str = "files"
+
+    def label(self, source: Source) -> str:
+        """`files:PATH` as the scenario names it."""
+        return f"files:{source.path}"
+
+    def fingerprint(self, source: Source, *, home: Home, folder: Path) -> str:
+        """Names and sha256 of every file."""
+        return digest.of_value([[name, digest.of_file(path)] for name, path in _find(source, folder)])
+
+    def read(self, source: Source, *, home: Home, folder: Path) -> Iterator[Item | Unread]:
+        """Items of every file, in the order of their names."""
+        found = _find(source, folder)
+        for name, path in found:
+            if path.stat().st_size > readers.MOST_BYTES:
+                yield Unread(name, f"has {path.stat().st_size} bytes, at most {readers.MOST_BYTES} are read: split it")
+                continue
+            yield from readers.read(name, path.read_bytes(), source, alone=len(found) == 1)
+
+
+def _find(source: Source, folder: Path) -> list[tuple[str, Path]]:
+    """Name (relative to what the scenario names) and path of each file, sorted; InputError when there is none."""
+    if not source.path:
+        raise InputError("data.sources.path is empty: a files source needs the path of a file or a folder")
+    place = folder / source.path
+    if place.is_file():
+        return [(place.name, place)]
+    if place.is_dir():
+        root, found = place, place.rglob("*")
+    elif any(sign in source.path for sign in "*?["):
+        root = folder
+        if Path(source.path).is_absolute():
+            root = Path(Path(source.path).anchor)
+        found = root.glob(str(Path(source.path).relative_to(root) if root != folder else source.path))
+    else:
+        raise InputError(f"data.sources.path {source.path!r} is not there: looked at {place}")
+    files = [
+        (path.relative_to(root).as_posix(), path)
+        for path in found
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
+    if not files:
+        raise InputError(f"data.sources.path {source.path!r} names no file: looked at {place}")
+    return sorted(files)
+
+
+SOURCE = Files()

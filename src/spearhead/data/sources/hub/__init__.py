@@ -1,0 +1,93 @@
+"""Hugging Face `datasets`: by name and revision when online, or a local copy. Knows the library, nothing of formats."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spearhead.core import digest
+from spearhead.core.errors import InputError
+from spearhead.data import readers
+from spearhead.data.config import Source
+from spearhead.data.items import Item, Unread
+from spearhead.store.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """Reads one split. A local copy is a folder written by `save_to_disk`, or one of csv, json or parquet files."""
+
+    name: str = "hub"
+
+    def label(self, source: Source) -> str:
+        """`hub:name@revision` or `hub:folder`."""
+        return f"hub:{source.dataset}@{source.revision}" if source.revision else f"hub:{source.dataset}"
+
+    def fingerprint(self, source: Source, *, home: Home, folder: Path) -> str:
+        """The revision stands for a data set of the hub; a local copy is hashed file by file."""
+        if local := _local(source, folder):
+            files = sorted(path for path in local.rglob("*") if path.is_file())
+            return digest.of_value([[path.relative_to(local).as_posix(), digest.of_file(path)] for path in files])
+        return digest.of_value([source.dataset, source.revision, source.split])
+
+    def read(self, source: Source, *, home: Home, folder: Path) -> Iterator[Item | Unread]:
+        """Every row of the split."""
+        table = _load(source, home=home, local=_local(source, folder))
+        yield from readers.rows(_plain(table, source), source)
+
+
+def _local(source: Source, folder: Path) -> Path | None:
+    """The local copy's folder, or None when the name is one of the hub; raises InputError when it is neither."""
+    if not source.dataset:
+        raise InputError("data.sources.dataset is empty: a hub source needs a name, or the folder of a local copy")
+    place = folder / source.dataset
+    if place.is_dir():
+        return place
+    if source.dataset.startswith((".", "/")) or source.dataset.count("/") > 1:
+        raise InputError(f"data.sources.dataset {source.dataset!r} is not there: looked at {place}")
+    if not source.revision:
+        raise InputError(
+            f"data.sources.revision of {source.dataset!r} is empty: name the commit, so that the data stay the same"
+        )
+    return None
+
+
+def _load(source: Source, *, home: Home, local: Path | None) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise InputError("a hub source needs `datasets`: pip install 'spearhead[hub]'") from error
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    cache = str(home.cache / "hub")
+    try:
+        if local is None:
+            return datasets.load_dataset(
+                source.dataset, revision=source.revision, split=source.split, cache_dir=cache, streaming=True
+            )
+        if (local / "dataset_dict.json").exists() or (local / "state.json").exists():
+            loaded = datasets.load_from_disk(str(local))
+            if not isinstance(loaded, datasets.DatasetDict):
+                return loaded
+            if source.split not in loaded:
+                raise InputError(f"{source.dataset} has no split {source.split!r}: it has {', '.join(loaded)}")
+            return loaded[source.split]
+        return datasets.load_dataset(str(local), split=source.split, cache_dir=cache)
+    except InputError:
+        raise
+    except Exception as error:  # the library raises dozens of kinds, network errors among them
+        first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise InputError(f"{Hub().label(source)} cannot be read: {first}") from error
+
+
+def _plain(table: Any, source: Source) -> Iterator[Mapping[str, Any]]:
+    """Rows with the wanted columns alone, so that pictures and sounds beside them are not decoded."""
+    wanted = {*source.columns.values(), *([source.licence_column] if source.licence_column else [])}
+    names = table.column_names
+    if source.columns and names:
+        table = table.select_columns([name for name in names if name in wanted])
+    yield from table
+
+
+SOURCE = Hub()

@@ -1,0 +1,220 @@
+"""Releases on disk: what is verified, what answers, what goes."""
+
+import dataclasses
+import os
+import pickle
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from spearhead.core import digest
+from spearhead.core.errors import InputError
+from spearhead.core.manifest import Manifest, Part, PriceTag
+from spearhead.store import database, releases, tables
+from spearhead.store.home import Home
+
+
+def make(home: Home, *, version: str, scenario: str = "tiny", learnt: tuple[str, ...] = (), **changes: Any) -> Path:
+    """A complete small release whose parts are its model and the ids that it learnt from."""
+    place = home.releases / scenario / version
+    (place / "parts").mkdir(parents=True)
+    (place / "parts" / "model.gguf").write_bytes(b"GGUF" + version.encode())
+    (place / releases.RECORDS).write_text("".join(f"{record}\n" for record in learnt))
+    parts = tuple(
+        Part(path, digest.of_file(place / path), (place / path).stat().st_size, role)
+        for path, role in (("parts/model.gguf", "model"), (releases.RECORDS, "document"))
+    )
+    fields: dict[str, Any] = {field.name: () for field in dataclasses.fields(Manifest)}
+    fields |= dict(scenario=scenario, version=version, title="Tiny", modality="text", family="pretrained")
+    fields |= dict(created=f"2026-11-22T00:00:0{len(version)}Z", runtime="llamacpp", context=64, scenario_digest="0")
+    fields |= dict(data_digest="1", parts=parts, verdict="gold", template={}, generation={}, policy={}, economics={})
+    fields |= dict(price=PriceTag("EUR", 1, 1, "token"), labels={}, made_by={}, records=parts[1].sha256)
+    (place / "manifest.json").write_text(Manifest(**{**fields, **changes}).to_json())
+    return place
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(root=tmp_path / "home", cache=tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database, made once."""
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    database.migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def engine(home: Home, migrated: Path) -> Iterator[Engine]:
+    home.root.mkdir(parents=True)
+    shutil.copy(migrated, home.root / "spearhead.db")
+    made = database.connect(home.database_url)
+    yield made
+    made.dispose()
+
+
+def test_a_whole_release_has_no_problems(home: Home) -> None:
+    place = make(home, version="1")
+    assert releases.verify(place) == []
+    release = releases.read(place)
+    assert release.name == "tiny@1"
+    assert release.file("model") == place / "parts" / "model.gguf"
+    with pytest.raises(InputError, match="0 files of role 'tokenizer'"):
+        release.file("tokenizer")
+
+
+def test_every_tampering_is_seen(home: Home, tmp_path: Path) -> None:
+    def problems(spoil: Any, *, expect: str) -> None:
+        place = make(home, version="1")
+        spoil(place)
+        found = releases.verify(place)
+        assert len(found) == 1, found
+        assert expect in found[0]
+        shutil.rmtree(place)
+
+    model = "parts/model.gguf"
+    problems(lambda place: (place / model).write_bytes(b"GGUF2"), expect="has been changed")
+    problems(lambda place: (place / model).write_bytes(b"GGUF22"), expect="should have 5")
+    problems(lambda place: (place / model).unlink(), expect="cannot be read")
+    problems(lambda place: (place / "parts" / "more.txt").write_text("x"), expect="parts/more.txt is in the folder")
+    problems(lambda place: (place / "evil").symlink_to(tmp_path), expect="evil is in the folder")
+    problems(lambda place: (place / "manifest.json").write_text("{}"), expect="is missing")
+    problems(lambda place: (place / "manifest.json").unlink(), expect="holds no release")
+
+    def swap(place: Path) -> None:
+        (tmp_path / "same").write_bytes((place / model).read_bytes())
+        (place / model).unlink()
+        (place / model).symlink_to(tmp_path / "same")
+
+    problems(swap, expect="is not a plain file")
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "parts//model", "a\\b", "", "manifest.json", "./x"])
+def test_a_part_outside_the_release_is_refused(home: Home, path: str) -> None:
+    place = make(home, version="1", parts=(Part(path, "0" * 64, 1, "model"),))
+    with pytest.raises(InputError, match="does not lie inside"):
+        releases.read(place)
+
+
+@pytest.mark.parametrize("name", ["a.pkl", "model.bin", "harmless.gguf"])
+def test_no_release_holds_a_pickle(home: Home, name: str) -> None:
+    place = make(home, version="1")
+    path = place / "parts" / name
+    path.write_bytes(pickle.dumps({"weights": [1.0]}))
+    old = releases.read(place).manifest
+    part = Part(f"parts/{name}", digest.of_file(path), path.stat().st_size, "document")
+    (place / "manifest.json").write_text(dataclasses.replace(old, parts=(*old.parts, part)).to_json())
+    (problem,) = releases.verify(place)
+    assert "is a pickle" in problem
+
+
+def test_a_signature_is_by_the_given_key_or_does_not_count(home: Home) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    place = make(home, version="1")
+    key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes_raw()
+    assert "nobody signed" in releases.verify(place, public_key=public)[0]
+    (place / "manifest.sig").write_bytes(key.sign((place / "manifest.json").read_bytes()))
+    assert releases.verify(place, public_key=public) == []
+    assert "does not fit" in releases.verify(place, public_key=other.public_key().public_bytes_raw())[0]
+    text = (place / "manifest.json").read_text()
+    (place / "manifest.json").write_text(text.replace("Tiny", "tiny"))
+    assert "does not fit" in releases.verify(place, public_key=public)[0]
+    with pytest.raises(InputError, match="public key cannot be read"):
+        releases.verify(place, public_key=b"nonsense")
+
+
+def test_the_newest_passing_release_answers_until_a_person_promotes_one(home: Home, engine: Engine) -> None:
+    for number in range(1, 11):
+        make(home, version=str(number), created="2026-11-22T00:00:00Z")
+    assert releases.live(home, engine, "tiny").name == "tiny@10"
+    assert releases.live(home, engine, "tiny@3").name == "tiny@3"
+    assert releases.promote(home, engine, "tiny@4").state == "live"
+    assert releases.live(home, engine, "tiny").name == "tiny@4"
+    assert releases.promote(home, engine, "tiny@5").state == "live"
+    assert releases.live(home, engine, "tiny@4").state == "passing"
+    with pytest.raises(InputError, match="did you mean 'tiny'"):
+        releases.live(home, engine, "tini")
+    with pytest.raises(InputError, match="tiny@77 is not there: there are 1, 2"):
+        releases.live(home, engine, "tiny@77")
+    with pytest.raises(InputError, match="is no name of a release"):
+        releases.live(home, engine, "../tiny@1")
+
+
+def test_a_broken_release_is_never_promoted(home: Home, engine: Engine) -> None:
+    make(home, version="1")
+    place = make(home, version="22")
+    (place / "parts" / "model.gguf").write_bytes(b"GGUF00")
+    with pytest.raises(InputError, match="tiny@22 is not promoted: parts/model.gguf has been changed"):
+        releases.promote(home, engine, "tiny@22")
+    assert releases.live(home, engine, "tiny@22").state == "passing"
+
+
+def test_rollback_retires_what_answers_and_returns_to_the_one_before(home: Home, engine: Engine) -> None:
+    for version in ("1", "2", "3"):
+        make(home, version=version)
+    assert releases.rollback(home, engine, "tiny").name == "tiny@2"
+    assert releases.live(home, engine, "tiny").name == "tiny@2"
+    assert releases.live(home, engine, "tiny@3").state == "retired"
+    assert releases.rollback(home, engine, "tiny").name == "tiny@1"
+    with pytest.raises(InputError, match="nothing changed"):
+        releases.rollback(home, engine, "tiny")
+    assert releases.live(home, engine, "tiny").name == "tiny@1"
+
+
+def test_gc_spares_what_answers_and_what_a_trace_needs(home: Home, engine: Engine) -> None:
+    for version in ("1", "2", "3", "4", "5"):
+        make(home, version=version)
+    releases.promote(home, engine, "tiny@1")
+    with database.writing(engine) as connection:
+        connection.execute(
+            tables.accounts.insert().values(id="a", name="a", role="user", currency="EUR", created="2026")
+        )
+        connection.execute(
+            tables.outputs.insert().values(
+                id="o", request="r", account="a", release="tiny@2", state="released", mime="text/plain",
+                finish="stop", findings="[]", policy="p", options="{}", completion_units=1, created="2026",
+            )
+        )  # fmt: skip
+    draft = home.releases / "tiny" / ".6.abc"
+    draft.mkdir()
+    os.utime(draft, (0, 0))
+    fresh = home.releases / "tiny" / ".7.abc"
+    fresh.mkdir()
+    assert releases.gc(home, engine, keep=2) == ["tiny@3"]
+    assert [release.name for release in releases.published(home)] == ["tiny@1", "tiny@2", "tiny@4", "tiny@5"]
+    assert not draft.exists()
+    assert fresh.exists()
+    assert releases.gc(home, engine, keep=2) == []
+    with pytest.raises(InputError, match="wanted at least 1"):
+        releases.gc(home, engine, keep=0)
+
+
+def test_withdrawn_records_mark_the_releases_that_learnt_from_them(home: Home, engine: Engine) -> None:
+    make(home, version="1", learnt=("a" * 64, "b" * 64))
+    make(home, version="2", learnt=("c" * 64,))
+    assert releases.mark_affected(home, engine, ["b" * 64, "d" * 64]) == ["tiny@1"]
+    assert releases.mark_affected(home, engine, ["a" * 64]) == ["tiny@1"]
+    assert releases.live(home, engine, "tiny@1").affected == ("a" * 64, "b" * 64)
+    assert releases.live(home, engine, "tiny").affected == ()
+    with database.writing(engine) as connection:
+        connection.execute(tables.withdrawals.insert().values(record="e" * 64, reason="asked", created="2026"))
+    late = releases.read(make(home, version="3", learnt=("e" * 64,)))
+    assert releases.register(engine, late).affected == ("e" * 64,)
+    with database.reading(engine) as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(tables.releases)).scalar() == 2
+
+
+def test_a_release_under_another_name_is_refused(home: Home) -> None:
+    place = make(home, version="1")
+    place.rename(place.parent / "2")
+    with pytest.raises(InputError, match="lies under its own name"):
+        releases.published(home)

@@ -212,7 +212,7 @@ class LlamaCpp:
 
     async def _watch_memory(self) -> None:
         while True:
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(self._settings.watch_seconds)
             worker = self._worker
             if worker is None or not worker.alive:
                 continue

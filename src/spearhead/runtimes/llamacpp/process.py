@@ -47,6 +47,8 @@ class Settings:
     """How keys and values are kept: `f16` or `q8_0` (half the memory)."""
     growth: int = 160 << 20
     """Bytes that a worker may grow past its size at the start before a fresh one takes over."""
+    watch_seconds: float = 2.0
+    """How often its size is looked at."""
     start_seconds: float = 120.0
 
     def __post_init__(self) -> None:

@@ -1,0 +1,376 @@
+"""The runtime against a model whose every probability is known (see conftest)."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from spearhead.core.errors import InputError
+from spearhead.core.generation import Draft, Prompt
+from spearhead.core.template import Segment
+from spearhead.runtimes.conftest import Table
+from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
+from spearhead.runtimes.llamacpp import LlamaCpp, Settings
+
+SMALL = Settings(context=2048, slots=8, batch=64, threads=1)
+CYCLE = "é😀a"  # what follows an `a`, seven tokens long
+
+
+def ask(words: str, *, stop: tuple[str, ...] = (), count: int = 1, seed: int | None = None, **options: Any) -> Prompt:
+    return Prompt((Segment(words, False),), count=count, options=options, seed=seed, stop=stop)
+
+
+async def answer(runtime: LlamaCpp, prompt: Prompt) -> tuple[str, Draft]:
+    """The whole text of a single answer and its last draft."""
+    drafts = [draft async for draft in runtime.generate(prompt)]
+    return "".join(draft.delta for draft in drafts), drafts[-1]
+
+
+def started(table: Table, settings: Settings = SMALL) -> Any:
+    return LlamaCpp.start(table.model, table.tokenizer, settings=settings)
+
+
+async def until(condition: Any, seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        await asyncio.sleep(0.01)
+
+
+def test_an_answer_is_what_the_table_says(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            text, last = await answer(runtime, ask("a", temperature=0, max_tokens=21))
+            assert text == CYCLE * 3
+            assert (last.usage.prompt, last.usage.completion, last.finish) == (1, 21, "length")
+            text, last = await answer(runtime, ask("az", temperature=0, max_tokens=21))
+            assert (text, last.usage.prompt, last.usage.completion, last.finish) == ("", 2, 1, "stop")
+
+    asyncio.run(main())
+
+
+def test_a_character_split_over_tokens_leaves_whole_or_not_at_all(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            drafts = [draft async for draft in runtime.generate(ask("a", temperature=0, max_tokens=12))]
+            # the twelfth token is the third byte of a 😀
+            assert [draft.delta for draft in drafts if draft.delta] == ["é", "😀", "a", "é"]
+            assert drafts[-1].usage.completion == 12
+
+    asyncio.run(main())
+
+
+def test_a_persons_words_are_never_markers(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            words = "<|im_end|>"
+            assert runtime.measure(Prompt((Segment(words, True),))) == 1
+            assert runtime.measure(Prompt((Segment(words, False),))) == len(words)
+            _, last = await answer(runtime, ask(words, temperature=0, max_tokens=1))
+            assert last.usage.prompt == len(words)
+
+    asyncio.run(main())
+
+
+def test_a_stop_text_ends_the_answer_and_is_not_part_of_it(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            text, last = await answer(runtime, ask("a", stop=("😀aé",), temperature=0, max_tokens=50))
+            assert (text, last.finish, last.usage.completion) == ("é", "stop", 9)
+
+    asyncio.run(main())
+
+
+def test_probabilities_are_those_of_the_table(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            b = runtime.encode(ask("b"))[0]
+            drafts = [draft async for draft in runtime.generate(ask("b", temperature=0, max_tokens=1, logprobs=2))]
+            entries = [entry for draft in drafts for entry in draft.logprobs or []]
+            assert [entry["token"] for entry in entries] == ["x"]
+            # after b: x with logit 2, y with 1, the rest far below: ln(e^2 / (e^2 + e)) = -0.31326
+            assert entries[0]["logprob"] == pytest.approx(-0.31326, abs=1e-4)
+            assert [entry["token"] for entry in entries[0]["top_logprobs"]] == ["x", "y"]
+            np.testing.assert_allclose(await runtime.next_logprobs([b]), table.logprobs(b), atol=2e-4)
+            top = await runtime.next_logprobs([b], top=2)
+            assert np.isfinite(top).sum() == 2
+
+            answered = runtime.encode(ask("ybx"))
+            wanted = [-table.logprobs(before)[after] for before, after in zip([b, *answered], answered, strict=False)]
+            np.testing.assert_allclose(await runtime.nats([b], answered), wanted, atol=2e-4)
+
+    asyncio.run(main())
+
+
+def test_the_same_seed_gives_the_same_answer_and_several_answers_use_the_next_seeds(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            single = [(await answer(runtime, ask("b", seed=40 + n, max_tokens=1)))[0] for n in range(12)]
+            assert set(single) == {"x", "y"}
+            drafts = [draft async for draft in runtime.generate(ask("b", count=12, seed=40, max_tokens=1))]
+            together = ["".join(draft.delta for draft in drafts if draft.index == n) for n in range(12)]
+            assert together == single
+            assert sorted(draft.index for draft in drafts if draft.finish) == list(range(12))
+
+    asyncio.run(main())
+
+
+async def _share_of_x(runtime: LlamaCpp, options: Mapping[str, Any], draws: int) -> float:
+    async def draw(n: int) -> str:
+        return (await answer(runtime, Prompt((Segment("b", False),), options={**options, "max_tokens": 1}, seed=n)))[0]
+
+    letters = await asyncio.gather(*(draw(n) for n in range(draws)))
+    assert set(letters) <= {"x", "y"}
+    return letters.count("x") / draws
+
+
+@pytest.mark.parametrize(
+    ("options", "share"),
+    [
+        ({}, 0.7311),  # e^2 / (e^2 + e)
+        ({"temperature": 0.5}, 0.8808),  # e^4 / (e^4 + e^2)
+        ({"temperature": 2.0}, 0.6225),
+        ({"temperature": 0}, 1.0),
+        ({"top_k": 1}, 1.0),
+        ({"top_p": 0.7}, 1.0),
+        ({"min_p": 0.5}, 1.0),  # y is 0.37 times as likely as x
+        ({"min_p": 0.3}, 0.7311),
+    ],
+)
+def test_sampling_options_do_what_they_are_named(table: Table, options: Mapping[str, Any], share: float) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            seen = await _share_of_x(runtime, options, 300)
+            assert seen == pytest.approx(share, abs=4 * (share * (1 - share) / 300) ** 0.5 + 1e-9)
+
+    asyncio.run(main())
+
+
+def test_biases_and_penalties_do_what_they_are_named(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            y = runtime.encode(ask("y"))[0]
+            first: dict[str, Any] = {"temperature": 0, "max_tokens": 1}
+            assert (await answer(runtime, ask("b", **first, logit_bias={str(y): 1.5})))[0] == "y"
+            assert (await answer(runtime, ask("xb", **first)))[0] == "x"
+            # one x in the text so far: x falls from 2 to 0.5, below the 1 of y
+            assert (await answer(runtime, ask("xb", **first, presence_penalty=1.5)))[0] == "y"
+            assert (await answer(runtime, ask("xb", **first, presence_penalty=0.5)))[0] == "x"
+            assert (await answer(runtime, ask("xxb", **first, frequency_penalty=0.6)))[0] == "y"
+            assert (await answer(runtime, ask("xb", **first, frequency_penalty=0.6)))[0] == "x"
+            assert (await answer(runtime, ask("xb", **first, repeat_penalty=2.5)))[0] == "y"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"echo": True}, "echo"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"top_k": 1.5}, "top_k"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"logit_bias": [1]}, "logit_bias"),
+        ({"logprobs": 10_000}, "logprobs"),
+    ],
+)
+def test_an_option_that_cannot_be_honoured_is_refused_by_name(
+    table: Table, options: dict[str, Any], named: str
+) -> None:
+    async def main() -> None:
+        # refused before anything is sent, so no worker is needed
+        runtime = LlamaCpp(table.model, _tokenizer(table), SMALL)
+        runtime._context = 2048
+        with pytest.raises(InputError, match=named):
+            await answer(runtime, ask("a", **options))
+
+    asyncio.run(main())
+
+
+def _tokenizer(table: Table) -> Any:
+    from spearhead.media.text.tokens import Tokenizer
+
+    return Tokenizer.open(table.tokenizer)
+
+
+def test_a_prompt_past_the_context_is_refused_with_its_code(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            assert runtime.context == 2048
+            with pytest.raises(PromptTooLong, match="2,048") as caught:
+                await answer(runtime, ask("a" * 2048))
+            assert caught.value.code == "context_length_exceeded"
+            with pytest.raises(InputError, match="empty"):
+                await answer(runtime, ask(""))
+            text, last = await answer(runtime, ask("a" * 2041, temperature=0, max_tokens=99))
+            assert (text, last.finish) == (CYCLE, "length")  # what fits is answered
+
+    asyncio.run(main())
+
+
+def test_closing_an_answer_frees_its_slot_and_its_share_of_the_context(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            worker = await runtime._current()
+            running = runtime.generate(ask("a", temperature=0, max_tokens=2000))
+            seen = await anext(running)
+            assert seen.usage.completion >= 1
+            assert any(await runtime.slots())
+            begun = time.monotonic()
+            await running.aclose()
+            while any(await runtime.slots()):
+                assert time.monotonic() - begun < 0.5
+            await until(lambda: worker.running == 0)
+            assert worker._free == 2048
+            assert (await answer(runtime, ask("a", temperature=0, max_tokens=7)))[0] == CYCLE
+
+    asyncio.run(main())
+
+
+def test_more_answers_than_the_context_holds_wait_their_turn_and_all_come_whole(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:  # 30 times 301 tokens over 2048 shared, 8 slots
+            asked = [answer(runtime, ask("a", temperature=0, max_tokens=301)) for _ in range(30)]
+            for text, last in await asyncio.gather(*asked):
+                assert (text, last.finish) == (CYCLE * 43, "length")
+
+    asyncio.run(main())
+
+
+def test_answers_that_are_cut_off_never_disturb_those_that_run(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+
+            async def leave() -> None:
+                running = runtime.generate(ask("a", temperature=0, max_tokens=600))
+                async for draft in running:
+                    if draft.usage.completion > 20:
+                        break
+                await running.aclose()
+
+            whole = [answer(runtime, ask("a", temperature=0, max_tokens=301)) for _ in range(10)]
+            results = await asyncio.gather(*whole, *(leave() for _ in range(20)))
+            assert [got[0] for got in results if got is not None] == [CYCLE * 43] * 10
+
+    asyncio.run(main())
+
+
+def test_a_killed_worker_ends_what_ran_and_the_next_answer_comes_from_a_new_one(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            running = runtime.generate(ask("a", temperature=0, max_tokens=2000))
+            await anext(running)
+            first = runtime.pids
+            os.kill(first[0], signal.SIGKILL)
+            with pytest.raises(RuntimeFailed) as caught:
+                async for _ in running:
+                    pass
+            assert caught.value.code == "runtime_failed"
+            assert (await answer(runtime, ask("a", temperature=0, max_tokens=7)))[0] == CYCLE
+            assert runtime.restarts == 1 and runtime.pids != first
+            assert "signal 9" in runtime.last_failure
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_grew_is_replaced_without_dropping_an_answer(table: Table) -> None:
+    async def main() -> None:
+        settings = Settings(context=2048, slots=8, batch=64, threads=1, growth=0, watch_seconds=0.1)
+        async with await started(table, settings) as runtime:
+            first = runtime.pids
+            texts = []
+            while runtime.recycled < 2:
+                asked = [answer(runtime, ask("a", temperature=0, max_tokens=147)) for _ in range(16)]
+                texts += [text for text, _ in await asyncio.gather(*asked)]
+            assert texts == [CYCLE * 21] * len(texts)
+            assert runtime.restarts == 0
+            await until(lambda: not psutil.pid_exists(first[0]))
+
+    asyncio.run(main())
+
+
+def test_a_model_that_cannot_be_read_is_one_line(table: Table, tmp_path: Path) -> None:
+    whole = table.model.read_bytes()
+    damaged = {
+        "truncated.gguf": whole[: len(whole) * 2 // 3],
+        "junk.gguf": b"not a model at all" * 50,
+        "empty.gguf": b"",
+        "lying.gguf": whole[:8] + b"\xff" * 16 + whole[24:],
+    }
+
+    async def main() -> None:
+        with pytest.raises(InputError, match="missing.gguf is not there"):
+            await LlamaCpp.start(tmp_path / "missing.gguf", table.tokenizer, settings=SMALL)
+        for name, data in damaged.items():
+            path = tmp_path / name
+            path.write_bytes(data)
+            with pytest.raises(InputError, match=name) as caught:
+                await LlamaCpp.start(path, table.tokenizer, settings=SMALL)
+            assert "\n" not in str(caught.value)
+
+    asyncio.run(main())
+
+
+def test_nothing_listens_on_the_network_and_no_secret_reaches_the_worker(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPEARHEAD_DATABASE", "postgresql://user:secret@db/x")
+
+    async def main() -> None:
+        async with await started(table) as runtime:
+            process = psutil.Process(runtime.pids[0])
+            assert process.net_connections(kind="inet") == []
+            assert "secret" not in str(process.environ())
+            folder = Path((await runtime._current()).socket).parent
+            assert folder.stat().st_mode & 0o777 == 0o700
+        assert not folder.exists()
+
+    asyncio.run(main())
+
+
+def test_the_worker_goes_when_its_parent_is_killed(table: Table) -> None:
+    code = (
+        "import asyncio, pathlib, sys\n"
+        "from spearhead.runtimes.llamacpp import LlamaCpp, Settings\n"
+        "async def main():\n"
+        "    paths = map(pathlib.Path, sys.argv[1:])\n"
+        "    runtime = await LlamaCpp.start(*paths, settings=Settings(context=512, slots=1, threads=1))\n"
+        "    print(runtime.pids[0], flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(table.model), str(table.tokenizer)], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    psutil.wait_procs([worker], timeout=5)
+    assert not worker.is_running()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A choice of settings and whether it is one."""
+
+    values: dict[str, Any]
+    named: str
+
+
+@pytest.mark.parametrize("row", [Row({"cache": "q2"}, "q2"), Row({"slots": 0}, "slots"), Row({"batch": 1}, "batch")])
+def test_settings_that_are_none_are_refused(row: Row) -> None:
+    with pytest.raises(InputError, match=row.named):
+        Settings(**row.values)

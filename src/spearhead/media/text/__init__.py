@@ -1,0 +1,5 @@
+"""Text: plain and Markdown."""
+
+from spearhead.media.text.modality import TextModality
+
+MODALITY = TextModality()

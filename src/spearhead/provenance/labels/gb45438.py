@@ -1,0 +1,58 @@
+"""The implicit label of GB 45438-2025 in a piece of any modality. Where it goes is the modality's own knowledge."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from spearhead.core import digest
+from spearhead.core.catalogue import Catalogue
+from spearhead.core.media import Label, Media, Modality
+from spearhead.media import gb45438
+
+MODALITIES = Catalogue("spearhead.media", "MODALITY")
+
+
+@runtime_checkable
+class Bare(Protocol):
+    """A modality that can say which bytes the label's digest is of."""
+
+    def content(self, media: Media) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Implicit:
+    """A label as it was read: its members as written, what breaks the standard, and whether its digest fits."""
+
+    members: Mapping[str, str]
+    problems: tuple[str, ...]
+    intact: bool | None
+    """None: the label carries no digest that we know."""
+
+    @property
+    def produce_id(self) -> str:
+        """The producer's number of this content."""
+        return gb45438.plain(self.members["ProduceID"])
+
+    @property
+    def producer(self) -> str:
+        """Name or code of the producer."""
+        return gb45438.plain(self.members["ContentProducer"])
+
+
+def embed(media: Media, label: Label) -> Media:
+    """A copy with exactly this label inside."""
+    modality: Modality = MODALITIES[media.modality]
+    return modality.embed(media, label)
+
+
+def read(media: Media) -> Implicit | None:
+    """The label inside; None when there is none."""
+    modality: Modality = MODALITIES[media.modality]
+    members = modality.extract(media)
+    if members is None:
+        return None
+    scheme, _, given = members["ReservedCode1"].partition(":")
+    intact = None
+    if scheme == "sha256" and isinstance(modality, Bare):
+        intact = digest.of_bytes(modality.content(media)) == given
+    return Implicit(members, tuple(gb45438.problems(members)), intact)

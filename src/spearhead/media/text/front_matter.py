@@ -53,10 +53,9 @@ def without(text: str) -> str:
     while (block := _block(text)) and (found := _AIGC.search(text, block[0], block[1])):
         start, end, after = block
         rest = text[start : found.start()] + text[found.end() : end]
-        if rest.strip():
-            text = text[:start] + rest + text[end:]
-        else:  # the front matter was ours: it goes with the empty line that follows it
-            text = re.sub(r"\A\r?\n", "", text[after:])
+        # A front matter that was ours alone goes with the empty line that follows it.
+        ours = re.sub(r"\A\r?\n", "", text[after:])
+        text = text[:start] + rest + text[end:] if rest.strip() else ours
     return text
 
 

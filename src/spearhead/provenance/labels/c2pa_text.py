@@ -100,8 +100,11 @@ def wrap(store: bytes) -> str:
 
 
 def _room(size: int) -> int:
-    """UTF-8 bytes that a padded wrapper of a store of `size` bytes takes: four a byte, and what padding needs."""
-    return 3 + 4 * (_HEADER.size + size) + 9
+    """UTF-8 bytes that a padded wrapper of a store of `size` bytes takes: four a byte, and six that padding needs.
+
+    Six is the least gap from which every length is 3a + 4b; other readers expect just this much.
+    """
+    return 3 + 4 * (_HEADER.size + size) + 6
 
 
 def without(text: str) -> str:

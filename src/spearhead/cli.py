@@ -283,6 +283,7 @@ def parser() -> argparse.ArgumentParser:
     it = verb("keys", keys, "make, list, rotate and block API keys; grant credit")
     it.add_argument("action", choices=("create", "list", "rotate", "block", "credit", "balance"))
     it.add_argument("--account", default="admin", help="account (default: admin; made when it is the first)")
+    it.add_argument("--currency", default="USD", help="currency of an account that is made (default: USD)")
     it.add_argument("--name", default="key", help="what the key is for")
     it.add_argument("--key", default="", help="id of the key, for rotate and block")
     it.add_argument("--days", type=int, default=0, help="days until it expires (default: never)")

@@ -1,0 +1,77 @@
+"""Answers of a runtime to many prompts, written down one by one, so that a cut-off goes on. Judges nothing."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from pathlib import Path
+
+from spearhead.core.generation import Progress, Prompt
+from spearhead.runtimes.batch import Answer, Runtime, answer_all
+
+Start = Callable[[], Awaitable[Runtime]]
+
+
+def answer(
+    start: Start, prompts: Sequence[Prompt], *, file: Path, stage: str, parallel: int = 16
+) -> Generator[Progress, None, list[str]]:
+    """The text of each prompt's answer, in order; `file` holds a line for each that is there already.
+
+    Nothing is started when every answer is in the file.
+    """
+    found = kept(file)
+    missing = [index for index in range(len(prompts)) if index not in found]
+    yield Progress(stage, len(prompts) - len(missing), len(prompts), unit="answers")
+    if missing:
+        steps = _stream(start, [prompts[index] for index in missing], parallel)
+        with asyncio.Runner() as runner, file.open("a", encoding="utf-8") as stream:
+            try:
+                while (item := runner.run(_next(steps))) is not None:
+                    index, text = missing[item.prompt], item.text.strip()
+                    found[index] = text
+                    stream.write(line(index, text))
+                    stream.flush()
+                    yield Progress(stage, len(found), len(prompts), unit="answers")
+            finally:
+                runner.run(_close(steps))
+    return [found[index] for index in range(len(prompts))]
+
+
+def line(index: int, text: str) -> str:
+    """One answer as it stands in the file."""
+    return json.dumps({"index": index, "text": text}, ensure_ascii=False) + "\n"
+
+
+def kept(file: Path) -> dict[int, str]:
+    """The answers that are in the file; a line that was cut off by a kill is taken out of it."""
+    if not file.is_file():
+        return {}
+    found = {}
+    for row in file.read_text(encoding="utf-8").splitlines():
+        try:
+            value = json.loads(row)
+        except ValueError:  # the last line of a run that was killed while it wrote
+            continue
+        found[value["index"]] = value["text"]
+    file.write_text("".join(line(index, text) for index, text in found.items()), encoding="utf-8")
+    return found
+
+
+async def _stream(start: Start, prompts: Sequence[Prompt], parallel: int) -> AsyncGenerator[Answer, None]:
+    runtime = await start()
+    try:
+        answers = answer_all(runtime, prompts, parallel=parallel)
+        try:
+            async for item in answers:
+                yield item
+        finally:
+            await answers.aclose()
+    finally:
+        await runtime.aclose()
+
+
+async def _next(steps: AsyncGenerator[Answer, None]) -> Answer | None:
+    return await anext(steps, None)
+
+
+async def _close(steps: AsyncGenerator[Answer, None]) -> None:
+    await steps.aclose()

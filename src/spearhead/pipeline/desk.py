@@ -1,0 +1,152 @@
+"""The operator's desk: accounts, keys, credit, and the database's copies. Shows a secret once and never logs it."""
+
+import argparse
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from spearhead.core import money
+from spearhead.core.clock import now
+from spearhead.core.errors import InputError
+from spearhead.ledger import journal
+from spearhead.ledger import keys as ledger_keys
+from spearhead.pipeline.told import Told, table
+from spearhead.store import database
+from spearhead.store.home import Home
+
+DEMO = "demo"
+
+
+def opened(home: Home) -> Engine:
+    """The one database, made or brought to the newest schema."""
+    home.root.mkdir(parents=True, exist_ok=True)
+    database.migrate(home.database_url)
+    return database.connect(home.database_url)
+
+
+def keys(home: Home, options: argparse.Namespace) -> Told:
+    """`spearhead keys ACTION`."""
+    engine = opened(home)
+    actions = {
+        "create": _create,
+        "list": _list,
+        "rotate": _rotate,
+        "block": _block,
+        "credit": _credit,
+        "balance": _balance,
+    }
+    return actions[options.action](engine, options)
+
+
+def _create(engine: Engine, options: argparse.Namespace) -> Told:
+    accounts = ledger_keys.all_accounts(engine)
+    if not accounts:
+        issued = ledger_keys.first_admin(engine, name=options.account, currency=options.currency)
+    else:
+        known = [account for account in accounts if options.account in (account.name, account.id)]
+        account = known[0] if known else ledger_keys.create_account(engine, options.account, currency=options.currency)
+        expires = now() + timedelta(days=options.days) if options.days else None
+        issued = ledger_keys.create(engine, account.id, name=options.name, expires=expires)
+    return _issued(issued, "give it credit: spearhead keys credit --account NAME --amount 5.00")
+
+
+def _issued(issued: ledger_keys.Issued, hint: str) -> Told:
+    key = issued.key
+    words = [
+        f"key {key.id} of account {key.account}: {', '.join(key.scopes)}"
+        + (f", until {key.expires}" if key.expires else ""),
+        f"secret (shown once, keep it): {issued.secret}",
+        hint,
+    ]
+    values = {"key": key.id, "account": key.account, "secret": issued.secret, "expires": key.expires}
+    return Told(values, words)
+
+
+def _list(engine: Engine, options: argparse.Namespace) -> Told:
+    names = {account.id: account.name for account in ledger_keys.all_accounts(engine)}
+    rows, values = [], []
+    for key in ledger_keys.of_account(engine):
+        state = "blocked" if key.blocked else "replaced" if key.replaced_by else "works"
+        rows.append(
+            [key.id, names.get(key.account, key.account), key.name, key.prefix + "…", state, key.expires or "never"]
+        )
+        values.append({"key": key.id, "account": key.account, "name": key.name, "state": state, "expires": key.expires})
+    if not rows:
+        return Told({"keys": []}, ["no keys yet: spearhead keys create"])
+    return Told({"keys": values}, table(["key", "account", "name", "begins", "state", "expires"], rows))
+
+
+def _rotate(engine: Engine, options: argparse.Namespace) -> Told:
+    issued = ledger_keys.rotate(engine, _key(options), grace=timedelta(days=options.days or 1))
+    return _issued(issued, f"the old key works for {options.days or 1} more day(s)")
+
+
+def _block(engine: Engine, options: argparse.Namespace) -> Told:
+    key = ledger_keys.block(engine, _key(options))
+    return Told({"key": key.id, "blocked": key.blocked}, [f"{key.id} is blocked since {key.blocked}"])
+
+
+def _key(options: argparse.Namespace) -> str:
+    if not options.key:
+        raise InputError("which key? Give --key ID; `spearhead keys list` shows them")
+    return str(options.key)
+
+
+def _credit(engine: Engine, options: argparse.Namespace) -> Told:
+    if not options.amount:
+        raise InputError("how much? Give --amount, as in --amount 5.00")
+    try:
+        amount = money.parse(options.amount)
+    except ValueError as error:
+        raise InputError(f"--amount: {error}") from error
+    account = _account(engine, options.account)
+    once = options.once or f"cli:{now().isoformat()}"
+    journal.credit(engine, account.id, amount, key=f"credit:{account.id}:{once}")
+    return _balance(engine, options)
+
+
+def _balance(engine: Engine, options: argparse.Namespace) -> Told:
+    account = _account(engine, options.account)
+    held = journal.balance(engine, account.id)
+    available, reserved = money.show(held.available), money.show(held.reserved)
+    values = {"account": account.id, "currency": held.currency, "available": available, "reserved": reserved}
+    return Told(values, [f"{account.name}: {available} {held.currency} available, {reserved} reserved"])
+
+
+def _account(engine: Engine, name: str) -> ledger_keys.Account:
+    accounts = ledger_keys.all_accounts(engine)
+    for account in accounts:
+        if name in (account.name, account.id):
+            return account
+    there = ", ".join(account.name for account in accounts) or "none; `spearhead keys create` makes the first"
+    raise InputError(f"there is no account {name!r}; there are: {there}")
+
+
+def demo_key(home: Home, currency: str) -> str:
+    """A new key of the account `demo` with one unit of credit, for the demo's single question."""
+    engine = opened(home)
+    accounts = ledger_keys.all_accounts(engine)
+    if not accounts:
+        ledger_keys.first_admin(engine, currency=currency)
+    known = [account for account in accounts if account.name == DEMO and account.currency == currency]
+    account = known[0] if known else ledger_keys.create_account(engine, DEMO, currency=currency)
+    journal.credit(engine, account.id, money.BILLION, key=f"credit:{account.id}:demo")
+    issued = ledger_keys.create(engine, account.id, name=DEMO, expires=now() + timedelta(hours=1))
+    return issued.secret
+
+
+def store(home: Home, action: str, file: Path | None) -> Told:
+    """`spearhead store backup|restore|migrate`."""
+    if action == "migrate":
+        opened(home)
+        return Told({"migrated": home.database_url}, ["the database has the newest schema"])
+    if file is None:
+        raise InputError(f"store {action}: name the backup's file")
+    if action == "backup":
+        database.backup(home.database_url, file)
+        return Told({"backup": str(file)}, [f"wrote {file}"])
+    home.root.mkdir(parents=True, exist_ok=True)
+    kept = database.restore(file, home.database_url)
+    words = [f"restored {file}"] + ([f"what was there is kept in {kept}"] if kept else [])
+    return Told({"restored": str(file), "kept": str(kept) if kept else None}, words)

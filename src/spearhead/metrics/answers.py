@@ -4,7 +4,7 @@ import unicodedata
 
 from spearhead.metrics.words import words
 
-SIGNATURE = "squad:no-punctuation,no-articles,nfkc,casefold,han-by-character"
+SIGNATURE = "squad:no-punctuation,no-articles,nfkc,casefold,unspaced-by-character"
 ARTICLES = {"a", "an", "the"}
 
 

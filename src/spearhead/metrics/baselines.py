@@ -24,7 +24,7 @@ NAMES = {
     "ngram": "each word replaced by its most likely counterpart, learnt from training pairs (IBM model 1 over the "
     "words that change)",
 }
-_WORD = re.compile(f"[{SINGLE}]|[^\\W_{SINGLE}]+(?:['’][^\\W_{SINGLE}]+)*")
+_WORD = re.compile(f"[{SINGLE}]|[^\\W_{SINGLE}]+(?:['’`][^\\W_{SINGLE}]+)*")
 
 
 def copy(cases: Sequence[Case]) -> list[Case]:

@@ -77,6 +77,14 @@ def test_chinese_is_scored_with_sacrebleus_chinese_tokenizers() -> None:
     assert bleu.signature != named.signature
 
 
+def test_ter_judges_the_first_words_of_a_runaway_output() -> None:
+    long = " ".join(f"w{at}" for at in range(2000))
+    for runaway, wanted in ((long, 500 / 3), ("长" * 2000, 500 / 3)):
+        reference = "a short answer" if " " in runaway else "短回答"
+        [score] = evaluate([Case(None, text(runaway), text(reference))], [METRICS["ter"]], seed=0, draws=10)
+        assert score.value == pytest.approx(100 * wanted)
+
+
 def test_rouge_is_that_of_rouge_score_on_english() -> None:
     from rouge_score.rouge_scorer import RougeScorer
 

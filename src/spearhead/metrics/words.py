@@ -1,11 +1,13 @@
-"""Text as words that are right for Chinese too: every Han or kana character is a word. Knows nothing of scores."""
+"""Text as words that are right for Chinese too: where no spaces are written, a character is a word. Knows no score."""
 
 import re
 import unicodedata
 
-SINGLE = "\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
-"""Characters that are words by themselves, as the inside of a regular expression's class."""
-SIGNATURE = "words:nfkc,casefold,han-by-character"
+SINGLE = (
+    "\u0e00-\u0eff\u1780-\u17ff\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
+)
+"""Characters that are words by themselves (Thai, Lao, Khmer, kana, Han), as the inside of a regular expression class."""
+SIGNATURE = "words:nfkc,casefold,unspaced-by-character"
 
 _WORD = re.compile(f"[{SINGLE}]|[^\\W_{SINGLE}]+")
 _HAN = re.compile("[\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd]")
@@ -18,6 +20,15 @@ def words(text: str) -> list[str]:
     ['the', 'lord', 's', '2', 'fish', '你', '好', 'world']
     """
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def places(text: str) -> list[int]:
+    """Where each word of a text as it stands begins.
+
+    >>> places("Go, now 你好")
+    [0, 4, 8, 9]
+    """
+    return [found.start() for found in _WORD.finditer(text)]
 
 
 def is_mainly_han(text: str) -> bool:

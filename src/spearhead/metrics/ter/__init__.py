@@ -11,6 +11,9 @@ from spearhead.core.score import Better, Case
 from spearhead.metrics import parts
 from spearhead.metrics.words import is_mainly_han
 
+LONGEST = 500
+"""Words (Han: characters) of a text that are judged: the search for shifts takes minutes on a runaway output."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ter:
@@ -25,7 +28,7 @@ class Ter:
     @property
     def signature(self) -> str:
         """As sacrebleu writes it."""
-        options = "case:lc|tok:tercom,norm-and-asian-if-han|punct:yes"
+        options = f"case:lc|tok:tercom,norm-and-asian-if-han|punct:yes|first:{LONGEST}"
         return f"ter|nrefs:1|{options}|sacrebleu:{metadata.version('sacrebleu')}"
 
     def statistics(self, cases: Sequence[Case]) -> "np.ndarray[Any, np.dtype[np.float64]]":
@@ -36,8 +39,9 @@ class Ter:
         rows = np.zeros((len(cases), 2))
         pairs = zip(parts.outputs(cases, self.name), parts.references(cases, self.name), strict=True)
         for at, (output, reference) in enumerate(pairs):
-            scorer = asian if is_mainly_han(reference) else plain
-            rows[at] = scorer._extract_corpus_statistics([output], [[reference]])[0]
+            han = is_mainly_han(reference)
+            got, wanted = (_cut(text, han=han) for text in (output, reference))
+            rows[at] = (asian if han else plain)._extract_corpus_statistics([got], [[wanted]])[0]
         return rows
 
     def reduce(self, totals: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
@@ -45,6 +49,13 @@ class Ter:
         from sacrebleu.metrics import TER
 
         return float(TER()._compute_score_from_stats(totals.tolist()).score)
+
+
+def _cut(text: str, *, han: bool) -> str:
+    if han:
+        return text[:LONGEST]
+    found = text.split(maxsplit=LONGEST)
+    return " ".join(found[:LONGEST]) if len(found) > LONGEST else text
 
 
 METRIC = Ter()

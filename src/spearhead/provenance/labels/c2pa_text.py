@@ -14,6 +14,7 @@ import struct
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from spearhead import __version__
@@ -143,12 +144,19 @@ def read(media: Media) -> Manifest | None:
     import c2pa
 
     try:
-        context = c2pa.Context(c2pa.Settings.from_dict(SETTINGS))
-        with c2pa.Reader("application/c2pa", io.BytesIO(text.encode()), store, context) as reader:
+        with c2pa.Reader("application/c2pa", io.BytesIO(text.encode()), store, _context()) as reader:
             report = json.loads(reader.detailed_json())
     except (c2pa.C2paError, ValueError):
         return _broken("manifest.unreadable")
     return _judged(report, text.encode(), start=start, length=length)
+
+
+@cache
+def _context() -> Any:
+    """The reader's settings, made once."""
+    import c2pa
+
+    return c2pa.Context(c2pa.Settings.from_dict(SETTINGS))
 
 
 def _judged(report: Mapping[str, Any], data: bytes, *, start: int, length: int) -> Manifest:

@@ -1,0 +1,58 @@
+"""Which labels of a file hold, and what that rests on. Knows only the file: no database, no network, no keys."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spearhead.core.media import Media
+from spearhead.provenance import seal
+
+State = Literal["valid", "invalid", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: its name, its state, and a sentence that says what it rests on."""
+
+    name: str
+    state: State
+    detail: str
+
+
+def verify(data: bytes, *, mime: str = "text/plain") -> tuple[Layer, ...]:
+    """The layers c2pa, gb45438 and visible of a file; anything may be given."""
+    seen = seal.read(Media("text", mime, data))
+    return (_c2pa(seen), _implicit(seen), _visible(seen))
+
+
+def holds(layers: tuple[Layer, ...]) -> bool:
+    """Whether there is a label at all, and none that is broken."""
+    states = {layer.state for layer in layers if layer.name != "visible"}
+    return "valid" in states and "invalid" not in states
+
+
+def _c2pa(seen: seal.Seen) -> Layer:
+    manifest = seen.c2pa
+    if manifest is None:
+        return Layer("c2pa", "absent", "no C2PA manifest")
+    if not manifest.valid:
+        return Layer("c2pa", "invalid", f"the manifest does not hold: {', '.join(manifest.failures)}")
+    trust = "a trusted" if manifest.state == "Trusted" else "an untrusted"
+    return Layer("c2pa", "valid", f"signed by {trust} certificate of {manifest.issuer!r}; content unchanged")
+
+
+def _implicit(seen: seal.Seen) -> Layer:
+    implicit = seen.implicit
+    if implicit is None:
+        return Layer("gb45438", "absent", "no GB 45438 label")
+    if implicit.problems:
+        return Layer("gb45438", "invalid", f"the label is not to the standard: {'; '.join(implicit.problems)}")
+    if implicit.intact is False:
+        return Layer("gb45438", "invalid", "the content was changed after it was labelled")
+    proof = "content unchanged by its digest" if implicit.intact else "without a digest: unsigned words"
+    return Layer("gb45438", "valid", f"labelled by {implicit.producer!r}; {proof}")
+
+
+def _visible(seen: seal.Seen) -> Layer:
+    if seen.visible:
+        return Layer("visible", "valid", "carries the words that people see; anyone can write them")
+    return Layer("visible", "absent", "no visible mark")

@@ -34,9 +34,13 @@ def shingles(text: str) -> list[str]:
 
     Pairs, because a record can be as short as a verse: one changed word in 25 leaves 85 % of them.
     """
-    found = words(text)
+    return shingles_of(words(text)) or [text.strip()]
+
+
+def shingles_of(found: Sequence[str]) -> list[str]:
+    """The same from words that were cut already."""
     if len(found) < 2:
-        return found or [text.strip()]
+        return list(found)
     return list(dict.fromkeys(f"{first} {second}" for first, second in pairwise(found)))
 
 

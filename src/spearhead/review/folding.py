@@ -25,6 +25,8 @@ _VARIANTS = dict(
     )
 )
 _FILLERS = "\u115f\u1160\u3164\uffa0\u034f\u2800\u17b4\u17b5"
+BEYOND = "\ufffd"
+"""Stands for every character outside the basic plane in the Chinese folding."""
 # Signs that are put between Chinese characters to break a word up; the end of a sentence is not among them.
 _JOINTS = frozenset("-_*·.•~|/\\'\"`^+=#・‧∙,")
 
@@ -89,7 +91,9 @@ def chinese(character: str) -> str:
     """
     plain = _letters(character)
     kept = (_VARIANTS.get(part, part) for part in plain if not part.isspace() and part not in _JOINTS)
-    return "".join(kept)
+    # pyahocorasick 2.3.1 corrupts the heap when a stream mixes characters of the basic plane with others
+    # (WojciechMula/pyahocorasick#221): what lies beyond it never reaches the automaton.
+    return "".join(part if part <= "\uffff" else BEYOND for part in kept)
 
 
 class Fold(dict[int, str]):

@@ -125,6 +125,6 @@ class PersonalCheck:
             text = item.text
         except UnicodeDecodeError:
             return [Finding(self.name, categories.UNREADABLE, 1.0, "the text is not UTF-8")]
-        if not _WORTH_A_LOOK.search(text if text.isascii() else text.translate(_FOLD)):
+        if not _WORTH_A_LOOK.search(text.translate(_FOLD)):
             return []
         return scan(self.scanner(), text)

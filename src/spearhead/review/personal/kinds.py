@@ -18,7 +18,6 @@ MOST_TOKENS = 10
 """An IBAN of 34 characters in groups of four takes nine."""
 
 _MAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
-_RESERVED = re.compile(r"(?:^|\.)(?:example|example\.(?:com|net|org)|test|invalid|localhost)$", re.IGNORECASE)
 _PART = re.compile(r"[+(]+|[+(]*\d[\d().+-]*X?|[A-Z0-9]{1,4}")
 _CN_MOBILE = re.compile(r"(?:(?:\+|00)?86)?1[3-9]\d{9}")
 _LANDLINE = re.compile(r"\(?0\d{2,3}\)?-\d{7,8}")
@@ -66,8 +65,7 @@ def in_token(token: str, *, before: str) -> Iterator[tuple[Kind, int, int]]:
     """Every kind in one token, with its place in it; `before` is the text that leads to it."""
     if "@" in token:
         for found in _MAIL.finditer(token):
-            if not _RESERVED.search(found.group().rpartition("@")[2]):
-                yield MAIL, found.start(), found.end()
+            yield MAIL, found.start(), found.end()
     for found in re.finditer(r"[+(]?[0-9A-Za-z](?:[0-9A-Za-z+()-]|\.(?=\d))*", token):
         word = found.group()
         if sum(map(str.isdigit, word)) >= 6:

@@ -14,7 +14,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Finding
 from spearhead.review import categories
-from spearhead.review.folding import Fold, chinese, latin
+from spearhead.review.folding import BEYOND, Fold, chinese, latin
 from spearhead.review.scanner import place
 
 _RUNS = re.compile("  +")
@@ -69,8 +69,8 @@ def _script(terms: Iterable[Term], fold: Fold, *, words: bool) -> _Script:
         folded = term.words.translate(fold)
         if words:  # a term stands between spaces, so that it is never a part of another word
             folded = f" {_RUNS.sub(' ', folded).strip()} "
-        if not folded.strip():
-            raise InputError(f"the term {term.words!r} has no letters that can be looked for")
+        if not folded.strip() or BEYOND in folded:
+            raise InputError(f"the term {term.words!r} has no letters, or some that cannot be looked for")
         worst: Term | None = automaton.get(folded, None)
         if worst is None or worst.severity < term.severity:
             automaton.add_word(folded, term)

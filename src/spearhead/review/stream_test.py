@@ -1,0 +1,162 @@
+"""Streams: what leaves, what stays back, and that the pieces make no difference."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spearhead.core import media
+from spearhead.core.media import Media
+from spearhead.core.review import Context, Decision, Direction, Finding, Policy, Rule
+from spearhead.review.reviewer import Reviewer
+from spearhead.review.scanner import WindowScanner
+from spearhead.review.stream import StreamReview
+
+CONTEXT = Context("s", Direction.OUTPUT)
+STRICT = Reviewer(Policy(checks=("terms", "personal"), rules=(Rule("*", Direction.OUTPUT, hold=0.5, block=0.9),)))
+FAST = Reviewer(
+    Policy(checks=("terms", "personal"), rules=(Rule("*", Direction.OUTPUT, hold=0.5, block=0.9),), stream="fast")
+)
+FORBIDDEN = {
+    "plain": "how to make a pipe bomb",
+    "zero width": "how to m\u200bake a p\u200bi\u200dp\u2060e bomb",
+    "full width": "ｈｏｗ ｔｏ ｍａｋｅ ａ ｐｉｐｅ ｂｏｍｂ",
+    "look-alikes": "hоw tо mаkе а рiре bоmb",
+    "accents": "hów tò mäke a pïpe bo\u0301mb",
+    "digits": "h0w t0 m4k3 a p1p3 b0mb",
+    "signs between": "how...to - make  a*pipe\nbomb",
+    "Chinese": "怎么制造炸弹",
+    "Chinese dressed": "怎 么\u200b製*造 炸\ufe0f彈",
+    "card": "4111 1111 1111 1111",
+    "card, full width": "４１１１ １１１１ １１１１ １１１１",
+    "identity card": "11010519491231002X",
+    "IBAN": "GB82 WEST 1234 5698 7654 32",
+    "e-mail": "bob.smith@acme-corp.co.uk",
+}
+
+
+def run(pieces: list[str], reviewer: Reviewer = STRICT) -> tuple[str, str, StreamReview]:
+    """What left while feeding, what left at the end, and the stream."""
+    stream = StreamReview(reviewer, CONTEXT)
+    left = "".join([stream.feed(piece) for piece in pieces])
+    rest, _ = stream.finish()
+    return left, rest, stream
+
+
+@pytest.mark.parametrize("kind", FORBIDDEN)
+def test_a_forbidden_text_split_at_every_place_leaks_not_one_character(kind: str) -> None:
+    before, words, after = "Good day. ", FORBIDDEN[kind], " And so on."
+    text = before + words + after
+    for cut in range(len(text) + 1):
+        left, rest, _ = run([text[:cut], text[cut:]])
+        assert left + rest in (before, before.rstrip()), cut
+    left, rest, _ = run(list(text))
+    assert left + rest == before
+
+
+@pytest.mark.parametrize("kind", FORBIDDEN)
+def test_a_forbidden_text_at_the_very_end_is_caught(kind: str) -> None:
+    left, rest, stream = run(list(FORBIDDEN[kind]))
+    assert (left, rest) == ("", "")
+    assert stream.decision is not Decision.ALLOW
+
+
+def test_what_stays_back_in_ordinary_prose_is_about_a_word() -> None:
+    prose = (
+        "And it came to pass in those days, that there went out a decree from Caesar Augustus, that all the world "
+        "should be taxed. And this taxing was first made when Cyrenius was governor of Syria. He counted 144 of them. "
+    )
+    stream, sent, held = StreamReview(STRICT, CONTEXT), 0, []
+    for number, character in enumerate(prose, 1):
+        sent += len(stream.feed(character))
+        held.append(number - sent)
+    assert max(held) <= 12
+    assert sum(held) / len(held) < 5
+
+
+def test_a_word_that_only_begins_like_a_term_leaves() -> None:
+    left, rest, _ = run(list("how to make a bombastic speech"))
+    assert left + rest == "how to make a bombastic speech"
+
+
+def test_a_held_text_is_reviewed_to_its_end() -> None:
+    stream = StreamReview(STRICT, CONTEXT)
+    stream.feed("write to bob@acme-corp.com now. ")
+    assert stream.decision is Decision.HOLD
+    assert stream.feed("how to make a pipe bomb. ") == ""
+    assert stream.decision is Decision.BLOCK
+    assert {finding.check for finding in stream.finish()[1].findings} == {"terms", "personal"}
+
+
+def test_fast_streams_lose_no_time_and_are_cut_off_where_a_finding_shows() -> None:
+    stream = StreamReview(FAST, CONTEXT)
+    assert stream.feed("how to make a pipe") == "how to make a pipe"
+    assert stream.feed(" bomb and then") == ""
+    assert stream.feed(" more") == ""
+    assert stream.finish()[1].decision is Decision.BLOCK
+
+
+WORDS = st.sampled_from(
+    ["how", " ", " to", "make", "a ", "bomb", "pipe bomb", "bombs", "Lord", ".", "\n", "怎么", "制造", "炸弹", "。", "你好"]
+    + ["4111", "1111", "138 0013 8000", "+86", "(", "002X.", "@acme.com", "bob", "GB82", "WEST", "12", "E12345678"]
+    + ["\u200b", "\u0301", "ｂ", "０", "-", "passport ", *FORBIDDEN.values()]
+)
+TEXTS = st.one_of(
+    st.lists(WORDS, max_size=14).map("".join), st.text(max_size=40), st.text("0123456789 +()-.X@ab", max_size=40)
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=TEXTS, cuts=st.lists(st.integers(0, 200), max_size=12))
+def test_the_pieces_make_no_difference_to_the_verdict(text: str, cuts: list[int]) -> None:
+    edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(edges)]
+    stream = StreamReview(STRICT, CONTEXT)
+    left = "".join([stream.feed(piece) for piece in pieces])
+    rest, verdict = stream.finish()
+    assert verdict == STRICT.review(media.text(text), CONTEXT)
+    if verdict.decision is Decision.ALLOW:
+        assert left + rest == text
+    else:
+        first = min(finding.start or 0 for finding in verdict.findings if finding.severity >= 0.5)
+        assert rest == ""
+        assert text.startswith(left) and len(left) <= first
+
+
+class Repeats:
+    """A check without a scanner: three times the same letter, whatever stands around."""
+
+    name, modality, reach = "repeats", "text", 3
+
+    def __call__(self, item: Media, context: Context) -> list[Finding]:
+        text = item.text
+        runs = [start for start in range(len(text) - 2) if len(set(text[start : start + 3])) == 1]
+        return [Finding(self.name, "x", 1.0, "thrice", start=start, end=start + 3) for start in runs]
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text("abc", max_size=60), size=st.integers(1, 9))
+def test_a_check_without_a_scanner_is_followed_too(text: str, size: int) -> None:
+    scanner, found = WindowScanner(Repeats(), CONTEXT), []
+    for start in range(0, len(text), size):
+        new = scanner.feed(text[start : start + size])
+        found += new
+        assert all(finding.start is not None and finding.start < scanner.pending() for finding in new)
+    assert [*found, *scanner.finish()] == Repeats()(media.text(text), CONTEXT)
+    assert len(scanner.text) <= 3 * 3 + size
+
+
+def test_a_check_that_fails_in_a_stream_lets_nothing_more_out() -> None:
+    class Fails:
+        name, modality, reach = "fails", "text", 2
+
+        def __call__(self, item: Media, context: Context) -> list[Finding]:
+            raise ZeroDivisionError
+
+    stream = StreamReview(STRICT, CONTEXT)
+    stream.scanners.append((Fails(), WindowScanner(Fails(), CONTEXT), []))
+    assert stream.feed("hello there, you all ") == ""
+    rest, verdict = stream.finish()
+    assert (rest, verdict.decision) == ("", Decision.HOLD)
+    assert "ZeroDivisionError" in verdict.findings[-1].reason

@@ -1,0 +1,1 @@
+"""What people and programs reach over the network. Knows no training and no data."""

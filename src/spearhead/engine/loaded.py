@@ -1,0 +1,109 @@
+"""A release that is up: its runtime, template, live price and live policy. Knows nothing of accounts or money."""
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from spearhead.core import generation
+from spearhead.core.errors import InputError
+from spearhead.core.manifest import Manifest, PriceTag
+from spearhead.core.review import Direction, Policy, Rule
+from spearhead.core.template import Example, Template
+from spearhead.review.reviewer import Reviewer
+from spearhead.store.releases import Release
+from spearhead.store.tables import settings
+
+
+class Runtime(generation.Generator, Protocol):
+    """A generator with a life: it can be up or down, takes memory and is closed in the end."""
+
+    restarts: int
+    recycled: int
+
+    @property
+    def ready(self) -> bool: ...
+    def rss(self) -> int: ...
+    async def aclose(self) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Loaded:
+    """`price` and `reviewer` change while it serves; all else is the release's own."""
+
+    release: Release
+    runtime: Runtime
+    template: Template
+    price: PriceTag
+    policy: Policy
+    reviewer: Reviewer
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the release says of itself."""
+        return self.release.manifest
+
+    @property
+    def language(self) -> str | None:
+        """The language of every answer, where there is only one."""
+        languages = self.manifest.languages
+        return languages[0] if len(languages) == 1 else None
+
+
+async def load(release: Release, *, context: int | None = None) -> Loaded:
+    """Start the release's runtime; raises InputError when the release cannot be served."""
+    manifest = release.manifest
+    template = read_template(manifest.template)
+    policy = read_policy(manifest.policy)
+    reviewer = await asyncio.to_thread(Reviewer, policy)
+    runtime = await _start(release, context=context)
+    return Loaded(release, runtime, template, manifest.price, policy, reviewer)
+
+
+async def _start(release: Release, *, context: int | None) -> Runtime:
+    manifest = release.manifest
+    if manifest.runtime != "llamacpp":
+        raise InputError(f"{manifest.name} wants the runtime {manifest.runtime!r}, which this server does not have")
+    from spearhead.runtimes.llamacpp import LlamaCpp, Settings
+
+    model, tokenizer = release.file("model"), release.file("tokenizer")
+    return await LlamaCpp.start(model, tokenizer, settings=Settings(context=context or manifest.context))
+
+
+def read_template(raw: Mapping[str, Any]) -> Template:
+    """A template as the manifest writes it."""
+    examples = tuple(Example(item["input"], item["output"]) for item in raw.get("examples", ()))
+    return Template(**{**raw, "examples": examples})
+
+
+def read_policy(raw: Mapping[str, Any]) -> Policy:
+    """A policy as the manifest and the settings write it."""
+    rules = tuple(
+        Rule(rule["category"], Direction(rule["direction"]), rule.get("hold"), rule.get("block"))
+        for rule in raw["rules"]
+    )
+    rest = {name: value for name, value in raw.items() if name not in ("rules", "checks")}
+    return Policy(checks=tuple(raw["checks"]), rules=rules, **rest)
+
+
+def live_settings(connection: Connection, scenario: str) -> dict[str, Any]:
+    """The newest `policy` and `price` of a scenario in the store; a kind that was never set is left out."""
+    newest = (
+        sa.select(sa.func.max(settings.c.id)).where(settings.c.scenario == scenario).group_by(settings.c.kind)
+    ).scalar_subquery()
+    rows = connection.execute(sa.select(settings.c.kind, settings.c.value).where(settings.c.id.in_(newest)))
+    return {row.kind: json.loads(row.value) for row in rows}
+
+
+def with_settings(loaded: Loaded, live: Mapping[str, Any]) -> None:
+    """Apply the store's settings: requests that start later see them."""
+    price = PriceTag(**live["price"]) if "price" in live else loaded.manifest.price
+    policy = read_policy(live.get("policy", loaded.manifest.policy))
+    if dataclasses.asdict(policy) != dataclasses.asdict(loaded.policy):
+        loaded.reviewer, loaded.policy = Reviewer(policy), policy
+    loaded.price = price

@@ -1,0 +1,113 @@
+"""An engine from an installation's folder, its upkeep while it lives, and its orderly end. Knows nothing of HTTP."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from spearhead.core import clock as clocks
+from spearhead.core.clock import Clock
+from spearhead.core.errors import InputError, SpearheadError
+from spearhead.engine import held
+from spearhead.engine.desk import Desk
+from spearhead.engine.loaded import Loaded, live_settings, load, with_settings
+from spearhead.engine.run import Engine
+from spearhead.engine.sealing import Sealer
+from spearhead.ledger import idempotency, journal
+from spearhead.provenance import seal, signing
+from spearhead.provenance.signer import Signer
+from spearhead.store import database, releases
+from spearhead.store.blobs import Blobs
+from spearhead.store.home import Home
+from spearhead.store.releases import Release
+
+log = logging.getLogger("spearhead.engine")
+
+
+@asynccontextmanager
+async def opened(
+    home: Home, *, models: tuple[str, ...] = (), context: int | None = None, clock: Clock = clocks.now
+) -> AsyncIterator[Engine]:
+    """An engine that serves `models` (scenarios or `scenario@version`; none named: every scenario with a release).
+
+    Leaving the block waits for settlements and sealed files. Raises InputError when there is nothing to serve.
+    """
+    await asyncio.to_thread(database.migrate, home.database_url)
+    store = database.connect(home.database_url)
+    chosen = await asyncio.to_thread(choose, home, models=models)
+    signer = Signer(await asyncio.to_thread(signing.ensure, home))
+    desk = Desk(store)
+    sealer = Sealer(lambda item, label: seal.seal(item, label, signer=signer), blobs=Blobs(home.blobs))
+    up: dict[str, Loaded] = {}
+    try:
+        for names, release in chosen:
+            loaded = await load(release, context=context)
+            up.update({name: loaded for name in names})
+        engine = Engine(up, desk, sealer, clock)
+        await _refresh(engine)
+        tasks = [
+            asyncio.create_task(_repeat(seconds, work))
+            for seconds, work in (
+                (1.0, lambda: _refresh(engine)),
+                (5.0, lambda: held.settle_decided(engine)),
+                (30.0, lambda: _tidy(engine)),
+            )
+        ]
+        try:
+            yield engine
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await engine.aclose()
+    finally:
+        for one in {id(loaded): loaded for loaded in up.values()}.values():
+            await one.runtime.aclose()
+        await asyncio.to_thread(sealer.close)
+        await asyncio.to_thread(desk.close)
+        store.dispose()
+
+
+def choose(home: Home, *, models: tuple[str, ...]) -> list[tuple[tuple[str, ...], Release]]:
+    """Which releases to load and the names that each answers to."""
+    store = database.connect(home.database_url)
+    try:
+        if not models:
+            models = tuple(sorted({release.manifest.scenario for release in releases.published(home)}))
+        if not models:
+            raise InputError(f"there is no release in {home.releases}: make one with `spearhead run SCENARIO`")
+        found: dict[str, Release] = {}
+        names: dict[str, set[str]] = {}
+        for model in models:
+            release = releases.live(home, store, model)
+            found[release.name] = release
+            names.setdefault(release.name, {release.name}).add(model)
+        return [(tuple(sorted(names[name])), release) for name, release in found.items()]
+    finally:
+        store.dispose()
+
+
+async def _refresh(engine: Engine) -> None:
+    """Live prices and policies, as they stand in the store."""
+    for loaded in set(engine.releases.values()):
+        scenario = loaded.manifest.scenario
+        with_settings(loaded, await engine.desk.read(lambda c, scenario=scenario: live_settings(c, scenario)))  # type: ignore[misc]
+
+
+async def _tidy(engine: Engine) -> None:
+    """What a crash or a day leaves behind: holds without an owner, old idempotency keys."""
+    swept = await asyncio.to_thread(journal.sweep, engine.desk.database, engine.clock)
+    for id in swept:
+        log.warning("reservation %s ran out and was given back", id)
+    await engine.desk.write(lambda connection: idempotency.purge(connection, clock=engine.clock))
+
+
+async def _repeat(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except SpearheadError as error:
+            log.warning("upkeep failed and is tried again: %s", error)
+        except Exception:
+            log.exception("upkeep failed and is tried again")

@@ -1,0 +1,77 @@
+"""Answers as rows: what was said, for whom, by which release, in which state. Knows nothing of money or HTTP."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from spearhead.core import digest
+from spearhead.core.review import Finding
+from spearhead.store.tables import outputs, reviews
+
+MIME = "text/plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One answer; `blob` names its labelled file, which all have but the blocked.
+
+    `state` is released, held, rejected, blocked or withdrawn.
+    """
+
+    id: str
+    request: str
+    account: str
+    release: str
+    state: str
+    text: str
+    finish: str
+    findings: str
+    """JSON, as text: it is written once and seldom read."""
+    policy: str
+    options: str
+    seed: int | None
+    completion_units: int
+    created: str
+    review: str | None = None
+    blob: str | None = None
+    mime: str = MIME
+
+
+def name(request: str, index: int) -> str:
+    """The id of answer `index` of a request, known before the answer is: 36 characters that a label may hold."""
+    return "out_" + digest.of_bytes(f"{request}\n{index}".encode())[:32]
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """Findings as JSON."""
+    return digest.canonical([dataclasses.asdict(finding) for finding in findings])
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """Sampling options as JSON."""
+    return digest.canonical(dict(options))
+
+
+def insert(connection: Connection, output: Output) -> None:
+    """Write a new row."""
+    connection.execute(outputs.insert(), [_values(output)])
+
+
+def find(connection: Connection, id: str) -> Output | None:
+    """The output with this id, or the one that this review is about."""
+    here = sa.or_(outputs.c.id == id, outputs.c.id.in_(sa.select(reviews.c.output).where(reviews.c.id == id)))
+    row = connection.execute(sa.select(outputs).where(here)).one_or_none()
+    return None if row is None else Output(**{field: getattr(row, field) for field in Output.__slots__})
+
+
+def move(connection: Connection, id: str, *, to: str) -> None:
+    """Change the state of an answer."""
+    connection.execute(outputs.update().where(outputs.c.id == id).values(state=to))
+
+
+def _values(output: Output) -> dict[str, Any]:
+    return {field: getattr(output, field) for field in Output.__slots__}

@@ -1,0 +1,443 @@
+"""From a request to events: fill the template, hold the money, review, generate, review, store, label, settle.
+
+The only place where review, runtimes, labels and ledger meet. Knows nothing of HTTP.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import random
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from spearhead.core import media
+from spearhead.core.clock import Clock, stamp
+from spearhead.core.errors import InputError, SpearheadError
+from spearhead.core.generation import (
+    Accepted,
+    Delivered,
+    Event,
+    Failed,
+    Held,
+    Prompt,
+    Receipt,
+    Refused,
+    Released,
+    Request,
+    Settled,
+    Usage,
+    Withheld,
+)
+from spearhead.core.media import Label, Media
+from spearhead.core.review import Context, Decision, Direction, Verdict
+from spearhead.engine import books, outputs
+from spearhead.engine.desk import Desk
+from spearhead.engine.loaded import Loaded
+from spearhead.engine.outputs import Output
+from spearhead.engine.sealing import Sealer
+from spearhead.ledger import price
+from spearhead.ledger.journal import Reservation
+from spearhead.review import queue
+from spearhead.review.stream import StreamReview
+from spearhead.runtimes.failure import PromptTooLong
+from spearhead.store.database import StoreUnavailable
+
+log = logging.getLogger("spearhead.engine")
+LONG = 8_000
+"""Characters from which a review leaves the event loop to others."""
+_KEPT = ("seed", "context", "stop")
+"""Keys of the generation table that are not sampling options of a runtime."""
+
+
+class UnknownModel(InputError):
+    """No release that is up here has this name."""
+
+    code = "model_not_found"
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One answer as it grows."""
+
+    index: int
+    stream: StreamReview
+    pieces: list[str] = field(default_factory=list)
+    shown: int = 0
+    usage: Usage = Usage()
+    finish: str | None = None
+    tail: str = ""
+    verdict: Verdict | None = None
+    row: Output | None = None
+    file: Media | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+@dataclass(slots=True)
+class Job:
+    """A request under way."""
+
+    request: Request
+    key: str | None
+    loaded: Loaded
+    prompt: Prompt
+    words: str
+    units: int
+    reserved: int
+    reservation: Reservation | None = None
+    answers: dict[int, _Answer] = field(default_factory=dict)
+    unsaved: list[_Answer] = field(default_factory=list)
+    began: bool = False
+
+    @property
+    def made(self) -> Usage:
+        """What the runtime has counted so far; the prompt is counted once however many answers it gets."""
+        parts = [answer.usage for answer in self.answers.values()]
+        return Usage(
+            max((part.prompt for part in parts), default=0),
+            sum(part.completion for part in parts),
+            max((part.cached for part in parts), default=0),
+            self.loaded.price.unit,
+        )
+
+
+@dataclass(slots=True)
+class Engine:
+    """What a request needs: releases that are up, the database, the files, the clock. See `open.py` for one."""
+
+    releases: Mapping[str, Loaded]
+    """By `scenario` and by `scenario@version`."""
+    desk: Desk
+    sealer: Sealer
+    clock: Clock
+    decided: int = 0
+    """The last line of the queue's history that was carried out; see held.py."""
+    _settling: set["asyncio.Task[Any]"] = field(default_factory=set)
+
+    def loaded(self, model: str) -> Loaded:
+        """The release that serves `model`; raises UnknownModel."""
+        if (found := self.releases.get(model)) is None:
+            there = ", ".join(sorted(self.releases)) or "none"
+            raise UnknownModel(f"The model {model[:200]!r} is not served here: there is {there}.")
+        return found
+
+    def prepare(self, request: Request, *, key: str | None = None) -> Job:
+        """Everything that can be known before money moves; raises InputError on what cannot be answered."""
+        loaded = self.loaded(request.scenario)
+        if not 1 <= request.count <= books.MOST_ANSWERS:
+            raise InputError(f"{request.count} answers were asked for: wanted 1 to {books.MOST_ANSWERS}")
+        messages = request.messages or ({"role": "user", "content": request.prompt},)
+        segments = loaded.template.turns(messages)
+        defaults = {name: value for name, value in loaded.manifest.generation.items() if name not in _KEPT}
+        options = {**defaults, **{name: value for name, value in request.options.items() if name != "stop"}}
+        stop = tuple(dict.fromkeys((*filter(None, (loaded.template.stop,)), *request.options.get("stop", ()))))
+        seed = request.seed if request.seed is not None else random.SystemRandom().getrandbits(31)
+        prompt = Prompt(tuple(segments), count=request.count, options=options, seed=seed, stop=stop)
+        units = loaded.runtime.measure(prompt)
+        room = loaded.runtime.context - units
+        if room < 1:
+            raise PromptTooLong(
+                f"The prompt has {units:,} tokens and the context of {request.scenario} {loaded.runtime.context:,}: "
+                "shorten it."
+            )
+        if request.options.get("max_tokens", 0) > room:
+            raise PromptTooLong(
+                f"The prompt has {units:,} tokens and {request.options['max_tokens']:,} were asked for; the context of "
+                f"{request.scenario} is {loaded.runtime.context:,} in all: shorten the prompt or ask for less."
+            )
+        most = min(int(options.get("max_tokens", room)), room)
+        prompt = dataclasses.replace(prompt, options={**options, "max_tokens": most})
+        reserved = price.most_it_can_cost(loaded.price, prompt_units=units, max_completion=most, count=request.count)
+        return Job(request, key, loaded, prompt, _words(messages), units, reserved)
+
+    async def run(self, request: Request, *, key: str | None = None, job: Job | None = None) -> AsyncIterator[Event]:
+        """The events of one request; closing the iterator stops the work and settles what was made.
+
+        Raises InputError on what cannot be answered, NotEnoughCredit, StoreUnavailable: nothing was charged then.
+        """
+        job = job or self.prepare(request, key=key)
+        loaded, currency = job.loaded, job.loaded.price.currency
+        job.reservation = await self.desk.write(
+            lambda connection: books.reserve(
+                connection,
+                request.account,
+                job.reserved,
+                currency=currency,
+                request=request.key,
+                clock=self.clock,
+            )
+        )
+        failed: Failed | None = None
+        try:
+            asked = media.text(job.words)
+            verdict = await self._look(loaded, asked, _context(loaded, Direction.PROMPT))
+            if verdict.decision is Decision.BLOCK:
+                yield Refused(verdict)
+                return
+            job.began = True
+            context = _context(loaded, Direction.OUTPUT, source=asked)
+            answers = job.answers = {
+                index: _Answer(index, StreamReview(loaded.reviewer, context)) for index in range(request.count)
+            }
+            quiet = verdict.decision is Decision.HOLD
+            left = request.count
+            yield Accepted(request.key, loaded.manifest.name, job.reserved)
+            try:
+                async with aclosing(loaded.runtime.generate(job.prompt)) as drafts:  # type: ignore[type-var]
+                    async for draft in drafts:
+                        answer = answers[draft.index]
+                        answer.usage = draft.usage
+                        if draft.delta:
+                            answer.pieces.append(draft.delta)
+                            if (ready := answer.stream.feed(draft.delta)) and not quiet:
+                                answer.shown += len(ready)
+                                yield Released(draft.index, ready)
+                        # What cannot leave need not be written to its end.
+                        lost = request.count == 1 and answer.stream.decision is Decision.BLOCK
+                        if draft.finish is None and not lost:
+                            continue
+                        left -= 1
+                        answer.finish = draft.finish or "cancelled"
+                        await self._judge(job, answer, verdict if quiet else None)
+                        job.unsaved.append(answer)
+                        if left == 0:
+                            break  # the last one is stored together with the settlement
+                        await self._save(job)
+                        for event in self._said(answer):
+                            yield event
+            except InputError:
+                job.began = False
+                raise
+            except SpearheadError as error:
+                failed = _failed(error)
+        finally:
+            receipt = await self._in_any_case(self._settle(job))
+        if isinstance(receipt, StoreUnavailable):
+            yield failed or _failed(receipt)
+            return
+        if failed is None:
+            for event in self._said(answer):
+                yield event
+        else:
+            yield failed
+        yield Settled(receipt)
+
+    async def aclose(self) -> None:
+        """Wait until every settlement under way is written."""
+        while self._settling:
+            await asyncio.gather(*self._settling, return_exceptions=True)
+
+    async def file(self, output: Output) -> Media:
+        """The labelled file of an answer."""
+        if output.blob is None:  # cut off, and sealing it failed then
+            return (await self.sealer.make(output.text, self.label(output)))[1]
+        return await self.sealer.file(output.blob, mime=output.mime)
+
+    def label(self, output: Output) -> Label:
+        """What the file of an answer says of itself; raises InputError when its release is not up here."""
+        manifest = self.loaded(output.release).manifest
+        return label(manifest.labels, output)
+
+    async def _look(self, loaded: Loaded, item: Media, context: Context) -> Verdict:
+        if len(item.data) > LONG:
+            return await asyncio.to_thread(loaded.reviewer.review, item, context)
+        return loaded.reviewer.review(item, context)
+
+    async def _judge(self, job: Job, answer: _Answer, held: Verdict | None) -> None:
+        """The last word on a finished answer, and its row."""
+        answer.tail, verdict = answer.stream.finish()
+        if held is not None and verdict.decision is not Decision.BLOCK:
+            verdict = Verdict(Decision.HOLD, (*held.findings, *verdict.findings), verdict.policy)
+        if verdict.decision is not Decision.ALLOW:
+            answer.tail = ""
+        answer.shown += len(answer.tail)
+        answer.verdict = verdict
+        row = self._row(job, answer, verdict, text=answer.text)
+        if verdict.decision is not Decision.ALLOW:
+            row = dataclasses.replace(row, review=f"rev_{uuid.uuid4().hex}")
+        # Sealed whatever the verdict: what a person approves, now or on appeal, is bound to the very bytes that leave.
+        answer.row = await self._sealed(job, answer, row)
+
+    async def _sealed(self, job: Job, answer: _Answer, row: Output) -> Output:
+        blob, answer.file = await self.sealer.make(row.text, label(job.loaded.manifest.labels, row))
+        return dataclasses.replace(row, blob=blob)
+
+    def _row(self, job: Job, answer: _Answer, verdict: Verdict, *, text: str) -> Output:
+        request = job.request
+        states = {Decision.ALLOW: "released", Decision.HOLD: "held", Decision.BLOCK: "blocked"}
+        return Output(
+            id=outputs.name(request.key, answer.index),
+            request=request.key,
+            account=request.account,
+            release=job.loaded.manifest.name,
+            state=states[verdict.decision],
+            text=text,
+            finish=answer.finish or "",
+            findings=outputs.findings_text(verdict.findings),
+            policy=verdict.policy,
+            options=outputs.options_text(job.prompt.options),
+            seed=None if job.prompt.seed is None else job.prompt.seed + answer.index,
+            completion_units=answer.usage.completion,
+            created=stamp(self.clock()),
+        )
+
+    async def _keep_what_left(self, job: Job) -> None:
+        """Rows for answers that were cut off after a part of them had left: every text that left can be traced."""
+        for answer in job.answers.values():
+            if answer.finish is not None or not answer.shown:
+                continue
+            answer.finish = "cancelled"
+            answer.verdict = Verdict(Decision.ALLOW, (), job.loaded.reviewer.digest)
+            answer.row = self._row(job, answer, answer.verdict, text=answer.text[: answer.shown])
+            try:
+                answer.row = await self._sealed(job, answer, answer.row)
+            except SpearheadError as error:
+                log.warning("the cut-off answer %s has no labelled file: %s", answer.row.id, error)
+            job.unsaved.append(answer)
+
+    async def _save(self, job: Job) -> None:
+        """Write the rows of finished answers."""
+        answers, job.unsaved = job.unsaved, []
+        await self.desk.write(lambda connection: self._write_rows(connection, job, answers))
+
+    def _write_rows(self, connection: Connection, job: Job, answers: Iterable[_Answer]) -> None:
+        policy = job.loaded.policy
+        for answer in answers:
+            row, verdict = answer.row, answer.verdict
+            assert row is not None and verdict is not None
+            outputs.insert(connection, row)
+            if row.review is None:
+                continue
+            queue.create(
+                connection,
+                verdict.decision,
+                scenario=job.loaded.manifest.scenario,
+                policy=verdict.policy,
+                blob=row.blob,
+                output=row.id,
+                people=policy.people,
+                held_hours=policy.held_hours,
+                reason="; ".join(finding.reason for finding in verdict.findings)[:1000],
+                review=row.review,
+                clock=self.clock,
+            )
+
+    def _said(self, answer: _Answer) -> Iterable[Event]:
+        """The events that end an answer, once it is written."""
+        row, verdict = answer.row, answer.verdict
+        assert row is not None and verdict is not None
+        if verdict.decision is Decision.BLOCK:
+            yield Withheld(answer.index, verdict, answer.shown)
+        elif verdict.decision is Decision.HOLD:
+            yield Held(answer.index, row.review or "", verdict)
+        else:
+            if answer.tail:
+                yield Released(answer.index, answer.tail)
+            assert answer.file is not None
+            yield Delivered(answer.index, row.id, row.text, row.finish, answer.usage, answer.file)
+
+    async def _settle(self, job: Job) -> Receipt | StoreUnavailable:
+        """Write the answers that are not written yet and close the money, in one transaction, once.
+
+        A database that is away is asked again in the background: what was made stays owed, and only that.
+        """
+        await self._keep_what_left(job)
+        answers, job.unsaved = job.unsaved, []
+        bill, reservation = _bill(job), job.reservation
+        assert reservation is not None
+
+        def work(connection: Connection) -> Receipt:
+            if not job.began:
+                return books.cancel(connection, reservation, request=bill.request, clock=self.clock)
+            self._write_rows(connection, job, answers)
+            return books.close(connection, reservation, bill, clock=self.clock)
+
+        try:
+            return await self.desk.write(work)
+        except StoreUnavailable as error:
+            self._keep(asyncio.create_task(self._settle_again(work)))
+            return error
+
+    async def _settle_again(self, work: Any) -> None:
+        for pause in (0.2, 1, 5, 15, 60):
+            await asyncio.sleep(pause)
+            try:
+                await self.desk.write(work)
+                return
+            except StoreUnavailable:
+                continue
+
+    async def _in_any_case(self, work: Any) -> Any:
+        """What `work` gives; it goes on to its end even when the one who waits is cancelled."""
+        task = asyncio.create_task(work)
+        self._keep(task)
+        return await asyncio.shield(task)
+
+    def _keep(self, task: "asyncio.Task[Any]") -> None:
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+
+def label(labels: Mapping[str, Any], output: Output) -> Label:
+    """What the file of an answer says of itself."""
+    return Label(
+        producer=labels["producer"],
+        produce_id=output.id,
+        release=output.release,
+        created=output.created,
+        visible=labels.get("visible", True),
+    )
+
+
+def _bill(job: Job) -> books.Bill:
+    """What was counted, and what of it is owed now and once a person approves.
+
+    The customer pays for what left or was cut short by nobody's review: delivered answers and unfinished ones. The
+    prompt is counted once however many answers it got, and is owed with the first answer that is.
+    """
+    tag, request = job.loaded.price, job.request
+    answers = list(job.answers.values())
+    made = job.made
+    paid = [a for a in answers if a.verdict is None or a.verdict.decision is Decision.ALLOW]
+    held = [a for a in answers if a.verdict is not None and a.verdict.decision is Decision.HOLD]
+
+    def amount(some: list[_Answer], *, with_prompt: bool) -> int:
+        units = sum(answer.usage.completion for answer in some)
+        return price.amount(Usage(made.prompt if with_prompt else 0, units, unit=tag.unit), tag)
+
+    return books.Bill(
+        request=request.key,
+        key=job.key,
+        release=job.loaded.manifest.name,
+        made=made,
+        owed=amount(paid, with_prompt=bool(paid)),
+        waiting=tuple(
+            books.Line(
+                books.held_key(request.key, outputs.name(request.key, answer.index)),
+                amount([answer], with_prompt=not paid and answer is held[0]),
+            )
+            for answer in held
+        ),
+        hours=job.loaded.policy.held_hours,
+    )
+
+
+def _failed(error: SpearheadError) -> Failed:
+    if isinstance(error, StoreUnavailable):
+        return Failed("The server cannot reach its records now.", "store_unavailable")
+    return Failed(str(error), getattr(error, "code", "internal_error"))
+
+
+def _context(loaded: Loaded, direction: Direction, *, source: Media | None = None) -> Context:
+    return Context(loaded.manifest.scenario, direction, loaded.language, source)
+
+
+def _words(messages: Iterable[Mapping[str, str]]) -> str:
+    return "\n".join(message["content"] for message in messages)

@@ -1,0 +1,47 @@
+"""Labelled files of answers, made and kept off the event loop by one thread of low priority. Knows nothing of callers.
+
+One thread is back-pressure enough: an answer ends when its file is kept, so no more files wait than answers run.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from spearhead.core import media
+from spearhead.core.media import Label, Media
+from spearhead.store.blobs import Blobs
+
+Seal = Callable[[Media, Label], Media]
+
+
+class Sealer:
+    """Seals texts and keeps the files by the hash of their bytes."""
+
+    def __init__(self, seal: Seal, *, blobs: Blobs) -> None:
+        self._seal, self._blobs = seal, blobs
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="seals", initializer=_step_back)
+
+    async def make(self, text: str, label: Label) -> tuple[str, Media]:
+        """The labelled file of a text, kept, and the name of its bytes."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._make, text, label)
+
+    async def file(self, blob: str, *, mime: str) -> Media:
+        """A file that was kept."""
+        return Media("text", mime, await asyncio.to_thread(self._blobs.get, blob))
+
+    def close(self) -> None:
+        """Finish what waits."""
+        self._thread.shutdown()
+
+    def _make(self, text: str, label: Label) -> tuple[str, Media]:
+        file = self._seal(media.text(text), label)
+        return self._blobs.put(file.data), file
+
+
+def _step_back() -> None:
+    """Let generation go first: on Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -1,0 +1,146 @@
+"""The bytes of answers: whole ones and the chunks of a stream. Written by hand where it runs once a token.
+
+Knows nothing of where the text comes from.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
+from typing import Any, Literal
+from urllib.parse import quote
+
+from spearhead.core.generation import Usage
+from spearhead.core.media import Label
+
+Kind = Literal["chat", "completion"]
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One finished answer; `finish` is `stop`, `length` or `content_filter`."""
+
+    index: int
+    text: str
+    finish: str
+
+
+def whole(kind: Kind, *, id: str, created: int, model: str, choices: Sequence[Choice], usage: Usage) -> bytes:
+    """The body of an answer that was not streamed."""
+    return _json(
+        {
+            "id": id,
+            "object": "chat.completion" if kind == "chat" else "text_completion",
+            "created": created,
+            "model": model,
+            "choices": [_choice(kind, choice) for choice in choices],
+            "usage": usage_json(usage),
+            **({"service_tier": "default"} if kind == "chat" else {}),
+            "system_fingerprint": None,
+        }
+    )
+
+
+def _choice(kind: Kind, choice: Choice) -> dict[str, Any]:
+    said: dict[str, Any] = (
+        {"message": {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}}
+        if kind == "chat"
+        else {"text": choice.text}
+    )
+    return {"index": choice.index, **said, "logprobs": None, "finish_reason": choice.finish}
+
+
+def usage_json(usage: Usage) -> dict[str, Any]:
+    """The `usage` object."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.prompt + usage.completion,
+        "prompt_tokens_details": {"cached_tokens": usage.cached, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+class Chunks:
+    """The events of one stream. What is the same in each is encoded once."""
+
+    def __init__(self, kind: Kind, *, id: str, created: int, model: str, count: int, include_usage: bool) -> None:
+        self._kind = kind
+        object = "chat.completion.chunk" if kind == "chat" else "text_completion"
+        head = {"id": id, "object": object, "created": created, "model": model, "system_fingerprint": None}
+        self._head = _json(head).decode()[:-1]
+        self._usage = ',"usage":null' if include_usage else ""
+        open, close = ('"delta":{"content":', "}") if kind == "chat" else ('"text":', "")
+        self._deltas = [
+            (
+                f'data: {self._head},"choices":[{{"index":{index},{open}',
+                f'{close},"logprobs":null,"finish_reason":null}}]{self._usage}}}\n\n',
+            )
+            for index in range(count)
+        ]
+
+    def first(self, index: int) -> bytes:
+        """The chunk that opens a chat answer; a completion has none."""
+        if self._kind != "chat":
+            return b""
+        return self._chunk(index, {"delta": {"role": "assistant", "content": "", "refusal": None}}, finish=None)
+
+    def delta(self, index: int, text: str) -> bytes:
+        """A piece of text."""
+        before, after = self._deltas[index]
+        return (before + encode_basestring_ascii(text) + after).encode("ascii")
+
+    def last(self, index: int, finish: str, *, review: str | None = None) -> bytes:
+        """The chunk that ends an answer; a held one names its review, since headers are gone by then."""
+        said: dict[str, Any] = {"delta": {}} if self._kind == "chat" else {"text": ""}
+        return self._chunk(index, said, finish=finish, review=review)
+
+    def usage(self, usage: Usage) -> bytes:
+        """The chunk with the totals, before the end."""
+        return f'data: {self._head},"choices":[],"usage":{_json(usage_json(usage)).decode()}}}\n\n'.encode()
+
+    def _chunk(self, index: int, said: Mapping[str, Any], *, finish: str | None, review: str | None = None) -> bytes:
+        choice = {"index": index, **said, "logprobs": None, "finish_reason": finish}
+        held = f',"x_review_id":{json.dumps(review)}' if review else ""
+        return f'data: {self._head},"choices":[{_json(choice).decode()}]{self._usage}{held}}}\n\n'.encode()
+
+
+def error_event(envelope: Mapping[str, Any]) -> bytes:
+    """What ends a stream that fails: clients raise on it, while a mere end looks complete to them."""
+    return b"data: " + _json({"error": envelope}) + b"\n\n"
+
+
+def label_headers(labels: Sequence[Label], *, release: str) -> dict[str, str]:
+    """What an API body does not say of itself: that a machine made it, which release, under which numbers.
+
+    The label has the seven members of GB 45438 annex E, one for each answer, percent-encoded as headers must be.
+    """
+    members = [
+        {
+            "Label": "1",
+            "ContentProducer": label.producer,
+            "ProduceID": label.produce_id,
+            "ReservedCode1": "",
+            "ContentPropagator": label.producer,
+            "PropagateID": label.produce_id,
+            "ReservedCode2": "",
+        }
+        for label in labels
+    ]
+    values = [json.dumps({"AIGC": one}, separators=(",", ":"), ensure_ascii=False) for one in members]
+    return {
+        "x-ai-generated": "true",
+        "x-spearhead-release": release,
+        "x-spearhead-output": ",".join(label.produce_id for label in labels),
+        "x-spearhead-label": ",".join(quote(value, safe="") for value in values),
+    }
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

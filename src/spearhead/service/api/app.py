@@ -1,0 +1,256 @@
+"""The routes. Knows who may do what; what is done stands in the files beside this one."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import FastAPI
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+import spearhead
+from spearhead.core import money
+from spearhead.core.errors import SpearheadError
+from spearhead.engine import books, outputs
+from spearhead.engine.held import settle_decided
+from spearhead.engine.outputs import Output
+from spearhead.engine.run import Engine
+from spearhead.ledger.keys import Doorkeeper, Principal
+from spearhead.service.api import answers, errors, figures, generate
+from spearhead.service.api.asks import ChatBody, CompletionBody
+from spearhead.service.api.errors import ApiError
+from spearhead.service.api.figures import Figures
+from spearhead.service.api.frame import Frame
+from spearhead.service.api.limits import Gate, Limits
+from spearhead.service.memory import resident
+
+READY_SECONDS = 2.0
+
+
+def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
+    """The API over an engine that is up."""
+    app = FastAPI(title="spearhead", version=spearhead.__version__, docs_url=None, redoc_url=None)
+    counts = Figures()
+    desk = generate.Desk(engine, Gate(limits or Limits()), counts, engine.clock)
+    door = Doorkeeper(engine.desk.database, clock=engine.clock)
+    app.add_middleware(Frame, figures=counts)
+
+    @app.exception_handler(HTTPException)
+    async def plain(request: Request, error: HTTPException) -> Response:
+        what = f"{request.method} {request.url.path[:200]}"
+        if error.status_code == 405:
+            return _failed(ApiError(405, f"{what}: this method is not allowed here.", code="method_not_allowed"))
+        return _failed(ApiError(error.status_code, f"{what}: there is no such route.", code="unknown_url"))
+
+    @app.exception_handler(ApiError)
+    async def said(request: Request, error: ApiError) -> Response:
+        return _failed(error)
+
+    @app.exception_handler(SpearheadError)
+    async def meant(request: Request, error: SpearheadError) -> Response:
+        return _failed(errors.of(error))
+
+    async def who(request: Request, scope: str, *, route: str) -> Principal:
+        request.scope["state"]["route"] = route
+        kind, _, secret = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not secret.strip():
+            raise errors.wrong_key()
+        principal = await asyncio.to_thread(door.authenticate, secret.strip())
+        if principal is None:
+            raise errors.wrong_key()
+        if not principal.may(scope):
+            raise ApiError(403, f"This key may not do that: it lacks the scope {scope!r}.", code="missing_scope")
+        return principal
+
+    @app.post("/v1/chat/completions", openapi_extra=_body(ChatBody), responses=_STREAM)
+    async def chat(request: Request) -> Response:
+        """Answer a conversation; with `stream: true` as server-sent events."""
+        principal = await who(request, "generate", route="chat")
+        return await generate.answer(desk, request, who=principal, kind="chat")
+
+    @app.post("/v1/completions", openapi_extra=_body(CompletionBody), responses=_STREAM)
+    async def completion(request: Request) -> Response:
+        """Answer a prompt; with `stream: true` as server-sent events."""
+        principal = await who(request, "generate", route="completions")
+        return await generate.answer(desk, request, who=principal, kind="completion")
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> Response:
+        """Every name that `model` may have."""
+        await who(request, "read", route="models")
+        return JSONResponse({"object": "list", "data": [_model(engine, name) for name in sorted(engine.releases)]})
+
+    @app.get("/v1/models/{model:path}")
+    async def model(request: Request, model: str) -> Response:
+        """One of them."""
+        await who(request, "read", route="models")
+        engine.loaded(model)
+        return JSONResponse(_model(engine, model))
+
+    async def output_of(request: Request, id: str) -> Output:
+        principal = await who(request, "read", route="outputs")
+        found = await engine.desk.read(lambda connection: outputs.find(connection, id[:64]))
+        if found is None or not (found.account == principal.account or principal.may("admin")):
+            raise ApiError(404, f"There is no output {id[:80]!r} of this account.", param="id", code="not_found")
+        if found.state == "held":
+            await settle_decided(engine)  # a person may have decided a moment ago
+            number = found.id
+            found = await engine.desk.read(lambda connection: outputs.find(connection, number)) or found
+        if found.state not in ("held", "released"):
+            why = {"rejected": "was rejected by review", "blocked": "was blocked by review"}
+            raise ApiError(
+                410,
+                f"The output {found.id} {why.get(found.state, 'was withdrawn')}; it is not to be had.",
+                param="id",
+                code=f"output_{found.state}",
+            )
+        return found
+
+    @app.get(
+        "/v1/outputs/{id}", responses={202: {"description": "Held for a person"}, 410: {"description": "Rejected"}}
+    )
+    async def output(request: Request, id: str) -> Response:
+        """An answer by its own number or that of its review: 202 while held, 410 once it is not to be had."""
+        found = await output_of(request, id)
+        if found.state == "held":
+            held = {"id": found.id, "object": "output", "state": "held", "review": found.review, "model": found.release}
+            return JSONResponse(held, status_code=202, headers={"retry-after": "30"})
+        body = {
+            "id": found.id,
+            "object": "output",
+            "state": found.state,
+            "model": found.release,
+            "created": int(datetime.fromisoformat(found.created).timestamp()),
+            "request": found.request,
+            "text": found.text,
+            "finish_reason": found.finish,
+            "completion_tokens": found.completion_units,
+            "file": f"/v1/outputs/{found.id}/file",
+        }
+        return JSONResponse(body, headers=_labels(engine, found))
+
+    @app.get("/v1/outputs/{id}/file", responses={200: {"content": {"text/plain": {}}}})
+    async def file(request: Request, id: str) -> Response:
+        """The labelled file of an answer."""
+        found = await output_of(request, id)
+        if found.state == "held":
+            raise ApiError(409, f"The output {found.id} waits for a person.", param="id", code="output_held")
+        media = await engine.file(found)
+        headers = {
+            "content-type": f"{media.mime}; charset=utf-8",
+            "content-disposition": f'attachment; filename="{found.id}.txt"',
+            "etag": f'"{found.blob}"',
+            **_labels(engine, found),
+        }
+        return Response(media.data, headers=headers)
+
+    @app.get("/v1/receipts/{number}")
+    async def receipt(request: Request, number: str) -> Response:
+        """What a request came to; its number is the `x-request-id` of its answer."""
+        principal = await who(request, "read", route="receipts")
+        found = await engine.desk.read(
+            lambda connection: books.receipt(connection, number[:200], account=principal.account)
+        )
+        if found is None:
+            raise ApiError(404, f"There is no receipt {number[:80]!r} of this account.", code="not_found")
+        return JSONResponse(
+            {
+                "id": found.request,
+                "object": "receipt",
+                "usage": answers.usage_json(found.usage),
+                "amount": money.show(found.amount),
+                "amount_billionths": found.amount,
+                "currency": found.currency,
+                "settled": found.settled,
+            }
+        )
+
+    @app.get("/health", include_in_schema=False)
+    async def health(request: Request) -> Response:
+        request.scope["state"]["route"] = "health"
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/ready", include_in_schema=False)
+    async def ready(request: Request) -> Response:
+        request.scope["state"]["route"] = "ready"
+        parts = await _parts(engine)
+        if all(parts.values()):
+            return JSONResponse({"status": "ready", "parts": parts})
+        return JSONResponse({"status": "not ready", "parts": parts}, status_code=503, headers={"retry-after": "1"})
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics(request: Request) -> Response:
+        # They tell of money: for this machine itself, or for who runs it.
+        local = request.client is not None and request.client.host in ("127.0.0.1", "::1")
+        if not local or "x-forwarded-for" in request.headers:
+            await who(request, "admin", route="metrics")
+        request.scope["state"]["route"] = "metrics"
+        for loaded in set(engine.releases.values()):
+            name = loaded.manifest.name
+            counts.runtime_up.labels(name).set(loaded.runtime.ready)
+            counts.restarts.labels(name).set(loaded.runtime.restarts)
+            counts.recycled.labels(name).set(loaded.runtime.recycled)
+        for part, size in resident(engine).items():
+            counts.resident.labels(part).set(size)
+        return Response(counts.text(), headers={"content-type": figures.CONTENT_TYPE})
+
+    return app
+
+
+async def _parts(engine: Engine) -> dict[str, bool]:
+    """Whether the database answers and every runtime runs, as of now: nothing is remembered."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await engine.desk.read(lambda connection: connection.execute(sa.text("SELECT 1")).scalar())
+        database = True
+    except (SpearheadError, TimeoutError):
+        database = False
+    runtimes = {loaded.manifest.name: loaded.runtime.ready for loaded in set(engine.releases.values())}
+    return {"database": database, **runtimes}
+
+
+def _model(engine: Engine, name: str) -> dict[str, Any]:
+    manifest = engine.loaded(name).manifest
+    created = int(datetime.fromisoformat(manifest.created).timestamp())
+    return {"id": name, "object": "model", "created": created, "owned_by": manifest.labels["producer"]}
+
+
+def _labels(engine: Engine, output: Output) -> dict[str, str]:
+    if output.release not in engine.releases:
+        return {"x-ai-generated": "true", "x-spearhead-release": output.release, "x-spearhead-output": output.id}
+    return answers.label_headers([engine.label(output)], release=output.release)
+
+
+def _failed(error: ApiError) -> Response:
+    headers = {"content-type": "application/json", **error.headers}
+    return Response(error.body(), status_code=error.status, headers=headers)
+
+
+def _body(kind: type[BaseModel]) -> dict[str, Any]:
+    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    inlined = _inline(schema, schema.get("$defs", {}))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined}}}}
+
+
+def _inline(value: Any, parts: Mapping[str, Any]) -> Any:
+    """A schema without references: it stands alone in the document."""
+    if isinstance(value, dict):
+        if (name := str(value.get("$ref", "")).rpartition("/")[2]) in parts:
+            return _inline(parts[name], parts)
+        return {key: _inline(one, parts) for key, one in value.items() if key != "$defs"}
+    return [_inline(one, parts) for one in value] if isinstance(value, list) else value
+
+
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {}, "text/event-stream": {}}},
+    400: {"description": "The request cannot be used; the error names the parameter"},
+    401: {"description": "The key is missing, unknown, expired or blocked"},
+    409: {"description": "The first request under this Idempotency-Key still runs"},
+    422: {"description": "This Idempotency-Key was used for another request"},
+    429: {"description": "A limit or the credit is used up"},
+    503: {"description": "Try again in a moment"},
+}

@@ -1,0 +1,317 @@
+"""What clients send, checked and turned into a request for the engine.
+
+Fields nobody knows are ignored, for clients send new ones all the time. A field that the API defines and that cannot
+be honoured is refused by name, never ignored.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+
+from spearhead.core.generation import Request
+from spearhead.service.api.errors import ApiError, unsupported, wrong_value
+
+DEEPEST = 32
+"""Levels of lists and objects in a body."""
+MOST_MESSAGES = 2048
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Text = Annotated[StrictStr, Field(max_length=4_000_000)]
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class TextPart(BaseModel):
+    """One piece of a message that is a list."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class Message(BaseModel):
+    """A turn of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Text | list[TextPart]
+
+
+class StreamOptions(BaseModel):
+    """What a stream says besides its text."""
+
+    include_usage: StrictBool | None = None
+
+
+class _Sampling(BaseModel):
+    """What both endpoints take alike."""
+
+    model_config = ConfigDict(extra="ignore")
+    model: Annotated[StrictStr, Field(min_length=1, max_length=200)]
+    max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[StrictInt, Field(ge=0, le=1_000_000)] | None = Field(None, description="spearhead: 0 is off")
+    min_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="spearhead")
+    n: Annotated[StrictInt, Field(ge=1, le=16)] | None = None
+    stop: (
+        Annotated[StrictStr, Field(min_length=1, max_length=256)]
+        | list[Annotated[StrictStr, Field(min_length=1, max_length=256)]]
+        | None
+    ) = None
+    stream: StrictBool | None = None
+    stream_options: StreamOptions | None = None
+    seed: Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)] | None = None
+    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    logit_bias: dict[StrictStr, Annotated[Number, Field(ge=-100, le=100)]] | None = None
+    user: StrictStr | None = None
+
+
+class ChatBody(_Sampling):
+    """`POST /v1/chat/completions`."""
+
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
+    max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+
+
+class CompletionBody(_Sampling):
+    """`POST /v1/completions`."""
+
+    prompt: Text | list[Text]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A checked body."""
+
+    kind: Literal["chat", "completion"]
+    request: Request
+    model: str
+    stream: bool
+    include_usage: bool
+
+
+_empty: Callable[[Any], bool] = lambda value: value in (None, [], {}, "", False)  # noqa: E731
+
+
+def _only(*values: Any) -> Callable[[Any], bool]:
+    return lambda value: value is None or any(value == one and type(value) is type(one) for one in values)
+
+
+# Field -> (what of it means nothing to honour, why the rest cannot be).
+_BOTH: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "logprobs": (_only(False), "alternatives of a token would leave without review; leave it out"),
+    "service_tier": (_only("auto", "default"), "there is one tier, 'default'"),
+    "moderation": (_empty, "every request is reviewed by the scenario's own policy"),
+    "background": (_only(False), "answers are given at once"),
+}
+_CHAT: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **_BOTH,
+    "top_logprobs": (_only(0), "alternatives of a token would leave without review; leave it out"),
+    "tools": (_empty, "a scenario calls no tools"),
+    "tool_choice": (_only("none", "auto"), "a scenario calls no tools"),
+    "functions": (_empty, "a scenario calls no functions"),
+    "function_call": (_only("none", "auto"), "a scenario calls no functions"),
+    "audio": (_empty, "this scenario answers in text"),
+    "modalities": (_only(["text"]), "this scenario answers in text: ['text']"),
+    "prediction": (_empty, "predicted output is not used"),
+    "reasoning_effort": (_only("none"), "the model does not reason apart from its answer; leave it out or 'none'"),
+    "verbosity": (_only("medium"), "the scenario sets the manner of its answers; leave it out or 'medium'"),
+    "web_search_options": (_empty, "a scenario searches nothing"),
+    "response_format": (_only({"type": "text"}), "answers are plain text: {'type': 'text'}"),
+    "store": (_only(False), "answers are kept as the operator's policy says, not by request; leave it out"),
+}
+_COMPLETION: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **_BOTH,
+    "echo": (_only(False), "the prompt is not repeated; leave it out or false"),
+    "suffix": (_only(""), "text is written forwards only; leave it out"),
+}
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """The object in a body; raises a 400 on anything else."""
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        if not _shallow(value):
+            raise ApiError(400, f"The body is nested deeper than {DEEPEST} levels.", code="invalid_json")
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise ApiError(400, f"The body is not JSON in UTF-8: {reason}", code="invalid_json") from error
+    if not isinstance(value, dict):
+        raise ApiError(400, f"The body is a JSON {type(value).__name__}: wanted an object.", code="invalid_json")
+    return value
+
+
+def chat(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
+    """A chat request; raises a 400 that names the parameter."""
+    _check_known(raw, _CHAT)
+    _check_parts(raw)
+    body = _validated(ChatBody, raw)
+    both = {body.max_tokens, body.max_completion_tokens} - {None}
+    if len(both) > 1:
+        raise wrong_value("max_tokens", "max_tokens and max_completion_tokens differ: send max_completion_tokens.")
+    messages = tuple(_turn(message) for message in body.messages)
+    if messages[-1]["role"] != "user":
+        raise wrong_value("messages", "The last message must be the user's.")
+    for number, message in enumerate(messages):
+        _check_text(message["content"], f"messages[{number}].content")
+    most = body.max_completion_tokens or body.max_tokens
+    request = _request(body, account=account, key=key, messages=messages, most=most)
+    return Ask("chat", request, body.model, bool(body.stream), _usage_wanted(body))
+
+
+def completion(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
+    """A completion request; raises a 400 that names the parameter."""
+    _check_known(raw, _COMPLETION)
+    prompt = raw.get("prompt")
+    if isinstance(prompt, list) and prompt and not all(isinstance(item, str) for item in prompt):
+        raise unsupported("prompt", "token ids are not taken; send text")
+    body = _validated(CompletionBody, raw)
+    if (best := raw.get("best_of")) is not None and best != (body.n or 1):
+        raise unsupported("best_of", "every answer is returned, so it can only equal n; leave it out")
+    if isinstance(body.prompt, list):
+        if len(body.prompt) != 1:
+            raise unsupported("prompt", "one prompt a request; send a text, or a list of one")
+        prompt = body.prompt[0]
+    else:
+        prompt = body.prompt
+    _check_text(prompt, "prompt")
+    request = _request(body, account=account, key=key, prompt=prompt, most=body.max_tokens)
+    return Ask("completion", request, body.model, bool(body.stream), _usage_wanted(body))
+
+
+def _request(
+    body: _Sampling,
+    *,
+    account: str,
+    key: str,
+    most: int | None,
+    prompt: str = "",
+    messages: tuple[Mapping[str, str], ...] = (),
+) -> Request:
+    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    if len(stop) > 4:
+        raise wrong_value("stop", f"stop has {len(stop)} texts: wanted at most 4.")
+    for word in stop:
+        _check_text(word, "stop")
+    options = {
+        "max_tokens": most,
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "top_k": body.top_k,
+        "min_p": body.min_p,
+        "presence_penalty": body.presence_penalty,
+        "frequency_penalty": body.frequency_penalty,
+        "logit_bias": body.logit_bias or None,
+        "stop": stop or None,
+    }
+    return Request(
+        scenario=body.model,
+        account=account,
+        key=key,
+        prompt=prompt,
+        messages=messages,
+        count=body.n or 1,
+        options={name: value for name, value in options.items() if value is not None},
+        seed=body.seed,
+    )
+
+
+def _turn(message: Message) -> dict[str, str]:
+    role = "system" if message.role == "developer" else message.role
+    content = message.content
+    return {"role": role, "content": content if isinstance(content, str) else "".join(part.text for part in content)}
+
+
+def _usage_wanted(body: _Sampling) -> bool:
+    if body.stream_options is not None and not body.stream:
+        raise wrong_value("stream_options", "stream_options is only for stream: true.")
+    return bool(body.stream_options and body.stream_options.include_usage)
+
+
+def _check_known(raw: Mapping[str, Any], known: Mapping[str, tuple[Callable[[Any], bool], str]]) -> None:
+    for name in known.keys() & raw.keys():
+        nothing, why = known[name]
+        if not nothing(raw[name]):
+            raise unsupported(name, why)
+    options = raw.get("stream_options")
+    if isinstance(options, dict) and options.get("include_obfuscation") is True:
+        raise unsupported("stream_options.include_obfuscation", "chunks are not padded; leave it out")
+
+
+def _check_parts(raw: Mapping[str, Any]) -> None:
+    """Pictures, sounds, files and tools inside messages are known and cannot be honoured."""
+    messages = raw.get("messages")
+    for number, message in enumerate(messages if isinstance(messages, list) else []):
+        if not isinstance(message, dict):
+            continue
+        if message.get("role") in ("tool", "function") or message.get("tool_calls") or message.get("function_call"):
+            raise unsupported(f"messages[{number}].role", "a scenario calls no tools")
+        content = message.get("content")
+        for place, part in enumerate(content if isinstance(content, list) else []):
+            if isinstance(part, dict) and isinstance(part.get("type"), str) and part["type"] != "text":
+                raise unsupported(
+                    f"messages[{number}].content[{place}].type",
+                    f"{part['type'][:40]!r} parts are not taken; this scenario reads text",
+                )
+
+
+def _validated(kind: type[Body], raw: Mapping[str, Any]) -> Body:
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        param = _path(first["loc"], raw)
+        given = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
+        raise ApiError(
+            400,
+            f"{param or 'the body'}: {first['msg']}{given}.",
+            param=param or None,
+            code="missing_required_parameter" if first["type"] == "missing" else "invalid_value",
+        ) from error
+
+
+def _path(place: tuple[int | str, ...], raw: Any) -> str:
+    """`messages[0].content`; parts of the place that only name a choice of types are left out."""
+    path, here = "", raw
+    for step in place:
+        if isinstance(step, int) and isinstance(here, list) and step < len(here):
+            path, here = f"{path}[{step}]", here[step]
+        elif isinstance(step, str) and (not path or isinstance(here, dict)) and "[" not in step:
+            path = f"{path}.{step}" if path else step
+            here = here.get(step) if isinstance(here, dict) else None
+    return path
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _check_text(text: str, param: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise wrong_value(param, f"{param} holds half of a surrogate pair, which is no character.") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _shallow(value: Any) -> bool:
+    level, layer = 0, [value]
+    while layer:
+        if level > DEEPEST:
+            return False
+        layer = [
+            child
+            for item in layer
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, (dict, list))
+        ]
+        level += 1
+    return True

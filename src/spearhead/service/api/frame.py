@@ -1,0 +1,118 @@
+"""What every request gets whatever its route: a number, a time, bounds, and errors in the one envelope.
+
+A plain ASGI layer, for it sits in the path of every chunk. Knows nothing of generation.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from spearhead.service.api import errors
+from spearhead.service.api.errors import ApiError
+from spearhead.service.api.figures import Figures
+
+log = logging.getLogger("spearhead.api")
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+LARGEST_BODY = 4 << 20
+BODY_SECONDS = 30.0
+
+
+class Frame:
+    """Wraps an ASGI app."""
+
+    def __init__(self, app: App, *, figures: Figures) -> None:
+        self._app, self._figures = app, figures
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        number = f"req_{secrets.token_hex(16)}"
+        state = scope.setdefault("state", {})
+        state["number"], state["start"], state["route"] = number, start, "other"
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                spent = str(int((time.perf_counter() - start) * 1000)).encode()
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", number.encode()),
+                    (b"openai-processing-ms", spent),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:
+            answer = errors.of(error)
+            if answer.status >= 500:
+                log.error("%s %s failed: %s", number, scope["path"], type(error).__name__, exc_info=error)
+            if status:
+                raise  # the answer has begun: the connection must break, so that nobody takes it for whole
+            await answer_error(answer, sending)
+        finally:
+            self._figures.requests.labels(state["route"], str(status)).inc()
+            self._figures.seconds.labels(state["route"]).observe(time.perf_counter() - start)
+
+
+async def answer_error(error: ApiError, send: Send) -> None:
+    """Send an error as the whole answer."""
+    body = error.body()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *((name.encode(), value.encode()) for name, value in error.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def read_body(receive: Receive, headers: "Any") -> bytes:
+    """The body within its bounds of size and time."""
+    declared = headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > LARGEST_BODY:
+        raise _too_large()
+    pieces, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ApiError(400, "The client left before its request was whole.", code="incomplete_body")
+                piece = message.get("body", b"")
+                size += len(piece)
+                if size > LARGEST_BODY:
+                    raise _too_large()
+                pieces.append(piece)
+                if not message.get("more_body", False):
+                    return b"".join(pieces)
+    except TimeoutError:
+        raise ApiError(408, f"The body did not arrive within {BODY_SECONDS:g} s.", code="request_timeout") from None
+
+
+async def gone(receive: Receive) -> None:
+    """Wait until the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _too_large() -> ApiError:
+    return ApiError(
+        413,
+        f"The body is larger than {LARGEST_BODY:,} bytes.",
+        code="request_too_large",
+        headers={"connection": "close"},
+    )

@@ -1,0 +1,409 @@
+"""Chat and completion requests: from the body to the last byte, for the engine's events as they come.
+
+What was begun is settled by the engine however this ends; here a client that leaves closes the events, nothing more.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from sqlalchemy import Connection
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from spearhead.core.clock import Clock
+from spearhead.core.errors import SpearheadError
+from spearhead.core.generation import (
+    Accepted,
+    Delivered,
+    Event,
+    Failed,
+    Held,
+    Refused,
+    Released,
+    Settled,
+    Usage,
+    Withheld,
+)
+from spearhead.core.media import Label
+from spearhead.engine import outputs
+from spearhead.engine.run import Engine, Job
+from spearhead.ledger import idempotency
+from spearhead.ledger.idempotency import Replay
+from spearhead.ledger.keys import Principal
+from spearhead.runtimes.failure import PromptTooLong
+from spearhead.service.api import answers, asks, errors
+from spearhead.service.api.answers import Choice, Chunks
+from spearhead.service.api.asks import Ask
+from spearhead.service.api.errors import ApiError
+from spearhead.service.api.figures import Figures
+from spearhead.service.api.frame import Receive, Send, gone, read_body
+from spearhead.service.api.limits import Gate, Ticket
+
+log = logging.getLogger("spearhead.api")
+LONG = 20_000
+"""Characters of a prompt that is measured off the event loop."""
+SEND_SECONDS = 60.0
+"""A client that takes nothing for so long has left."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """What both endpoints share."""
+
+    engine: Engine
+    gate: Gate
+    figures: Figures
+    clock: Clock
+
+
+@dataclass(slots=True)
+class Turn:
+    """One request under way: who asks, what for, and what has to be given back at its end."""
+
+    desk: Desk
+    who: Principal
+    ask: Ask
+    job: Job
+    ticket: Ticket
+    start: float
+    once: str | None
+    """The client's Idempotency-Key."""
+    usage: Usage = Usage()
+    sent: list[bytes] = field(default_factory=list)
+    kept: bool = False
+    over: bool = False
+
+    @property
+    def number(self) -> str:
+        """The request's own."""
+        return self.ask.request.key
+
+    @property
+    def id(self) -> str:
+        """As clients see it in the body."""
+        return ("chatcmpl-" if self.ask.kind == "chat" else "cmpl-") + self.number.removeprefix("req_")
+
+    @property
+    def release(self) -> str:
+        """Which release answers."""
+        return self.job.loaded.manifest.name
+
+    def headers(self) -> dict[str, str]:
+        """Those of every answer: limits, release and labels."""
+        made = self.job.loaded.manifest
+        labels = [
+            Label(made.labels["producer"], outputs.name(self.number, index), made.name, "")
+            for index in range(self.ask.request.count)
+        ]
+        return {**self.desk.gate.headers(self.who.key), **answers.label_headers(labels, release=made.name)}
+
+    def count(self, event: Event) -> None:
+        """Take note of what an event says for the figures and the limits."""
+        figures, release = self.desk.figures, self.release
+        match event:
+            case Settled(receipt):
+                self.usage = receipt.usage
+                figures.units.labels(release, "prompt").inc(receipt.usage.prompt)
+                figures.units.labels(release, "completion").inc(receipt.usage.completion)
+                figures.charged.labels(receipt.currency).inc(receipt.amount)
+                self.over = True
+            case Delivered():
+                figures.answers.labels(release, "delivered").inc()
+            case Held():
+                figures.answers.labels(release, "held").inc()
+            case Withheld():
+                figures.answers.labels(release, "withheld").inc()
+            case Failed():
+                figures.answers.labels(release, "failed").inc()
+                self.over = True
+
+    async def keep(self, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Keep the answer for repetitions of the request; the first one kept stays."""
+        if self.once is None or self.kept:
+            return
+        self.kept, once = True, self.once
+
+        def work(connection: Connection) -> None:
+            account, text = self.who.account, body.decode()
+            idempotency.finish(
+                connection, account, once, status=status, headers=headers, body=text, clock=self.desk.clock
+            )
+
+        try:
+            await self.desk.engine.desk.write(work)
+        except SpearheadError as error:  # the answer itself is good: it goes out, and the key stays taken for its lease
+            log.warning("%s: its answer was not kept for repetitions: %s", self.number, error)
+
+
+async def answer(desk: Desk, http: HttpRequest, *, who: Principal, kind: str) -> Response:
+    """The response to one generation request."""
+    state = http.scope["state"]
+    number: str = state["number"]
+    raw = asks.read_json(await read_body(http.receive, http.headers))
+    once = http.headers.get("idempotency-key")
+    if once is not None:
+        if not (0 < len(once) <= idempotency.LONGEST_KEY and once.isprintable()):
+            raise errors.wrong_value("Idempotency-Key", "Idempotency-Key: wanted 1 to 255 printable characters.")
+        held = await _begin(desk, who, once, payload={"path": http.url.path, "body": raw})
+        if held is not None:
+            return held
+    try:
+        turn, events = await _accepted(desk, raw, who=who, kind=kind, number=number, once=once, start=state["start"])
+    except BaseException:
+        # Nothing was begun: the key may be used again.
+        if once is not None:
+            await asyncio.shield(_abandon(desk, who, once))
+        raise
+    if turn.ask.stream:
+        return Stream(turn, events)
+    return await _whole(turn, events, http.receive)
+
+
+async def _begin(desk: Desk, who: Principal, once: str, *, payload: Any) -> Response | None:
+    def work(connection: Connection) -> "idempotency.Fresh | Replay":
+        return idempotency.begin(connection, who.account, once, payload=payload, clock=desk.clock)
+
+    found = await desk.engine.desk.write(work)
+    if isinstance(found, Replay):
+        headers = {**found.headers, "idempotent-replayed": "true", **desk.gate.headers(who.key)}
+        return Response(found.body.encode(), status_code=found.status, headers=headers)
+    return None
+
+
+async def _abandon(desk: Desk, who: Principal, once: str) -> None:
+    await desk.engine.desk.write(lambda connection: idempotency.abandon(connection, who.account, once))
+
+
+async def _accepted(
+    desk: Desk, raw: dict[str, Any], *, who: Principal, kind: str, number: str, once: str | None, start: float
+) -> tuple[Turn, AsyncGenerator[Event, None]]:
+    """The request after money was held and its prompt passed review; raises what an answer of its own is for."""
+    read = asks.chat if kind == "chat" else asks.completion
+    ask = read(raw, account=who.account, key=number)
+    words = ask.request.prompt or "".join(message["content"] for message in ask.request.messages)
+    try:
+        if len(words) > LONG:  # counting its tokens takes a while: others go on meanwhile
+            job = await asyncio.to_thread(desk.engine.prepare, ask.request, key=who.key)
+        else:
+            job = desk.engine.prepare(ask.request, key=who.key)
+    except PromptTooLong as error:
+        param = "messages" if kind == "chat" else "prompt"
+        raise ApiError(400, str(error), param=param, code=error.code) from error
+    most = job.units + ask.request.count * int(job.prompt.options["max_tokens"])
+    ticket = desk.gate.enter(who.key, tokens=most)
+    events = cast("AsyncGenerator[Event, None]", desk.engine.run(ask.request, job=job))
+    try:
+        first = await anext(events)
+        if isinstance(first, Refused):
+            desk.figures.answers.labels(job.loaded.manifest.name, "refused").inc()
+            raise ApiError(
+                400,
+                "The prompt was refused by the scenario's review; nothing was generated and nothing is charged.",
+                param="messages" if kind == "chat" else "prompt",
+                code="content_filter",
+            )
+        if isinstance(first, Failed):
+            raise _failure(first)
+        assert isinstance(first, Accepted)
+    except BaseException as error:
+        desk.gate.refused(ticket)
+        await events.aclose()
+        if isinstance(error, Exception):
+            answer = errors.of(error)
+            answer.headers = {**desk.gate.headers(who.key), **answer.headers}
+            raise answer from error
+        raise
+    desk.figures.running.inc()
+    return Turn(desk, who, ask, job, ticket, start, once), events
+
+
+async def _whole(turn: Turn, events: AsyncGenerator[Event, None], receive: Receive) -> Response:
+    """The answer in one piece; a client that leaves stops the work."""
+    work = asyncio.create_task(_collect(turn, events))
+    left = asyncio.create_task(gone(receive))
+    try:
+        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+            raise _cut_off()
+        status, headers, body = work.result()
+    except ApiError as error:
+        status, headers, body = error.status, {**turn.headers(), **error.headers}, error.body()
+        headers["content-type"] = "application/json"
+    finally:
+        left.cancel()
+        if not work.done():
+            work.cancel()
+        await _leave(turn)
+    await turn.keep(status=status, headers=headers, body=body)
+    return Response(body, status_code=status, headers=headers)
+
+
+async def _collect(turn: Turn, events: AsyncGenerator[Event, None]) -> tuple[int, dict[str, str], bytes]:
+    choices: dict[int, Choice] = {}
+    reviews: list[str] = []
+    async with aclosing(events):
+        async for event in events:
+            turn.count(event)
+            match event:
+                case Delivered(index, _, text, finish):
+                    choices[index] = Choice(index, text, finish)
+                case Held(index, review):
+                    choices[index] = Choice(index, "", "content_filter")
+                    reviews.append(review)
+                case Withheld(index):
+                    choices[index] = Choice(index, "", "content_filter")
+                case Failed():
+                    raise _failure(event)
+    body = answers.whole(
+        turn.ask.kind,
+        id=turn.id,
+        created=int(turn.desk.clock().timestamp()),
+        model=turn.release,
+        choices=[choices[index] for index in sorted(choices)],
+        usage=turn.usage,
+    )
+    headers = {**turn.headers(), "content-type": "application/json"}
+    if reviews:
+        headers["x-review-id"] = ",".join(reviews)
+    return 200, headers, body
+
+
+class Stream(Response):
+    """Server-sent events; the first goes out before the first token is made."""
+
+    def __init__(self, turn: Turn, events: AsyncGenerator[Event, None]) -> None:
+        self.turn, self.events = turn, events
+        self.status_code, self.background = 200, None
+        self.headers_out = {
+            "content-type": "text/event-stream; charset=utf-8",
+            "cache-control": "no-cache",
+            "x-accel-buffering": "no",
+            **turn.headers(),
+        }
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Send everything, or stop when the client has left."""
+        work = asyncio.create_task(self._send_all(send))
+        left = asyncio.create_task(gone(receive))
+        turn = self.turn
+        try:
+            await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await work
+            else:
+                work.result()
+        finally:
+            left.cancel()
+            if not work.done():
+                work.cancel()
+            await _leave(turn)
+        error = _cut_off()
+        await turn.keep(status=error.status, headers=error.headers, body=error.body())
+
+    async def _end(self, out: Callable[..., Awaitable[None]], data: bytes) -> None:
+        """The last bytes, once the whole is kept: a client that repeats its request at once finds it."""
+        turn = self.turn
+        headers = {"content-type": self.headers_out["content-type"], **turn.headers()}
+        await turn.keep(status=200, headers=headers, body=b"".join((*turn.sent, data)))
+        await out(data, more=False)
+
+    async def _send_all(self, send: Send) -> None:
+        turn, kept = self.turn, self.turn.sent if self.turn.once is not None else None
+        request = turn.ask.request
+        chunks = Chunks(
+            turn.ask.kind,
+            id=turn.id,
+            created=int(turn.desk.clock().timestamp()),
+            model=turn.release,
+            count=request.count,
+            include_usage=turn.ask.include_usage,
+        )
+        headers = [(name.encode(), value.encode()) for name, value in self.headers_out.items()]
+
+        async def out(data: bytes, *, more: bool = True) -> None:
+            if kept is not None:
+                kept.append(data)
+            async with asyncio.timeout(SEND_SECONDS):
+                await send({"type": "http.response.body", "body": data, "more_body": more})
+
+        async with aclosing(self.events) as events:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            if opening := b"".join(chunks.first(index) for index in range(request.count)):
+                await out(opening)
+            try:
+                await self._send_events(events, chunks, out)
+            except TimeoutError:
+                raise  # nobody takes the bytes: there is no one to tell
+            except Exception as error:
+                # A stream that merely ends looks complete to clients, so every failure is said.
+                log.error("%s failed in its stream", turn.number, exc_info=error)
+                await self._end(out, answers.error_event(errors.of(error).envelope()))
+
+    async def _send_events(
+        self, events: AsyncGenerator[Event, None], chunks: Chunks, out: Callable[..., Awaitable[None]]
+    ) -> None:
+        turn, waiting_for_text, delta = self.turn, True, chunks.delta
+        async for event in events:
+            if type(event) is Released:
+                if waiting_for_text:
+                    waiting_for_text = False
+                    turn.desk.figures.first_text.observe(time.perf_counter() - turn.start)
+                await out(delta(event.index, event.delta))
+                continue
+            turn.count(event)
+            match event:
+                case Delivered(index, _, _, finish):
+                    await out(chunks.last(index, finish))
+                case Held(index, review):
+                    await out(chunks.last(index, "content_filter", review=review))
+                case Withheld(index):
+                    await out(chunks.last(index, "content_filter"))
+                case Failed():
+                    async for rest in events:  # the settlement is still to come
+                        turn.count(rest)
+                    await self._end(out, answers.error_event(_failure(event).envelope()))
+                    return
+        end = chunks.usage(turn.usage) + answers.DONE if turn.ask.include_usage else answers.DONE
+        await self._end(out, end)
+
+
+async def _leave(turn: Turn) -> None:
+    """Give back what the request held of the limits."""
+    if not turn.over:
+        turn.desk.figures.answers.labels(turn.release, "cut_off").inc()
+    turn.desk.figures.running.dec()
+    made = turn.job.made
+    turn.desk.gate.leave(turn.ticket, tokens=made.prompt + made.completion)
+
+
+def _failure(event: Failed) -> ApiError:
+    return ApiError(
+        503,
+        event.reason,
+        kind="server_error",
+        code=event.code,
+        headers={"retry-after": "1"},
+    )
+
+
+def _cut_off() -> ApiError:
+    """What a repetition of a request hears whose client had left: it is over, and what was made was charged."""
+    return ApiError(
+        500,
+        "The client of the first request under this key left before the answer was whole; what had been made was "
+        "charged. Take a new key to ask again.",
+        kind="server_error",
+        code="request_cut_off",
+        headers={"x-should-retry": "false", "content-type": "application/json"},
+    )

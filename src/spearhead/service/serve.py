@@ -1,0 +1,115 @@
+"""A server from an installation's folder: its socket, its engine, its API, and its orderly end."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+
+from spearhead.core.errors import InputError
+from spearhead.engine.open import opened
+from spearhead.service.api.app import create_app
+from spearhead.service.api.limits import Limits
+from spearhead.store.home import Home
+
+DRAIN_SECONDS = 30
+
+
+def serve(
+    home: Home,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    models: tuple[str, ...] = (),
+    limits: Limits | None = None,
+    context: int | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> int:
+    """Serve until told to stop (SIGINT, SIGTERM), then let running answers end; the exit code.
+
+    Raises InputError when the port is taken or there is nothing to serve. `announce` is told the address once it is
+    ready; port 0 takes a free one.
+    """
+    with contextlib.closing(bind(host, port)) as listener:
+        _log_to_standard_error()
+        if sys.platform == "win32":
+            raise InputError("serving needs Linux or macOS: use WSL")
+        with asyncio.Runner(loop_factory=_loop) as runner:
+            runner.run(_serve(home, listener, models, limits or Limits(), context, announce or _say))
+    return 0
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket on exactly this address; raises InputError in one line when that cannot be."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (OSError, OverflowError) as error:
+        raise InputError(f"{host!r} port {port} is no address to serve on: {error}") from error
+    listener = socket.socket(family[0], socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(family[4])
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise InputError(
+            f"{host} port {port} cannot be served on ({error.strerror}): stop what uses it, or name another with --port"
+        ) from error
+    return listener
+
+
+async def _serve(
+    home: Home,
+    listener: socket.socket,
+    models: tuple[str, ...],
+    limits: Limits,
+    context: int | None,
+    announce: Callable[[str], None],
+) -> None:
+    async with opened(home, models=models, context=context) as engine:
+        app = create_app(engine, limits=limits)
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,  # paths and statuses are in the metrics; no log line holds words or keys
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            timeout_keep_alive=75,
+            h11_max_incomplete_event_size=64 << 10,
+        )
+        server = uvicorn.Server(config)
+        work = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not work.done():
+            await asyncio.sleep(0.01)
+        if server.started:
+            host, port = listener.getsockname()[:2]
+            names = ", ".join(sorted(engine.releases))
+            announce(f"serving {names} on http://{f'[{host}]' if ':' in host else host}:{port}/v1")
+        await work
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _log_to_standard_error() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("spearhead", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(handler)
+        logger.setLevel(logging.INFO if name == "spearhead" else logging.WARNING)

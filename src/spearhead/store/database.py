@@ -7,6 +7,7 @@ it joins the caller's.
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from spearhead.store.migrations import HEAD
 
 BUSY_MILLISECONDS = 10_000
 _MAGIC = b"SQLite format 3\x00"
-_READ = "spearhead_read"
+_READ, _LAZY, _TURN = "spearhead_read", "spearhead_lazy", "spearhead_turn"
 
 
 class StoreUnavailable(SpearheadError):
@@ -43,37 +44,41 @@ def connect(url: str) -> Engine:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
             raise StoreUnavailable(f"The database {path} cannot be opened: {error.strerror}.") from error
-        engine = sa.create_engine(parsed, pool_size=8, max_overflow=56, pool_timeout=30)
+        options: dict[str, Any] = {_TURN: threading.Lock()}
+        engine = sa.create_engine(parsed, pool_size=8, max_overflow=56, pool_timeout=30, execution_options=options)
         event.listen(engine, "connect", _open_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        options = {} if "options" in parsed.query else {"options": "-c lock_timeout=10s -c statement_timeout=60s"}
-        timeout = {} if "connect_timeout" in parsed.query else {"connect_timeout": 5}
+        usual = {"options": "-c lock_timeout=10s -c statement_timeout=60s", "connect_timeout": 5}
+        wanted = {name: value for name, value in usual.items() if name not in parsed.query}
         try:
-            engine = sa.create_engine(
-                parsed, pool_size=8, max_overflow=24, pool_pre_ping=True, connect_args={**options, **timeout}
-            )
+            engine = sa.create_engine(parsed, pool_size=8, max_overflow=24, pool_pre_ping=True, connect_args=wanted)
         except ModuleNotFoundError as error:
             raise InputError(
                 "A postgresql:// database needs the driver psycopg: install it with `pip install 'psycopg[binary]'`."
             ) from error
+        event.listen(engine, "begin", _begin_postgresql)
     event.listen(engine, "handle_error", _speak)
     return engine
 
 
 @contextmanager
-def writing(store: Engine | Connection) -> Iterator[Connection]:
+def writing(store: Engine | Connection, *, durable: bool = True) -> Iterator[Connection]:
     """A transaction that may write: the caller's own, or a new one that commits when the block ends well.
 
     On SQLite it holds the write lock from its first moment, so what it reads stays true until it commits. On
-    PostgreSQL what must stay true is locked by row.
+    PostgreSQL what must stay true is locked by row. A power cut may take back a transaction that is not `durable`
+    (the death of the process may not), whole, and never one that a later durable one was built on.
     """
     if isinstance(store, Connection):
         yield store
         return
     try:
-        with store.begin() as connection:
-            yield connection
+        with _turn(store), store.connect() as connection:
+            if not durable:
+                connection = connection.execution_options(**{_LAZY: True})
+            with connection.begin():
+                yield connection
     except sa.exc.TimeoutError as error:
         raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from error
 
@@ -213,18 +218,51 @@ def _open_sqlite(connection: Any, record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")  # first, for the next line takes a lock
     cursor.execute("PRAGMA journal_mode=WAL")
-    # FULL: a commit is on the disk before it is answered. NORMAL would survive the death of this process, but a power
-    # cut could take back a credit that a customer was told of; see docs/decisions on the ledger for what it costs.
-    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA synchronous=FULL")  # see `_begin_sqlite`
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA recursive_triggers=ON")  # REPLACE deletes rows; without this no trigger sees it
     cursor.close()
 
 
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """The threads of one process write to SQLite in turn.
+
+    SQLite's own wait sleeps longer and longer between tries, and whoever slept longest loses to whoever comes next: 16
+    threads left one in a hundred waiting for two seconds. It remains the wait between processes.
+    """
+    lock: threading.Lock | None = engine.get_execution_options().get(_TURN)
+    if lock is None:
+        yield
+        return
+    if not lock.acquire(timeout=BUSY_MILLISECONDS / 1000):
+        raise StoreUnavailable("The sqlite database cannot be used now: another thread has been writing for too long.")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _begin_sqlite(connection: Connection) -> None:
-    """Writers take the write lock at once: a transaction that reads and then asks for it may be refused outright."""
-    reads = connection.get_execution_options().get(_READ, False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    """Writers take the write lock at once: a transaction that reads and then asks for it may be refused outright.
+
+    FULL: a commit is on the disk before it is answered, and with it every earlier one, for they share one log.
+    NORMAL: it is in the log, and a power cut before the next durable commit may take it back.
+    """
+    options = connection.get_execution_options()
+    if options.get(_READ, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    level = "NORMAL" if options.get(_LAZY, False) else "FULL"
+    if connection.info.get("synchronous", "FULL") != level:
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        connection.info["synchronous"] = level
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get(_LAZY, False):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 
 def _speak(context: sa.ExceptionContext) -> None:

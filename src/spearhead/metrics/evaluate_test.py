@@ -188,7 +188,7 @@ def test_the_same_seed_gives_the_same_scores_however_the_draws_are_blocked(monke
 
 
 def test_what_a_manifest_says_has_every_baseline_beside_it() -> None:
-    ours = cases(seed=9, wrong=0.2)
+    ours = cases(seed=9, wrong=0.2, count=20)
     rows = finish(measured(ours, {"copy": baselines.copy(ours)}, [METRICS["bleu"], METRICS["ter"]], seed=0, draws=200))
     alone = evaluate(ours, [METRICS["bleu"], METRICS["ter"]], seed=0, draws=200)
     copied = evaluate(baselines.copy(ours), [METRICS["bleu"], METRICS["ter"]], seed=0, draws=200)
@@ -204,6 +204,7 @@ def test_scores_of_other_cases_do_not_subtract() -> None:
     ours, copied = cases(seed=10, wrong=0.2), baselines.copy(cases(seed=10, wrong=0.2))
     [one], [other] = (evaluate(each, [METRICS["bleu"]], seed=0, draws=10) for each in (ours, copied))
     assert one - other == one.value - other.value
+    assert evaluate(ours[::-1], [METRICS["bleu"]], seed=0, draws=10)[0].signature == one.signature
     [fewer] = evaluate(ours[1:], [METRICS["bleu"]], seed=0, draws=10)
     with pytest.raises(ValueError, match="not measured alike"):
         one - fewer

@@ -1,5 +1,5 @@
-"""Memorisation: does a model recite its training data? Two metrics that need this data, so that they lie outside the
-catalogue. Knows nothing of how an index finds what was copied.
+"""Memorisation: does a model recite its training data? Metrics that need this data, so that they lie outside the
+catalogue. Knows nothing of how the index finds what was copied.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,8 @@ import numpy as np
 from spearhead.core.errors import InputError
 from spearhead.core.media import text
 from spearhead.core.score import Better, Case, Score
+from spearhead.index import near
+from spearhead.index.copies import CopyIndex
 from spearhead.metrics import parts
 from spearhead.metrics.evaluate import evaluate
 from spearhead.metrics.mean import percent, rows
@@ -24,14 +26,13 @@ LONGEST = 50
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """How much of an output stands word for word in its nearest training text: the longest common span.
+    """How much of an output stands word for word in one training text: the longest run of words over all its words.
 
     Set phrases are copied by everyone: read it beside what the references themselves share with the training data
     (`baselines.reference`).
     """
 
-    share: Callable[[str], float]
-    """The share (0..1) of an output's words that stand in a row in its nearest training text, from an index."""
+    index: CopyIndex
     training: str
     """What was searched, for the signature: the data's digest, and which part of its records."""
     name: ClassVar[str] = "copied"
@@ -41,14 +42,46 @@ class Copied:
     @property
     def signature(self) -> str:
         """What is measured against which data."""
-        return f"copied|longest-common-span-of-nearest|mean|training:{self.training}"
+        return f"copied|longest-run-of-words|mean|training:{self.training}"
 
     def statistics(self, cases: Sequence[Case]) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """(cases, 2): the share and 1."""
-        return rows(self.share(output) for output in parts.outputs(cases, self.name))
+        return rows(
+            self.index.nearest(output).words / max(len(near.words(output)), 1)
+            for output in parts.outputs(cases, self.name)
+        )
 
     def reduce(self, totals: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
         """The mean share, 0 to 100."""
+        return percent(totals)
+
+
+@dataclass(frozen=True, slots=True)
+class NearCopies:
+    """The share of outputs that nearly repeat their nearest training text: Jaccard similarity of word pairs."""
+
+    index: CopyIndex
+    training: str
+    """As for `Copied`."""
+    similarity: float = 0.8
+    name: ClassVar[str] = "near_copies"
+    modality: ClassVar[str] = "text"
+    better: ClassVar[Better] = "lower"
+
+    @property
+    def signature(self) -> str:
+        """From which similarity on, and against which data."""
+        return f"near-copies|word-pairs-jaccard:{self.similarity}|training:{self.training}"
+
+    def statistics(self, cases: Sequence[Case]) -> "np.ndarray[Any, np.dtype[np.float64]]":
+        """(cases, 2): whether it is a near copy, and 1; an empty output is none."""
+        return rows(
+            float(bool(near.words(output)) and self.index.nearest(output).similarity >= self.similarity)
+            for output in parts.outputs(cases, self.name)
+        )
+
+    def reduce(self, totals: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
+        """Near copies per 100 outputs."""
         return percent(totals)
 
 

@@ -1,16 +1,14 @@
 """Memorisation: a model that recites is found, one that does not is not."""
 
-from difflib import SequenceMatcher
-
 import pytest
 
 from spearhead.core.errors import InputError
 from spearhead.core.media import text
 from spearhead.core.score import Case
+from spearhead.index.copies import CopyIndex
 from spearhead.metrics import baselines
 from spearhead.metrics.evaluate import evaluate
-from spearhead.metrics.memorisation import Copied, Recited, extraction, prefixes
-from spearhead.metrics.words import words
+from spearhead.metrics.memorisation import Copied, NearCopies, Recited, extraction, prefixes
 
 TRAINING = [
     "In the beginning was a word, and nobody wrote it down in time.",
@@ -62,18 +60,21 @@ def test_short_records_cannot_be_probed() -> None:
         extraction(TRAINING, lambda given: [], seed=0)
 
 
-def share(output: str) -> float:
-    """The longest common span with the nearest of the training texts, by comparing with all of them."""
-    found = words(output)
-    spans = [SequenceMatcher(None, found, words(one), autojunk=False).find_longest_match().size for one in TRAINING]
-    return max(spans) / len(found) if found else 0.0
-
-
-def test_copied_is_the_mean_share_beside_that_of_the_references() -> None:
-    metric = Copied(share, training="hand")
-    made = ["All rivers run to the sea", "All roads lead to Rome today", ""]  # 6 of 6, 1 of 6 (all or to), nothing
-    cases = [Case(None, text(output), text("rivers run dry")) for output in made]
+def test_copied_is_the_longest_run_beside_that_of_the_references() -> None:
+    index = CopyIndex.build([(str(at), content) for at, content in enumerate(TRAINING)])
+    metric = Copied(index, training="hand")
+    made = ["All rivers run to the sea", "It never rains at the sea", "日月盈昃也", ""]  # 6 of 6, 2 of 6, 4 of 5, none
+    cases = [Case(None, text(output), text("rivers run dry")) for output in made]  # 2 of 3
     [ours], [theirs] = (evaluate(each, [metric], seed=0) for each in (cases, baselines.reference(cases)))
-    assert ours.value == pytest.approx(100 * (1 + 1 / 6 + 0) / 3)
+    assert ours.value == pytest.approx(100 * (1 + 2 / 6 + 4 / 5 + 0) / 4)
     assert theirs.value == pytest.approx(100 * 2 / 3)
     assert "training:hand" in ours.signature
+
+
+def test_near_copies_are_counted() -> None:
+    index = CopyIndex.build([(str(at), content) for at, content in enumerate(TRAINING)])
+    made = [TRAINING[0].upper(), TRAINING[1][:-9], HELD_OUT[0], TRAINING[2], ""]  # the second lost 2 of 13 pairs
+    cases = [Case(None, text(output), None) for output in made]
+    for similarity, wanted in ((0.8, 60), (0.9, 40)):
+        [score] = evaluate(cases, [NearCopies(index, training="hand", similarity=similarity)], seed=0)
+        assert score.value == wanted

@@ -6,7 +6,7 @@ import unicodedata
 SINGLE = (
     "\u0e00-\u0eff\u1780-\u17ff\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 )
-"""Characters that are words by themselves (Thai, Lao, Khmer, kana, Han), as the inside of a regular expression class."""
+"""Characters that are words by themselves (Thai, Lao, Khmer, kana, Han), as the inside of a regular expression."""
 SIGNATURE = "words:nfkc,casefold,unspaced-by-character"
 
 _WORD = re.compile(f"[{SINGLE}]|[^\\W_{SINGLE}]+")

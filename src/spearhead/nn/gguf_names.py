@@ -221,6 +221,8 @@ def tokenizer(path: Path, config: Mapping[str, Any], *, split: str = "", chat_te
         raise InputError(f"{path.name} has token {max(tokens)} and the model's vocabulary ends at {size - 1}")
     filled = [tokens.get(i, (f"[PAD{i}]", int(TokenType.UNUSED))) for i in range(size)]
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    if not merges:
+        raise InputError(f"{path.name} has no merges: llama.cpp does not load a tokenizer of single bytes; train one")
     out = {
         "tokenizer.ggml.model": Value(STRING, "gpt2"),
         "tokenizer.ggml.pre": Value(STRING, split or _split(raw, path)),

@@ -69,7 +69,8 @@ def decode(data: Array, *, layout: str, shape: tuple[int, ...]) -> Array:
         values: Array = quants.dequantize(rows, GGMLQuantizationType[layout])
     except NotImplementedError as error:
         raise InputError(f"the layout {layout} cannot be read back to numbers here") from error
-    return np.ascontiguousarray(values, dtype=np.float32).reshape(shape)
+    whole = np.ascontiguousarray(values, dtype=np.float32).reshape(shape)
+    return whole if whole.flags.writeable else whole.copy()  # never a view of the file
 
 
 def _searched(values: Array, *, bits: int) -> Array:

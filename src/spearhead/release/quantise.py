@@ -1,0 +1,134 @@
+"""Which layout of the weights is released: the fastest, as measured here, that loses no more than is allowed.
+
+Knows no training: the model comes as a GGUF of full precision, the texts as token ids.
+"""
+
+import asyncio
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spearhead.core.errors import BarMissed, InputError
+from spearhead.core.generation import Progress, Prompt
+from spearhead.core.manifest import Layout
+from spearhead.nn import gguf_file, weight_layouts
+from spearhead.runtimes.llamacpp import LlamaCpp, Settings
+
+CLIENTS = 16
+"""Prompts answered at once when speed is measured."""
+ROUNDS = 2
+"""Each layout is timed so often, in turn with the others; the best round counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A held-out prompt and its wanted answer, as token ids."""
+
+    prompt: Sequence[int]
+    answer: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The file to release and what was measured of every candidate; `alone` is tokens a second of one client."""
+
+    path: Path
+    layouts: tuple[Layout, ...]
+    alone: dict[str, float]
+    nats: dict[str, float]
+    """Mean nats per answer token by layout, the full-precision file's under its own layout."""
+
+
+def choose(
+    source: Path,
+    tokenizer: Path,
+    folder: Path,
+    *,
+    layouts: Sequence[str],
+    pairs: Sequence[Pair],
+    prompts: Sequence[Prompt],
+    most_loss: float,
+) -> Generator[Progress, None, Choice]:
+    """Write `source` (a GGUF in F32 or F16) to `folder` in each layout, measure speed and loss, and choose.
+
+    The loss is the mean of -ln p of the answers' tokens less the same under `source`; speed is that of `CLIENTS`
+    prompts at once, every generated token counted. Raises BarMissed, with the figures, when every layout loses more
+    than `most_loss`.
+    """
+    if not layouts or not pairs or not prompts:
+        raise InputError("choosing a layout needs layouts, pairs and prompts: one of them is empty")
+    for layout in layouts:
+        weight_layouts.known(layout)
+    files: dict[str, Path] = {}
+    for layout in dict.fromkeys(layouts):
+        files[layout] = folder / f"{layout}.gguf"
+        for step in gguf_file.requantise(source, files[layout], layout):
+            yield Progress("quantise", step.done, step.total, note=layout, unit="byte")
+    nats: dict[str, float] = {}
+    rates: dict[str, list[float]] = {layout: [] for layout in files}
+    alone: dict[str, list[float]] = {layout: [] for layout in files}
+    with asyncio.Runner() as runner:
+        every = {_name(source): source, **files}
+        for at, (layout, path) in enumerate(every.items()):
+            yield Progress("loss of quality", at, len(every), note=layout, unit="layout")
+            nats[layout] = runner.run(_nats(path, tokenizer, pairs))
+        for turn in range(ROUNDS):
+            for at, (layout, path) in enumerate(files.items()):
+                yield Progress("speed", turn * len(files) + at, ROUNDS * len(files), note=layout, unit="run")
+                many, one = runner.run(_speed(path, tokenizer, prompts))
+                rates[layout].append(many)
+                alone[layout].append(one)
+    reference = nats[_name(source)]
+    rows = [
+        Layout(layout, path.stat().st_size, max(rates[layout]), nats[layout] - reference, False)
+        for layout, path in files.items()
+    ]
+    fit = [row for row in rows if row.nats_per_token <= most_loss]
+    if not fit:
+        said = ", ".join(f"{row.name} {row.nats_per_token:.4f}" for row in rows)
+        raise BarMissed(f"every layout loses more than {most_loss:g} nats per token: {said}; allow a wider layout")
+    best = max(fit, key=lambda row: row.tokens_per_second)
+    chosen = tuple(Layout(row.name, row.bytes, row.tokens_per_second, row.nats_per_token, row is best) for row in rows)
+    return Choice(files[best.name], chosen, {layout: max(found) for layout, found in alone.items()}, nats)
+
+
+def _name(source: Path) -> str:
+    return f"source ({source.name})"
+
+
+async def _nats(model: Path, tokenizer: Path, pairs: Sequence[Pair]) -> float:
+    """Mean -ln p of the answers' tokens."""
+    longest = max(len(pair.prompt) + len(pair.answer) for pair in pairs)
+    settings = Settings(slots=4, context=max(256, 4 * -(-(longest + 8) // 64) * 64))
+    async with await LlamaCpp.start(model, tokenizer, settings=settings) as runtime:
+        turn = asyncio.Semaphore(settings.slots)
+
+        async def one(pair: Pair) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+            async with turn:
+                return await runtime.nats(pair.prompt, pair.answer)
+
+        return float(np.concatenate(await asyncio.gather(*(one(pair) for pair in pairs))).mean())
+
+
+async def _speed(model: Path, tokenizer: Path, prompts: Sequence[Prompt]) -> tuple[float, float]:
+    """Generated tokens a second of `CLIENTS` prompts at once, and of one."""
+    async with await LlamaCpp.start(model, tokenizer, settings=Settings(slots=CLIENTS)) as runtime:
+        several = [prompts[n % len(prompts)] for n in range(CLIENTS)]
+        await _answered(runtime, prompts[0])  # the first touches every page of the file
+        start = time.perf_counter()
+        counts = await asyncio.gather(*(_answered(runtime, prompt) for prompt in several))
+        many = sum(counts) / (time.perf_counter() - start)
+        start = time.perf_counter()
+        one = await _answered(runtime, prompts[-1])
+        return many, one / (time.perf_counter() - start)
+
+
+async def _answered(runtime: LlamaCpp, prompt: Prompt) -> int:
+    """How many tokens the answer took."""
+    count = 0
+    async for draft in runtime.generate(prompt):
+        count = draft.usage.completion
+    return count

@@ -61,7 +61,10 @@ def begin(
     Raises StillRunning while the first run is under way and KeyReused when the payload is another.
     """
     _check_key(key)
-    moment, sum = clock(), digest.of_value(payload)
+    try:
+        moment, sum = clock(), digest.of_value(payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError("The request cannot be compared with a later one, for it is not plain JSON.") from error
     here = (table.c.account == account, table.c.key == key)
     with writing(store) as connection:
         journal.lock(connection, account)

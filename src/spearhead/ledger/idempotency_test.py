@@ -127,3 +127,11 @@ def test_of_32_requests_at_once_one_runs(engine: Engine) -> None:
 def test_keys_that_are_empty_too_long_or_unprintable_are_refused(engine: Engine, key: str) -> None:
     with pytest.raises(InputError, match="1 to 255 printable"):
         idempotency.begin(engine, account_of(engine), key, payload=1)
+
+
+@pytest.mark.parametrize("payload", [float("nan"), "\ud800", {1, 2}])
+def test_a_payload_that_is_not_plain_json_is_refused_and_takes_no_key(engine: Engine, payload: object) -> None:
+    account = account_of(engine)
+    with pytest.raises(InputError, match="not plain JSON"):
+        idempotency.begin(engine, account, "k", payload=payload)
+    assert idempotency.begin(engine, account, "k", payload=1) == Fresh(again=False)

@@ -459,8 +459,8 @@ def _check_amount(amount: int, *, least: int) -> None:
 
 def _scoped(kind: str, owner: str, key: str) -> str:
     """The caller's key made its own: two accounts that pick the same key do not meet."""
-    if not 0 < len(key) <= 1000:
-        raise InputError(f"A key has 1 to 1000 characters; this one has {len(key)}.")
+    if not (0 < len(key) <= 1000 and key.isprintable()):
+        raise InputError(f"A key has 1 to 1000 printable characters; this one has {len(key)}.")
     scoped = f"{kind}:{owner}:{key}"
     return scoped if len(scoped) <= 200 else f"{kind}:{owner}:sha256:{digest.of_bytes(key.encode())}"
 

@@ -109,8 +109,9 @@ def test_long_keys_are_told_apart_by_their_last_character(engine: Engine) -> Non
     first = journal.reserve(engine, account, 1, currency="EUR", key="k" * 999 + "a")
     assert journal.reserve(engine, account, 1, currency="EUR", key="k" * 999 + "b").id != first.id
     assert journal.reserve(engine, account, 1, currency="EUR", key="k" * 999 + "a") == first
-    with pytest.raises(InputError, match="1 to 1000"):
-        journal.reserve(engine, account, 1, currency="EUR", key="")
+    for key in ("", "k" * 1001, "a\x00", "\ud800"):
+        with pytest.raises(InputError, match="1 to 1000 printable"):
+            journal.reserve(engine, account, 1, currency="EUR", key=key)
 
 
 def test_no_more_is_charged_than_was_reserved(engine: Engine) -> None:
@@ -387,6 +388,45 @@ def test_killed_at_any_moment_the_journal_sums_to_zero_and_nothing_is_half_settl
     left = journal.balance(engine, account)
     assert left.reserved == 0 and left.available == credit - used.amount
     assert sum(totals(engine).values()) == 0
+
+
+FILLER = """
+import resource, signal, sys
+from spearhead.core.generation import Usage
+from spearhead.ledger import journal, usage
+from spearhead.store import database
+url, account = sys.argv[1:]
+engine = database.connect(url)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+told = 0
+try:
+    for n in range(10**6):
+        held = journal.reserve(engine, account, 10, currency="EUR", key=str(n))
+        told += usage.settle_and_record(
+            engine, held.id, Usage(prompt=1), amount=7, source="t", event=str(n), key=None, release="s@1"
+        ).amount
+except database.StoreUnavailable as error:
+    print(told, error)
+"""
+
+
+def test_a_full_disk_is_said_loses_nothing_that_was_told_and_leaves_a_sound_journal(
+    tmp_path: Path, migrated: Path
+) -> None:
+    """Files that may not grow any more stand for the full disk."""
+    path = tmp_path / "spearhead.db"
+    path.write_bytes(migrated.read_bytes())
+    engine = database.connect(f"sqlite:///{path}")
+    account = funded(engine, 10**6)
+    done = subprocess.run(
+        [sys.executable, "-c", FILLER, f"sqlite:///{path}", account], capture_output=True, text=True, check=True
+    )
+    told, words = done.stdout.split(maxsplit=1)
+    assert int(told) > 0 and words.startswith("The sqlite database cannot be used now: ")
+    assert journal.check(engine) == []
+    assert totals(engine)["earnings"] == int(told) == usage.report(engine)[0].amount
+    journal.settle(engine, journal.reserve(engine, account, 10, currency="EUR", key="room again").id, 7)
 
 
 Write = tuple[str, int, int, int]

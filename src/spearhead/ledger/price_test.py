@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from spearhead.core import money
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Usage
 from spearhead.core.manifest import Manifest, PriceTag
@@ -111,6 +112,12 @@ def test_an_amount_is_within_half_a_billionth_of_the_exact_one(p: int, c: int, a
     exact = Fraction(p * at + c * by, 1_000_000)
     got = price.amount(Usage(prompt=p, completion=c), PriceTag("EUR", at, by, "token"))
     assert -Fraction(1, 2) < got - exact <= Fraction(1, 2)
+
+
+@given(UNITS, PRICES)
+def test_an_amount_of_one_kind_of_unit_is_the_cost_that_core_money_gives(units: int, at: int) -> None:
+    assert price.amount(Usage(prompt=units), PriceTag("EUR", at, 0, "token")) == money.cost(units, at)
+    assert price.amount(Usage(completion=units), PriceTag("EUR", 0, at, "token")) == money.cost(units, at)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 4096), st.integers(1, 8), PRICES, PRICES, st.data())

@@ -51,8 +51,11 @@ def record(
     clock: Clock = now,
 ) -> bool:
     """Record an event; False when the same was recorded before. Another event of that name raises KeyReused."""
-    if not (0 < len(source) <= 64 and 0 < len(event) <= 200 and 0 < len(release) <= 200):
-        raise InputError("A usage event needs a source of 1 to 64 characters, an event and a release of 1 to 200.")
+    fits = 0 < len(source) <= 64 and 0 < len(event) <= 200 and 0 < len(release) <= 200
+    if not (fits and (source + event + release).isprintable()):
+        raise InputError(
+            "A usage event needs a source of 1 to 64 printable characters, an event and a release of 1 to 200."
+        )
     if min(usage.prompt, usage.completion, amount) < 0:
         raise InputError(f"Units and amounts are not negative: {usage.prompt}, {usage.completion}, {amount}.")
     values = {

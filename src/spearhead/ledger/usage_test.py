@@ -111,7 +111,7 @@ def test_negative_units_and_unbounded_names_are_refused(engine: Engine) -> None:
     account, reservation = held(engine)
     with pytest.raises(InputError, match="not negative"):
         settle(engine, reservation, made=Usage(prompt=-1), amount=0)
-    with pytest.raises(InputError, match="1 to 64 characters"):
+    with pytest.raises(InputError, match="1 to 64 printable"):
         usage.record(
             engine,
             Usage(),

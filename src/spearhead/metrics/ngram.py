@@ -2,6 +2,7 @@
 text model has to clear. Knows nothing of scores.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from spearhead.metrics.words import words
 Codes = np.ndarray[Any, np.dtype[np.int64]]
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Unit = Literal["character", "word"]
+CODE_POINT = math.log(0x110000)
+"""Nats that name one Unicode character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,17 @@ def nats(model: NGram, texts: Sequence[str]) -> list[Array]:
 
 
 def likelihoods(model: NGram, texts: Sequence[str]) -> Likelihoods:
-    """The same summed per text, for perplexity and bits per byte; texts without a symbol are refused there."""
+    """The same summed per text, for perplexity and bits per byte; empty texts are refused there.
+
+    Of characters only, since words leave out case, spaces and punctuation, which bits per byte must pay for. A
+    character that training did not see pays for its code point besides: so the bits could be decoded.
+    """
+    if model.unit != "character":
+        raise InputError("n-gram likelihoods: words do not hold every byte of a text: fit the model on characters")
     each = nats(model, texts)
+    unknown = [sum(symbol not in model.symbols for symbol in text) for text in texts]
     return Likelihoods(
-        nats=[float(part.sum()) for part in each],
+        nats=[float(part.sum()) + CODE_POINT * new for part, new in zip(each, unknown, strict=True)],
         tokens=[len(part) for part in each],
         bytes=[len(text.encode()) for text in texts],
         tokenizer=model.signature,

@@ -63,8 +63,16 @@ def test_chances_sum_to_one() -> None:
 def test_words_are_right_for_chinese() -> None:
     model = ngram.fit(["你好 world", "你好吗"], order=2, unit="word")
     assert list(model.symbols) == ["你", "好", "world", "吗"]
-    got = ngram.likelihoods(model, ["你好", "hello"])
-    assert list(got.tokens) == [2, 1] and list(got.bytes) == [6, 5]
+    assert [len(each) for each in ngram.nats(model, ["你好", "hello", "。"])] == [2, 1, 0]
+    with pytest.raises(InputError, match="every byte"):
+        ngram.likelihoods(model, ["你好"])
+
+
+def test_likelihoods_count_bytes_and_pay_for_unseen_characters() -> None:
+    # seen: p(a) = (2 + 2/3) / 6 = 4/9; unseen: 1/9 of the unknown symbol, and which of all characters it is
+    got = ngram.likelihoods(ngram.fit(["abab"], order=1), ["a", "好a"])
+    assert list(got.tokens) == [1, 2] and list(got.bytes) == [1, 4]
+    assert got.nats == pytest.approx([math.log(9 / 4), math.log(9) + math.log(1_114_112) + math.log(9 / 4)])
 
 
 def test_nothing_to_learn_from_is_refused() -> None:

@@ -28,7 +28,7 @@ def test_the_signature_says_sample_and_context() -> None:
 
 
 def test_another_tokenizer_compares_in_bits_alone() -> None:
-    worse = Likelihoods([9.0, 9.0], [4, 9], [4, 12], tokenizer="other", context="whole text")
+    worse = Likelihoods([9.0, 9.0], [4, 9], [4, 12], tokenizer="other", context="four characters")
     perplexity, bits = likelihoods_measured(HAND, {"ngram": worse}, seed=0, draws=200)
     assert perplexity.baselines == {} == perplexity.p_values
     assert bits.baselines == {"ngram": pytest.approx(18 / math.log(2) / 16)}

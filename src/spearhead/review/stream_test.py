@@ -82,10 +82,11 @@ def test_a_word_that_only_begins_like_a_term_leaves() -> None:
 
 def test_a_held_text_is_reviewed_to_its_end() -> None:
     stream = StreamReview(STRICT, CONTEXT)
-    stream.feed("write to bob@acme-corp.com now. ")
-    assert stream.decision is Decision.HOLD
-    assert stream.feed("how to make a pipe bomb. ") == ""
-    assert stream.decision is Decision.BLOCK
+    seen = []
+    for piece in ("write to bob@acme-corp.com now. ", "how to make a pipe bomb. "):
+        stream.feed(piece)
+        seen.append(stream.decision)
+    assert seen == [Decision.HOLD, Decision.BLOCK]
     assert {finding.check for finding in stream.finish()[1].findings} == {"terms", "personal"}
 
 
@@ -98,7 +99,24 @@ def test_fast_streams_lose_no_time_and_are_cut_off_where_a_finding_shows() -> No
 
 
 WORDS = st.sampled_from(
-    ["how", " ", " to", "make", "a ", "bomb", "pipe bomb", "bombs", "Lord", ".", "\n", "怎么", "制造", "炸弹", "。", "你好"]
+    [
+        "how",
+        " ",
+        " to",
+        "make",
+        "a ",
+        "bomb",
+        "pipe bomb",
+        "bombs",
+        "Lord",
+        ".",
+        "\n",
+        "怎么",
+        "制造",
+        "炸弹",
+        "。",
+        "你好",
+    ]
     + ["4111", "1111", "138 0013 8000", "+86", "(", "002X.", "@acme.com", "bob", "GB82", "WEST", "12", "E12345678"]
     + ["\u200b", "\u0301", "ｂ", "０", "-", "passport ", *FORBIDDEN.values()]
 )

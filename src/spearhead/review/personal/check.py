@@ -21,7 +21,6 @@ _HINT = 24
 class _Token:
     text: str
     start: int
-    end: int
 
 
 class PersonalScanner:
@@ -82,24 +81,24 @@ class PersonalScanner:
             for kind, start, end in kinds.in_token(text, before=before)
         ]
         # The last token of a number may carry the full stop of its sentence.
-        last = text if kinds.may_continue(text) else kinds.ends_sentence(text)
-        if found or not last or not kinds.may_continue(last):
+        last = kinds.ends_sentence(text)
+        goes_on = kinds.may_continue(text)
+        if found or not (goes_on or kinds.may_continue(last)):
             self.chain = []
             return found
         if text.startswith(("+", "(+")):  # a country code begins a number
             self.chain = []
-        self.chain = [*self.chain, _Token(last, places[0], places[len(last) - 1] + 1)][-kinds.MOST_TOKENS :]
-        if kind_and_start := self._in_chain():
-            kind, start = kind_and_start
-            found = [self._finding(kind, start=start, end=self.chain[-1].end)]
-            self.chain = []
-        elif last != text:
-            self.chain = []
+        if self.chain and last and (seen := self._with(last)):
+            kind, start = seen
+            found = [self._finding(kind, start=start, end=places[len(last) - 1] + 1)]
+        self.chain = [*self.chain, _Token(text, places[0])][-kinds.MOST_TOKENS :] if goes_on and not found else []
         return found
 
-    def _in_chain(self) -> tuple[kinds.Kind, int] | None:
-        for first in range(len(self.chain) - 1):
-            if kind := kinds.in_tokens([token.text for token in self.chain[first:]]):
+    def _with(self, last: str) -> tuple[kinds.Kind, int] | None:
+        """The kind of a number that ends with `last` and the place where it begins."""
+        texts = [token.text for token in self.chain]
+        for first in range(len(texts)):
+            if kind := kinds.in_tokens([*texts[first:], last]):
                 return kind, self.chain[first].start
         return None
 

@@ -17,6 +17,9 @@ LONGEST_TOKEN = 320
 MOST_TOKENS = 10
 """An IBAN of 34 characters in groups of four takes nine."""
 
+FEWEST_DIGITS = 8
+"""Of a number in several tokens: no telephone has fewer."""
+
 _MAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
 _PART = re.compile(r"[+(]+|[+(]*\d[\d().+-]*X?|[A-Z0-9]{1,4}")
 _CN_MOBILE = re.compile(r"(?:(?:\+|00)?86)?1[3-9]\d{9}")
@@ -77,6 +80,8 @@ def in_token(token: str, *, before: str) -> Iterator[tuple[Kind, int, int]]:
 def in_tokens(tokens: Sequence[str]) -> Kind | None:
     """The kind of a number that is written as exactly these tokens, two or more."""
     joined = " ".join(tokens)
+    if sum(map(str.isdigit, joined)) < FEWEST_DIGITS:
+        return None
     parts = _GROUPS.findall(joined)
     if not parts:
         return None

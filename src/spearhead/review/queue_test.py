@@ -1,0 +1,218 @@
+"""The queue: one pair of hands an item, two people where two are wanted, and an approval of exact bytes."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from spearhead.core.errors import InputError
+from spearhead.core.review import Decision
+from spearhead.review import queue
+from spearhead.store import database
+
+BLOB, OTHER = "a" * 64, "b" * 64
+
+
+class Watch:
+    """A clock that tests wind."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 22, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Engine]:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    database.migrate(url)
+    engine = database.connect(url)
+    yield engine
+    engine.dispose()
+
+
+def held(store: Engine, watch: Watch, people: int = 1) -> queue.Item:
+    return queue.create(
+        store, Decision.HOLD, scenario="s", policy="p", blob=BLOB, people=people, clock=watch, reason="privacy"
+    )
+
+
+def states(store: Engine, item: queue.Item) -> list[str]:
+    return [step.to_state for step in queue.history(store, item.id)]
+
+
+def test_an_item_goes_from_held_to_released_and_its_history_says_who_and_why(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    claimed = queue.claim(store, reviewer="ann", clock=watch)
+    assert claimed and (claimed.id, claimed.state, claimed.claimed_by) == (item.id, "claimed", "ann")
+    assert queue.approve(store, item.id, reviewer="ann", blob=BLOB, reason="fine", clock=watch).state == "approved"
+    assert queue.release(store, item.id, clock=watch).state == "released"
+    assert queue.withdraw(store, item.id, actor="op", reason="complaint", clock=watch).state == "withdrawn"
+    steps = queue.history(store, item.id)
+    assert states(store, item) == ["needs_human", "claimed", "approved", "released", "withdrawn"]
+    assert [step.actor for step in steps] == ["system", "ann", "ann", "system", "op"]
+    assert (steps[0].reason, steps[2].reason, steps[2].blob, steps[2].policy) == ("privacy", "fine", BLOB, "p")
+
+
+def test_what_the_policy_decided_alone_waits_for_nobody(store: Engine) -> None:
+    watch = Watch()
+    for decision, state in ((Decision.ALLOW, "auto_passed"), (Decision.BLOCK, "auto_blocked")):
+        assert queue.create(store, decision, scenario="s", policy="p", blob=None, clock=watch).state == state
+    assert queue.claim(store, reviewer="ann", clock=watch) is None
+
+
+def test_an_approval_is_of_these_bytes_and_no_others(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    queue.claim(store, reviewer="ann", clock=watch)
+    with pytest.raises(InputError, match="other bytes"):
+        queue.approve(store, item.id, reviewer="ann", blob=OTHER, clock=watch)
+    bare = queue.create(store, Decision.HOLD, scenario="t", policy="p", blob=None, clock=watch)
+    queue.claim(store, reviewer="ann", scenario="t", clock=watch)
+    with pytest.raises(InputError, match="other bytes"):
+        queue.approve(store, bare.id, reviewer="ann", blob=BLOB, clock=watch)
+
+
+def test_two_people_are_two_different_people(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch, people=2)
+    queue.claim(store, reviewer="ann", clock=watch)
+    assert queue.approve(store, item.id, reviewer="ann", blob=BLOB, clock=watch).state == "escalated"
+    assert queue.claim(store, reviewer="ann", clock=watch) is None
+    assert queue.claim(store, reviewer="ann", review=item.id, clock=watch) is None
+    assert queue.claim(store, reviewer="bob", clock=watch) is not None
+    assert queue.approve(store, item.id, reviewer="bob", blob=BLOB, clock=watch).state == "approved"
+
+
+def test_asking_for_another_person_is_not_an_approval(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch, people=2)
+    queue.claim(store, reviewer="ann", clock=watch)
+    queue.escalate(store, item.id, reviewer="ann", reason="beyond me", clock=watch)
+    for reviewer, state in (("bob", "escalated"), ("cid", "approved")):
+        queue.claim(store, reviewer=reviewer, clock=watch)
+        assert queue.approve(store, item.id, reviewer=reviewer, blob=BLOB, clock=watch).state == state
+
+
+def test_only_the_holder_of_a_running_lease_decides(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    with pytest.raises(InputError, match="not in the hands"):
+        queue.reject(store, item.id, reviewer="ann", reason="no", clock=watch)
+    queue.claim(store, reviewer="ann", clock=watch)
+    with pytest.raises(InputError, match="not in the hands"):
+        queue.reject(store, item.id, reviewer="bob", reason="no", clock=watch)
+    with pytest.raises(InputError, match="needs a reason"):
+        queue.reject(store, item.id, reviewer="ann", reason=" ", clock=watch)
+    watch.time += queue.LEASE
+    with pytest.raises(InputError, match="lease"):
+        queue.approve(store, item.id, reviewer="ann", blob=BLOB, clock=watch)
+
+
+def test_an_expired_lease_returns_the_item_to_where_it_waited(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch, people=2)
+    queue.claim(store, reviewer="ann", clock=watch)
+    queue.approve(store, item.id, reviewer="ann", blob=BLOB, clock=watch)
+    queue.claim(store, reviewer="bob", clock=watch)
+    assert queue.claim(store, reviewer="cid", clock=watch) is None
+    watch.time += queue.LEASE
+    taken = queue.claim(store, reviewer="cid", clock=watch)
+    assert taken and taken.claimed_by == "cid"
+    assert states(store, item)[-3:] == ["claimed", "escalated", "claimed"]
+    assert queue.approve(store, item.id, reviewer="cid", blob=BLOB, clock=watch).state == "approved"
+
+
+def test_an_item_that_is_given_back_waits_as_before(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    queue.claim(store, reviewer="ann", clock=watch)
+    assert queue.give_back(store, item.id, reviewer="ann", clock=watch).state == "needs_human"
+    assert queue.claim(store, reviewer="ann", clock=watch) is not None
+
+
+def test_nobody_answers_in_time_and_it_is_rejected(store: Engine) -> None:
+    watch = Watch()
+    late = held(store, watch)
+    queue.claim(store, reviewer="ann", clock=watch)
+    watch.time += timedelta(hours=23)
+    fresh = held(store, watch)
+    assert queue.expire(store, clock=watch) == []
+    watch.time += timedelta(hours=1)
+    assert [item.id for item in queue.expire(store, clock=watch)] == [late.id]
+    assert states(store, late) == ["needs_human", "claimed", "needs_human", "rejected"]
+    found = queue.find(store, fresh.id)
+    assert found and found.state == "needs_human"
+    assert [item.id for item in queue.waiting(store)] == [fresh.id]
+
+
+def test_an_overdue_item_is_not_given_out(store: Engine) -> None:
+    watch = Watch()
+    held(store, watch)
+    watch.time += timedelta(hours=24)
+    assert queue.claim(store, reviewer="ann", clock=watch) is None
+
+
+def test_an_appeal_is_looked_at_by_someone_else(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    queue.claim(store, reviewer="ann", clock=watch)
+    queue.reject(store, item.id, reviewer="ann", reason="harsh", clock=watch)
+    watch.time += timedelta(hours=30)
+    queue.appeal(store, item.id, actor="customer", reason="it is a quotation", clock=watch)
+    assert queue.claim(store, reviewer="ann", clock=watch) is None
+    assert queue.claim(store, reviewer="bob", clock=watch) is not None
+    assert queue.approve(store, item.id, reviewer="bob", blob=BLOB, clock=watch).state == "approved"
+
+
+def test_a_move_that_the_states_do_not_have_is_refused(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    with pytest.raises(InputError, match="needs human: it cannot become released"):
+        queue.release(store, item.id, clock=watch)
+    with pytest.raises(InputError, match="there is no review"):
+        queue.release(store, "rev_0", clock=watch)
+
+
+def test_twenty_reviewers_at_once_never_hold_the_same_item(store: Engine) -> None:
+    watch = Watch()
+    made = {held(store, watch).id for _ in range(15)}
+    ready = threading.Barrier(20)
+
+    def take(number: int) -> queue.Item | None:
+        ready.wait()
+        return queue.claim(store, reviewer=f"person-{number}", clock=watch)
+
+    with ThreadPoolExecutor(20) as pool:
+        taken = [item.id for item in pool.map(take, range(20)) if item]
+    assert sorted(taken) == sorted(made)
+
+
+def test_of_two_who_decide_at_once_one_wins(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    queue.claim(store, reviewer="ann", clock=watch)
+    ready, outcomes = threading.Barrier(8), []
+
+    def decide(number: int) -> None:
+        ready.wait()
+        try:
+            if number % 2:
+                queue.approve(store, item.id, reviewer="ann", blob=BLOB, clock=watch)
+            else:
+                queue.reject(store, item.id, reviewer="ann", reason="no", clock=watch)
+            outcomes.append(number)
+        except InputError:
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decide, range(8)))
+    assert len(outcomes) == 1
+    assert states(store, item)[-1] == ("approved" if outcomes[0] % 2 else "rejected")
+    assert len(states(store, item)) == 3

@@ -90,14 +90,16 @@ def require(found: Fidelity, *, layout: str) -> None:
         raise SpearheadError(f"the {layout} export does not say what the trained model says: {'; '.join(wrong)}")
 
 
-def exported(model: Path, tokenizer: Path, prefixes: Sequence[Sequence[int]]) -> Generator[Progress, None, Array]:
+def exported(
+    model: Path, tokenizer: Path, prefixes: Sequence[Sequence[int]], *, threads: int = 0
+) -> Generator[Progress, None, Array]:
     """The exported model's log-probabilities of the token after each prefix: (prefixes, vocabulary)."""
     from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
     if not prefixes:
         raise InputError("fidelity: no positions were given")
     longest = max(len(prefix) for prefix in prefixes)
-    settings = Settings(slots=1, context=max(64, -(-(longest + 2) // 64) * 64))
+    settings = Settings(slots=1, context=max(64, -(-(longest + 2) // 64) * 64), threads=threads)
     rows: list[Array] = []
     with asyncio.Runner() as runner:
         runtime = runner.run(LlamaCpp.start(model, tokenizer, settings=settings))

@@ -51,12 +51,13 @@ def choose(
     pairs: Sequence[Pair],
     prompts: Sequence[Prompt],
     most_loss: float,
+    threads: int = 0,
 ) -> Generator[Progress, None, Choice]:
     """Write `source` (a GGUF in F32 or F16) to `folder` in each layout, measure speed and loss, and choose.
 
     The loss is the mean of -ln p of the answers' tokens less the same under `source`; speed is that of `CLIENTS`
-    prompts at once, every generated token counted. Raises BarMissed, with the figures, when every layout loses more
-    than `most_loss`.
+    prompts at once, every generated token counted, on `threads` (0: one a core). Raises BarMissed, with the figures,
+    when every layout loses more than `most_loss`.
     """
     if not layouts or not pairs or not prompts:
         raise InputError("choosing a layout needs layouts, pairs and prompts: one of them is empty")
@@ -74,11 +75,11 @@ def choose(
         every = {_name(source): source, **files}
         for at, (layout, path) in enumerate(every.items()):
             yield Progress("loss of quality", at, len(every), note=layout, unit="layout")
-            nats[layout] = runner.run(_nats(path, tokenizer, pairs))
+            nats[layout] = runner.run(_nats(path, tokenizer, pairs, threads=threads))
         for turn in range(ROUNDS):
             for at, (layout, path) in enumerate(files.items()):
                 yield Progress("speed", turn * len(files) + at, ROUNDS * len(files), note=layout, unit="run")
-                many, one = runner.run(_speed(path, tokenizer, prompts))
+                many, one = runner.run(_speed(path, tokenizer, prompts, threads=threads))
                 rates[layout].append(many)
                 alone[layout].append(one)
     reference = nats[_name(source)]
@@ -99,10 +100,10 @@ def _name(source: Path) -> str:
     return f"source ({source.name})"
 
 
-async def _nats(model: Path, tokenizer: Path, pairs: Sequence[Pair]) -> float:
+async def _nats(model: Path, tokenizer: Path, pairs: Sequence[Pair], *, threads: int) -> float:
     """Mean -ln p of the answers' tokens."""
     longest = max(len(pair.prompt) + len(pair.answer) for pair in pairs)
-    settings = Settings(slots=4, context=max(256, 4 * -(-(longest + 8) // 64) * 64))
+    settings = Settings(slots=4, context=max(256, 4 * -(-(longest + 8) // 64) * 64), threads=threads)
     async with await LlamaCpp.start(model, tokenizer, settings=settings) as runtime:
         turn = asyncio.Semaphore(settings.slots)
 
@@ -113,9 +114,9 @@ async def _nats(model: Path, tokenizer: Path, pairs: Sequence[Pair]) -> float:
         return float(np.concatenate(await asyncio.gather(*(one(pair) for pair in pairs))).mean())
 
 
-async def _speed(model: Path, tokenizer: Path, prompts: Sequence[Prompt]) -> tuple[float, float]:
+async def _speed(model: Path, tokenizer: Path, prompts: Sequence[Prompt], *, threads: int) -> tuple[float, float]:
     """Generated tokens a second of `CLIENTS` prompts at once, and of one."""
-    async with await LlamaCpp.start(model, tokenizer, settings=Settings(slots=CLIENTS)) as runtime:
+    async with await LlamaCpp.start(model, tokenizer, settings=Settings(slots=CLIENTS, threads=threads)) as runtime:
         several = [prompts[n % len(prompts)] for n in range(CLIENTS)]
         await _answered(runtime, prompts[0])  # the first touches every page of the file
         start = time.perf_counter()

@@ -59,8 +59,10 @@ def describe(
     files: Mapping[str, tuple[str, int]],
 ) -> dict[str, Any]:
     """The JSON-LD of a data folder; `files` gives the sha256 and size of each split's file."""
-    columns = [("id", "$.id"), *((part, f"$.parts.{part}") for part in parts)]
-    columns += [("licence", "$.licence"), ("credit", "$.credit"), ("source", "$.source")]
+    plain: dict[str, dict[str, Any]] = {
+        name: {"extract": {"column": name}} for name in ("id", "licence", "credit", "source")
+    }
+    nested = {part: {"extract": {"column": "parts"}, "transform": {"jsonPath": f"$.{part}"}} for part in parts}
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -99,9 +101,9 @@ def describe(
                         "@id": f"{file.removesuffix('.jsonl')}/{column}",
                         "name": column,
                         "dataType": "sc:Text",
-                        "source": {"fileObject": {"@id": file}, "extract": {"jsonPath": path}},
+                        "source": {"fileObject": {"@id": file}, **place},
                     }
-                    for column, path in columns
+                    for column, place in {**plain, **nested}.items()
                 ],
             }
             for file in files

@@ -41,7 +41,6 @@ def table() -> Mapping[str, Right]:
         rights[f"CC-BY-NC-SA-{version}"] = NONCOMMERCIAL
         rights[f"CC-BY-ND-{version}"] = Right.SHARE | Right.SELL
         rights[f"CC-BY-NC-ND-{version}"] = Right.SHARE
-    rights["CC-BY-ND-NC-1.0"] = Right.SHARE
     rights["LicenseRef-Proprietary"] = Right(0)
     return rights
 

@@ -1,0 +1,182 @@
+import io
+import json
+from typing import Any
+
+import pytest
+
+from spearhead.core.errors import InputError
+from spearhead.data import readers
+from spearhead.data.config import Source
+from spearhead.data.items import Item, Unread
+
+
+def source(**fields: Any) -> Source:
+    return Source(kind="files", licence="CC0-1.0", credit="", **fields)
+
+
+def read(name: str, data: bytes, *, alone: bool = True, **fields: Any) -> list[Item | Unread]:
+    return list(readers.read(name, data, source(**fields), alone=alone))
+
+
+def texts(name: str, data: bytes, **fields: Any) -> list[tuple[str, dict[str, str]]]:
+    return [(item.key, dict(item.texts)) for item in read(name, data, **fields) if isinstance(item, Item)]
+
+
+def reasons(name: str, data: bytes, **fields: Any) -> list[str]:
+    return [item.reason for item in read(name, data, **fields) if isinstance(item, Unread)]
+
+
+BIBLE = b"""
+import os; os.abort()  # never run
+from pythonbible import Bible
+bible = Bible(
+    Version.KING_JAMES,
+    "In the beginning. And the earth was. ",
+    {1001001: 0, 1001002: 18, 1001003: 99},
+    {1001001: 17, 1001002: 37, 1001003: 120},
+    {Book.GENESIS: {1: 31}},
+    {Book.GENESIS: "Genesis"},
+    False,
+)
+"""
+
+
+def test_a_translation_is_parsed_and_never_run() -> None:
+    found = read("bible.py", BIBLE, reader="pythonbible", part="input")
+    assert found == [
+        Item("1001001", {"input": "In the beginning."}),
+        Item("1001002", {"input": "And the earth was. "}),
+        Unread("1001003", "has no valid start and end in the scripture"),
+    ]
+
+
+@pytest.mark.parametrize("data", [b"bible = (", b"x = 1", b"x = f(1, 2)", b"\xff\xfe", b"x = " + b"(" * 10_000])
+def test_python_that_holds_no_translation_is_said_so(data: bytes) -> None:
+    assert len(reasons("bible.py", data, reader="pythonbible")) == 1
+
+
+def test_plain_text_is_one_item_lines_are_many_and_paragraphs_end_at_blank_lines() -> None:
+    data = b"one\r\ntwo\n\nthree\n"
+    assert texts("a.txt", data) == [("", {"text": "one\r\ntwo\n\nthree\n"})]
+    assert texts("a.txt", data, reader="lines") == [
+        ("0", {"text": "one"}), ("1", {"text": "two"}), ("3", {"text": "three"})
+    ]  # fmt: skip
+    assert texts("a.txt", data, reader="paragraphs", part="input") == [
+        ("0", {"input": "one\ntwo"}), ("1", {"input": "three"})
+    ]  # fmt: skip
+
+
+def test_line_numbers_of_parallel_files_stay_aligned() -> None:
+    english, chinese = "a\n\nb\u2028c\n".encode(), "甲\n\n乙\n".encode()
+    keys = [[key for key, _ in texts("x.txt", data, reader="lines")] for data in (english, chinese)]
+    assert keys[0] == keys[1] == ["0", "2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("t.csv", b'question,answer,n\n"Why, oh\nwhy?",Because.,7\n'),
+        ("t.tsv", b'question\tanswer\tn\n"Why, oh\nwhy?"\tBecause.\t7\n'),
+        ("t.csv", b'question;answer;n\n"Why, oh\nwhy?";Because.;7\n'),
+        ("t.jsonl", b'{"question": "Why, oh\\nwhy?", "answer": "Because.", "n": 7}\n\n'),
+        ("t.json", b'[{"question": ["Why, oh", "why?"], "answer": "Because.", "n": 7}]'),
+        ("t.json", b'{"version": 1, "data": [{"question": "Why, oh\\nwhy?", "answer": "Because.", "n": 7}]}'),
+    ],
+)
+def test_tables_of_every_kind_give_the_same_items(name: str, data: bytes) -> None:
+    columns = {"input": "question", "output": "answer"}
+    assert texts(name, data, columns=columns) == [("0", {"input": "Why, oh\nwhy?", "output": "Because."})]
+    assert texts(name, data, columns={**columns, "key": "n"})[0][0] == "7"
+
+
+def test_parquet_gives_the_same_items_and_a_broken_one_is_said_so() -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    out = io.BytesIO()
+    table = pyarrow.table({"question": ["Why?", None], "answer": ["Because.", "x"], "n": [7, 8]})
+    pyarrow.parquet.write_table(table, out)
+    found = read("t.parquet", out.getvalue(), columns={"input": "question", "output": "answer", "key": "n"})
+    assert found == [Item("7", {"input": "Why?", "output": "Because."}), Unread("8", "column 'question' holds no text")]
+    assert "not a whole parquet file" in reasons("t.parquet", out.getvalue()[:100])[0]
+
+
+def test_columns_named_after_parts_need_no_mapping() -> None:
+    assert texts("t.csv", b"input,output,other\na,b,c\n") == [("0", {"input": "a", "output": "b"})]
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(InputError, match="there is no column 'q': the table has question, answer"):
+        read("t.csv", b"question,answer\na,b\n", columns={"input": "q"})
+    with pytest.raises(InputError, match="no column is named input, output or text"):
+        read("t.csv", b"question,answer\na,b\n")
+    with pytest.raises(InputError, match="columns fills 'inptu'"):
+        read("t.csv", b"question,answer\na,b\n", columns={"inptu": "question"})
+
+
+def test_each_row_may_name_its_own_licence_and_one_that_does_not_is_left_out() -> None:
+    found = read("t.csv", b"text,rights\na,MIT\nb,\n", licence_column="rights")
+    assert found == [Item("0", {"text": "a"}, "MIT"), Unread("1", "column 'rights' names no licence")]
+
+
+def test_a_bad_line_does_not_stop_the_good_ones() -> None:
+    data = b'{"text": "a"}\n{"text": \n[1]\n{"text": 5}\n{"text": true}\n' + b"[" * 100_000 + b"\n"
+    assert [text["text"] for _, text in texts("t.jsonl", data)] == ["a", "5"]
+    assert len(reasons("t.jsonl", data)) == 4
+
+
+def test_a_cell_of_a_million_characters_is_read() -> None:
+    assert len(texts("t.csv", b"text\n" + b"x" * 1_000_000 + b"\n")[0][1]["text"]) == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.txt", b"", "is empty"),
+        ("a.csv", b" \n\n", "is empty"),
+        ("a.txt", b"\x89PNG\r\n\0\0\0", "looks binary"),
+        ("a.txt", "na\u00efve".encode("latin-1"), "is not utf-8: byte 0xef at offset 2"),
+        ("a.bin", b"x", "no reader for .bin; name one"),
+        ("README", b"x", "no reader for a name without a suffix"),
+        ("a.json", b"{", "is not JSON"),
+        ("a.json", b"[1, 2]", "is not a JSON list of objects"),
+        ("a.yml", b"a: [", "is not YAML"),
+        ("a.yml", b"a: 1", "holds no list `conversations`"),
+    ],
+)
+def test_what_cannot_be_read_is_left_out_with_its_reason(name: str, data: bytes, reason: str) -> None:
+    found = read(name, data)
+    assert len(found) == 1 and isinstance(found[0], Unread) and reason in found[0].reason
+
+
+def test_other_encodings_are_read_when_they_are_named() -> None:
+    assert texts("a.txt", "处处".encode("gb18030"), encoding="gb18030")[0][1] == {"text": "处处"}
+    assert texts("a.txt", "处处".encode("utf-16"), encoding="utf-16")[0][1] == {"text": "处处"}
+    assert texts("a.csv", b"\xef\xbb\xbftext\nx\n") == [("0", {"text": "x"})]
+    with pytest.raises(InputError, match="encoding 'utf-99' is unknown"):
+        read("a.txt", b"x", encoding="utf-99")
+
+
+def test_dialogues_give_each_turn_with_the_next_and_yaml_makes_no_objects() -> None:
+    data = b"conversations:\n- - Are you there?\n  - yes\n  - Good.\n- - lonely\n- [[1], 2]\n"
+    found = texts("a.yml", data)
+    assert found == [
+        ("0.0", {"input": "Are you there?", "output": "yes"}), ("0.1", {"input": "yes", "output": "Good."})
+    ]  # fmt: skip
+    assert len(reasons("a.yml", data)) == 2
+    assert "not YAML" in reasons("a.yml", b"conversations: !!python/object/apply:os.system [x")[0]
+
+
+def test_among_several_files_keys_name_the_file() -> None:
+    assert [item.key for item in read("d/a.txt", b"x", alone=False)] == ["d/a.txt"]
+    assert [item.key for item in read("d/a.csv", b"text\nx\n", alone=False)] == ["d/a.csv:0"]
+
+
+def test_an_unknown_reader_is_the_scenarios_mistake() -> None:
+    with pytest.raises(InputError, match="reader is 'xml': wanted one of text, lines"):
+        read("a.xml", b"<a/>", reader="xml")
+
+
+def test_items_are_the_same_on_every_read() -> None:
+    data = "\n".join(json.dumps({"text": str(n)}) for n in range(50)).encode()
+    assert read("t.jsonl", data) == read("t.jsonl", data)

@@ -1,0 +1,79 @@
+import random
+from itertools import combinations, pairwise
+
+import pytest
+
+from spearhead.core.errors import InputError
+from spearhead.index import near
+
+
+def overlap(one: str, other: str) -> float:
+    """Jaccard similarity of word pairs, written independently of the code under test."""
+    a, b = (set(pairwise(text.lower().split())) for text in (one, other))
+    return len(a & b) / len(a | b)
+
+
+def corpus(count: int, *, seed: int) -> list[str]:
+    """Sentences of which many are others with a few words changed."""
+    rng = random.Random(seed)
+    lexicon = [f"w{n}" for n in range(300)]
+    texts = [" ".join(rng.choices(lexicon, k=rng.randint(8, 40))) for _ in range(count // 2)]
+    for source in rng.choices(texts, k=count - len(texts)):
+        words = source.split()
+        for _ in range(rng.randint(0, 4)):
+            words[rng.randrange(len(words))] = rng.choice(lexicon)
+        texts.append(" ".join(words))
+    return texts
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8, 0.9])
+def test_pairs_are_those_of_comparing_everything_with_everything(threshold: float) -> None:
+    texts = corpus(400, seed=1)
+    wanted = {
+        (i, j): overlap(texts[i], texts[j])
+        for i, j in combinations(range(len(texts)), 2)
+        if overlap(texts[i], texts[j]) >= threshold
+    }
+    found = {(i, j): similarity for i, j, similarity in near.pairs(texts, threshold)}
+    assert len(wanted) > 40
+    assert found == pytest.approx(wanted)
+
+
+def test_bands_find_a_pair_at_the_threshold_almost_surely() -> None:
+    for threshold in (0.3, 0.5, 0.7, 0.8, 0.9, 1.0):
+        count = near.bands(threshold)
+        rows = near.HASHES // count
+        assert near.HASHES % count == 0
+        assert 1 - (1 - threshold**rows) ** count >= 0.999 or rows == 1
+
+
+def test_case_and_punctuation_do_not_tell_texts_apart() -> None:
+    assert near.pairs(["God said, Let there be light.", "god said: let there be light"], 1.0) == [(0, 1, 1.0)]
+
+
+def test_chinese_is_compared_by_characters() -> None:
+    # Five of seven pairs of neighbouring characters are shared (one character of six changed in the middle).
+    assert near.words("春眠不觉晓 ok") == ["春", "眠", "不", "觉", "晓", "ok"]
+    assert near.jaccard(near.shingles("处处闻啼鸟吗"), near.shingles("处处闻啼鸟呢")) == pytest.approx(4 / 6)
+
+
+def test_texts_without_a_word_are_equal_only_when_they_are() -> None:
+    assert near.pairs(["!!!", "!!!", "???"], 0.8) == [(0, 1, 1.0)]
+    assert near.pairs(["yes", "no", "Yes."], 0.8) == [(0, 2, 1.0)]
+
+
+def test_the_index_gives_the_most_similar_text_and_of_equals_the_first() -> None:
+    texts = ["a b c d e f g h", "a b c d e f g x", "a b c d e f g h"]
+    cut = [near.shingles(text) for text in texts]
+    index = near.NearIndex(0.5)
+    for name, (own, sketch) in zip("pqr", zip(cut, near.sketches(cut), strict=True), strict=True):
+        index.add(name, own, sketch)
+    asked = near.shingles("a b c d e f g h")
+    assert index.nearest(asked, near.sketches([asked])[0]) == ("p", 1.0)
+    other = near.shingles("nothing of this kind at all")
+    assert index.nearest(other, near.sketches([other])[0]) is None
+
+
+def test_a_threshold_that_nothing_can_have_is_refused() -> None:
+    with pytest.raises(InputError, match="wanted above 0, at most 1"):
+        near.NearIndex(0.0)

@@ -4,15 +4,26 @@ The network is a llama of one block whose attention and feed-forward add nothing
 one alone, through a table (`CHAINS`). So a prompt's last character chooses the answer, and llama.cpp really runs.
 """
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
+import openai
 import pytest
+import sqlalchemy as sa
 
 from spearhead.core import digest
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, Part, PriceTag
+from spearhead.ledger import journal, keys
+from spearhead.store import database
+from spearhead.store.home import Home
 
 WIDTH = 384
 """Also the number of tokens: embeddings are one-hot."""
@@ -175,7 +186,7 @@ def write_tiny_release(folder: Path, *, scenario: str = "tiny", version: str = "
             "stream": "strict",
             "held_hours": 24,
             "people": 1,
-            "options": {"terms": {"words": ["zzforbidden"]}},
+            "options": {"terms": {"extra": ["hate\t0.95\tzzforbidden"]}},
         },
         price=PriceTag("USD", 200_000_000, 800_000_000, "token"),
         economics={},
@@ -206,3 +217,151 @@ def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_release() -> Callable[..., Path]:
     """`make_release(folder, scenario=..., version=..., **manifest_fields)` writes a tiny release of one's own."""
     return write_tiny_release
+
+
+# -- a real server ------------------------------------------------------------------------------------------------
+SERVE = """
+import sys
+
+class NoTraining:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers", "peft", "accelerate", "datasets"):
+            raise ImportError(f"{name} is not for serving")
+
+sys.meta_path.insert(0, NoTraining())
+
+from pathlib import Path
+from spearhead.core.errors import SpearheadError
+from spearhead.engine.loaded import Room
+from spearhead.service.api.limits import Limits
+from spearhead.service.serve import serve
+from spearhead.store.home import Home
+
+root, host, port, limits, context = sys.argv[1:6]
+numbers = [int(number) for number in limits.split(",")] if limits else []
+try:
+    serve(
+        Home(Path(root), Path(root) / "cache"),
+        host=host,
+        port=int(port),
+        limits=Limits(*numbers),
+        room=Room(context=int(context), threads=1),
+    )
+except SpearheadError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+@dataclass
+class Served:
+    """A server process over an installation of its own, and the same installation's database from here."""
+
+    home: Home
+    url: str
+    process: "subprocess.Popen[str]"
+    engine: sa.Engine
+    seconds: float
+    """From start to ready."""
+    clients: list[Any] = field(default_factory=list)
+
+    def account(self, *, credit: int = 10**9) -> str:
+        """A new account with so many billionths to spend."""
+        account = keys.create_account(self.engine, "someone", currency="USD").id
+        if credit:
+            journal.credit(self.engine, account, credit, key="first")
+        return account
+
+    def key(self, account: str, *, scopes: tuple[str, ...] = ("generate", "read")) -> keys.Issued:
+        """A new key of an account."""
+        return keys.create(self.engine, account, name="test", scopes=scopes)
+
+    def openai(self, account: str, *, retries: int = 0, headers: Mapping[str, str] | None = None) -> openai.OpenAI:
+        """The official client, as that account."""
+        client = openai.OpenAI(
+            base_url=f"{self.url}/v1",
+            api_key=self.key(account).secret,
+            max_retries=retries,
+            default_headers=headers,
+            timeout=60,
+        )
+        self.clients.append(client)
+        return client
+
+    def http(self, account: str) -> httpx.Client:
+        """A bare client, as that account."""
+        headers = {"authorization": f"Bearer {self.key(account).secret}"}
+        client = httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        self.clients.append(client)
+        return client
+
+    def balance(self, account: str) -> journal.Balance:
+        """What an account has."""
+        return journal.balance(self.engine, account)
+
+    def workers(self) -> list[int]:
+        """Processes that hold models."""
+        import psutil
+
+        return [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
+
+    def close(self) -> int:
+        """End it in good order; its exit code."""
+        for client in self.clients:
+            client.close()
+        self.process.terminate()
+        code = self.process.wait(timeout=40)
+        self.engine.dispose()
+        return code
+
+
+def start_server(
+    root: Path, *, limits: str = "", port: int = 0, host: str = "127.0.0.1", context: int = 0, **manifest: Any
+) -> Served:
+    """A server over a new installation at `root` that holds one tiny release."""
+    home = Home(root, root / "cache")
+    if not home.releases.exists():
+        write_tiny_release(home.releases, **manifest)
+    database.migrate(home.database_url)
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(root), host, str(port), limits, str(context)],
+        stdout=subprocess.PIPE,
+        stderr=(root / "server.log").open("a"),
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if "http://" not in line:
+        code = process.wait(timeout=10)
+        raise AssertionError(f"the server did not start (exit {code}): {(root / 'server.log').read_text()[-2000:]}")
+    url = line.split()[-1].removesuffix("/v1")
+    return Served(home, url, process, database.connect(home.database_url), time.monotonic() - start)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all tests that leave it as it was; torch cannot be imported in it."""
+    server = start_server(tmp_path_factory.mktemp("served"))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def serve_tiny(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """`serve_tiny(limits="2,1000,1", ...)`: a server of one's own, ended with the test."""
+    started: list[Served] = []
+
+    def start(**options: Any) -> Served:
+        root = tmp_path / f"home{len(started)}"
+        root.mkdir()
+        started.append(start_server(root, **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.close()

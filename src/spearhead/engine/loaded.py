@@ -55,24 +55,36 @@ class Loaded:
         return languages[0] if len(languages) == 1 else None
 
 
-async def load(release: Release, *, context: int | None = None) -> Loaded:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much of the machine a release gets; 0 leaves it to the release or the runtime."""
+
+    context: int = 0
+    """Units that all running answers share."""
+    slots: int = 16
+    """Answers at once; more wait."""
+    threads: int = 0
+
+
+async def load(release: Release, *, room: Room) -> Loaded:
     """Start the release's runtime; raises InputError when the release cannot be served."""
     manifest = release.manifest
     template = read_template(manifest.template)
     policy = read_policy(manifest.policy)
     reviewer = await asyncio.to_thread(Reviewer, policy)
-    runtime = await _start(release, context=context)
+    runtime = await _start(release, room=room)
     return Loaded(release, runtime, template, manifest.price, policy, reviewer)
 
 
-async def _start(release: Release, *, context: int | None) -> Runtime:
+async def _start(release: Release, *, room: Room) -> Runtime:
     manifest = release.manifest
     if manifest.runtime != "llamacpp":
         raise InputError(f"{manifest.name} wants the runtime {manifest.runtime!r}, which this server does not have")
     from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
     model, tokenizer = release.file("model"), release.file("tokenizer")
-    return await LlamaCpp.start(model, tokenizer, settings=Settings(context=context or manifest.context))
+    settings = Settings(context=room.context or manifest.context, slots=room.slots, threads=room.threads)
+    return await LlamaCpp.start(model, tokenizer, settings=settings)
 
 
 def read_template(raw: Mapping[str, Any]) -> Template:

@@ -10,7 +10,7 @@ from spearhead.core.clock import Clock
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.engine import held
 from spearhead.engine.desk import Desk
-from spearhead.engine.loaded import Loaded, live_settings, load, with_settings
+from spearhead.engine.loaded import Loaded, Room, live_settings, load, with_settings
 from spearhead.engine.run import Engine
 from spearhead.engine.sealing import Sealer
 from spearhead.ledger import idempotency, journal
@@ -26,7 +26,7 @@ log = logging.getLogger("spearhead.engine")
 
 @asynccontextmanager
 async def opened(
-    home: Home, *, models: tuple[str, ...] = (), context: int | None = None, clock: Clock = clocks.now
+    home: Home, *, models: tuple[str, ...] = (), room: Room | None = None, clock: Clock = clocks.now
 ) -> AsyncIterator[Engine]:
     """An engine that serves `models` (scenarios or `scenario@version`; none named: every scenario with a release).
 
@@ -41,7 +41,7 @@ async def opened(
     up: dict[str, Loaded] = {}
     try:
         for names, release in chosen:
-            loaded = await load(release, context=context)
+            loaded = await load(release, room=room or Room())
             up.update({name: loaded for name in names})
         engine = Engine(up, desk, sealer, clock)
         await _refresh(engine)

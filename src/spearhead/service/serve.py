@@ -10,6 +10,7 @@ from collections.abc import Callable
 import uvicorn
 
 from spearhead.core.errors import InputError
+from spearhead.engine.loaded import Room
 from spearhead.engine.open import opened
 from spearhead.service.api.app import create_app
 from spearhead.service.api.limits import Limits
@@ -25,7 +26,7 @@ def serve(
     port: int = 8000,
     models: tuple[str, ...] = (),
     limits: Limits | None = None,
-    context: int | None = None,
+    room: Room | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> int:
     """Serve until told to stop (SIGINT, SIGTERM), then let running answers end; the exit code.
@@ -38,7 +39,7 @@ def serve(
         if sys.platform == "win32":
             raise InputError("serving needs Linux or macOS: use WSL")
         with asyncio.Runner(loop_factory=_loop) as runner:
-            runner.run(_serve(home, listener, models, limits or Limits(), context, announce or _say))
+            runner.run(_serve(home, listener, models, limits or Limits(), room or Room(), announce or _say))
     return 0
 
 
@@ -66,10 +67,10 @@ async def _serve(
     listener: socket.socket,
     models: tuple[str, ...],
     limits: Limits,
-    context: int | None,
+    room: Room,
     announce: Callable[[str], None],
 ) -> None:
-    async with opened(home, models=models, context=context) as engine:
+    async with opened(home, models=models, room=room) as engine:
         app = create_app(engine, limits=limits)
         config = uvicorn.Config(
             app,

@@ -1,0 +1,152 @@
+"""Promises about trouble: a runtime that dies, a database that is away, a port that is taken, an end in good order."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import psutil
+import pytest
+
+PROMPT, COMPLETION = 200, 800
+
+
+def asking(content: str, **more: Any) -> dict[str, Any]:
+    """A chat body."""
+    return {"model": "tiny", "messages": [{"role": "user", "content": content}], **more}
+
+
+def until(condition: Any, *, seconds: float = 15.0) -> None:
+    """Wait for something that is to happen."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_a_runtime_that_is_killed_ends_its_streams_with_an_error_and_comes_back(serve_tiny: Any) -> None:
+    served = serve_tiny()
+    account = served.account()
+    client = served.openai(account)
+    (worker,) = served.workers()
+    with pytest.raises(openai.APIError) as caught:
+        for number, _ in enumerate(client.chat.completions.create(**asking("~", max_tokens=4000), stream=True)):
+            if number == 5:
+                os.kill(worker, signal.SIGKILL)
+    assert caught.value.code == "runtime_failed"
+    balance = served.balance(account)
+    paid = 10**9 - balance.available
+    assert balance.reserved == 0 and 0 < paid < PROMPT + 4000 * COMPLETION, "what was made is settled"
+    answer = client.with_options(max_retries=5).chat.completions.create(**asking("hello"))
+    assert answer.choices[0].message.content == " The quick brown fox."
+    until(lambda: httpx.get(f"{served.url}/ready").status_code == 200)
+    (successor,) = served.workers()
+    assert successor != worker
+
+
+def test_database_trouble_is_a_503_never_a_401_and_passes_by_itself(serve_tiny: Any) -> None:
+    served = serve_tiny()
+    client = served.http(served.account())
+    assert client.get("/v1/models").status_code == 200
+    path = Path(str(served.home.root)) / "spearhead.db"
+    served.engine.dispose()
+    saved = path.read_bytes()
+    # Every page unreadable, under the open connections: as a disk gone bad.
+    with path.open("r+b") as file:
+        file.write(b"\0" * len(saved))
+    for log in (path.with_name("spearhead.db-wal"), path.with_name("spearhead.db-shm")):
+        if log.exists():
+            with log.open("r+b") as file:
+                file.write(b"\0" * log.stat().st_size)
+    time.sleep(1.2)  # a key is remembered for a second
+    fresh = httpx.get(f"{served.url}/v1/models", headers={"authorization": "Bearer sk-spear-" + "a" * 43})
+    known = client.post("/v1/chat/completions", json=asking("hello"))
+    for answer in (fresh, known):
+        assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1, answer.text
+        assert answer.json()["error"]["code"] == "store_unavailable"
+    assert httpx.get(f"{served.url}/ready").status_code == 503
+    assert httpx.get(f"{served.url}/health").status_code == 200
+    for log in (path.with_name("spearhead.db-wal"), path.with_name("spearhead.db-shm")):
+        if log.exists():
+            with log.open("r+b") as file:
+                file.truncate(0)
+    with path.open("r+b") as file:
+        file.write(saved)
+    until(lambda: httpx.get(f"{served.url}/ready").status_code == 200)
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(served: Any, serve_tiny: Any) -> None:
+    with pytest.raises(AssertionError) as caught:
+        serve_tiny(port=int(served.url.rpartition(":")[2]))
+    said = str(caught.value).partition(": ")[2]
+    assert "cannot be served on" in said and "--port" in said and said.count("\n") <= 1 and "Traceback" not in said
+    assert "exit 2" in str(caught.value)
+
+
+def test_only_what_was_asked_for_is_bound(served: Any) -> None:
+    port = int(served.url.rpartition(":")[2])
+    found = [
+        (connection.laddr.ip, connection.laddr.port)
+        for pid in (served.process.pid, *served.workers())
+        for connection in psutil.Process(pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert found == [("127.0.0.1", port)]
+
+
+def test_it_stays_within_its_memory(served: Any) -> None:
+    total = sum(psutil.Process(pid).memory_info().rss for pid in (served.process.pid, *served.workers()))
+    assert total < 350 << 20, f"{total >> 20} MiB with a model of 2 MB"
+
+
+def test_a_server_that_is_told_to_stop_lets_answers_end(serve_tiny: Any) -> None:
+    served = serve_tiny()
+    account = served.account()
+    client = served.openai(account)
+    pieces: list[str] = []
+    begun = threading.Event()
+
+    def read() -> None:
+        for chunk in client.chat.completions.create(**asking("~", max_tokens=2000), stream=True):
+            pieces.append(chunk.choices[0].delta.content or chunk.choices[0].finish_reason or "")
+            begun.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert begun.wait(30)
+    served.process.send_signal(signal.SIGTERM)
+    reader.join(40)
+    assert pieces[-1] == "length" and served.process.wait(20) == 0
+    assert 10**9 - served.balance(account).available == PROMPT + 2000 * COMPLETION
+    left = [process for process in psutil.process_iter() if process.ppid() == served.process.pid]
+    assert left == []
+
+
+def test_no_word_and_no_key_is_in_the_log(serve_tiny: Any) -> None:
+    served = serve_tiny()
+    account = served.account()
+    key = served.key(account)
+    words = "a very private sentence"
+    headers = {"authorization": f"Bearer {key.secret}"}
+    httpx.post(f"{served.url}/v1/chat/completions", json=asking(words), headers=headers)
+    httpx.post(f"{served.url}/v1/chat/completions", json=asking(words, n=99), headers=headers)
+    served.close()
+    log = (served.home.root / "server.log").read_text()
+    assert words not in log and key.secret not in log
+
+
+def test_nothing_to_serve_is_said_in_one_line(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom spearhead.core.errors import SpearheadError\n"
+        "from spearhead.service.serve import serve\nfrom spearhead.store.home import Home\n"
+        "try:\n    serve(Home(Path(sys.argv[1]), Path(sys.argv[1])), port=0)\n"
+        "except SpearheadError as error:\n    print(error, file=sys.stderr)\n    sys.exit(error.exit_code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "there is no release" in done.stderr

@@ -347,6 +347,13 @@ def reservation(store: Engine | Connection, id: str) -> Reservation:
         return _reservation(connection, id)
 
 
+def under(store: Engine | Connection, account: str, key: str) -> Reservation | None:
+    """The reservation that `account` made under `key`, whatever became of it."""
+    with reading(store) as connection:
+        row = connection.execute(_group_by_key, {"wanted": _scoped("reserve", account, key)}).one_or_none()
+        return None if row is None else _reservation(connection, row.id)
+
+
 def entries(store: Engine | Connection, account: str, *, after: int = 0, limit: int = 100) -> list[Entry]:
     """Entries of `account` in order, at most `limit` of them in groups later than group `after`.
 

@@ -114,6 +114,17 @@ def test_long_keys_are_told_apart_by_their_last_character(engine: Engine) -> Non
             journal.reserve(engine, account, 1, currency="EUR", key=key)
 
 
+def test_a_reservation_is_found_by_its_key_however_long_and_only_by_its_own_account(engine: Engine) -> None:
+    account, other = funded(engine, 10), funded(engine, 10)
+    for key in ("req_1", "k" * 900):
+        held = journal.reserve(engine, account, 1, currency="EUR", key=key)
+        assert journal.under(engine, account, key) == held == journal.reservation(engine, held.id)
+        assert journal.under(engine, other, key) is None
+    journal.release(engine, held.id)
+    found = journal.under(engine, account, key)
+    assert found and found.state == "released"
+
+
 def test_no_more_is_charged_than_was_reserved(engine: Engine) -> None:
     account = funded(engine, 1_000)
     held = journal.reserve(engine, account, 100, currency="EUR", key="r")

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from spearhead import __version__
 from spearhead.core.errors import InputError
 from spearhead.core.media import Label, Media
@@ -29,8 +31,7 @@ USES = ("cawg.ai_inference", "cawg.ai_generative_training", "cawg.ai_training", 
 
 _HEADER = struct.Struct("!8sBI")
 _MOST = 4 * 1024 * 1024  # bytes of a store that are looked at
-_TO_SELECTOR = {code: chr(0xFE00 + code if code < 16 else 0xE0100 + code - 16) for code in range(256)}
-_FROM_SELECTOR = {ord(selector): chr(code) for code, selector in _TO_SELECTOR.items()}
+_SELECTORS = np.array([0xFE00 + code if code < 16 else 0xE0100 + code - 16 for code in range(256)], dtype="<u4")
 _WRAPPER = re.compile("\ufeff([\ufe00-\ufe0f\U000e0100-\U000e01ef]{13,})")
 _LOCATION = "assertion.dataHash.mismatch"
 UNTRUSTED = "signingCredential.untrusted"
@@ -94,10 +95,19 @@ def _definition(label: Label, *, mime: str, training: str) -> dict[str, Any]:
 
 def wrap(store: bytes) -> str:
     """The wrapper of a store, padded to `_room` of its size, so that its length does not hang on its content."""
-    bare = "\ufeff" + (_HEADER.pack(MAGIC, VERSION, len(store)) + store).decode("latin-1").translate(_TO_SELECTOR)
+    bare = "\ufeff" + _selectors(_HEADER.pack(MAGIC, VERSION, len(store)) + store)
     gap = _room(len(store)) - len(bare.encode())
     threes = -gap % 4  # selectors of the low sixteen take three bytes, the others four: gap = 3a + 4b
-    return bare + _TO_SELECTOR[0] * threes + _TO_SELECTOR[255] * ((gap - 3 * threes) // 4)
+    return bare + _selectors(b"\0" * threes + b"\xff" * ((gap - 3 * threes) // 4))
+
+
+def _selectors(data: bytes) -> str:
+    return _SELECTORS[np.frombuffer(data, np.uint8)].tobytes().decode("utf-32-le")
+
+
+def _bytes(selectors: str) -> bytes:
+    codes = np.frombuffer(selectors.encode("utf-32-le"), "<u4")
+    return np.where(codes < 0xE0100, codes - 0xFE00, codes - 0xE0100 + 16).astype(np.uint8).tobytes()
 
 
 def _room(size: int) -> int:
@@ -123,7 +133,7 @@ def find(text: str) -> tuple[bytes, int, int] | None:
         return None
     if len(found) > 1:
         raise InputError(f"the text holds {len(found)} C2PA wrappers, one is allowed")
-    raw = found[0].group(1)[: _HEADER.size + _MOST].translate(_FROM_SELECTOR).encode("latin-1")
+    raw = _bytes(found[0].group(1)[: _HEADER.size + _MOST])
     magic, version, length = _HEADER.unpack_from(raw)
     if magic != MAGIC or version != VERSION or len(raw) < _HEADER.size + length:
         return None

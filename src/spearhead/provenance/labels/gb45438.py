@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol, runtime_checkable
 
 from spearhead.core import digest
@@ -9,7 +10,12 @@ from spearhead.core.catalogue import Catalogue
 from spearhead.core.media import Label, Media, Modality
 from spearhead.media import gb45438
 
-MODALITIES = Catalogue("spearhead.media", "MODALITY")
+
+@cache
+def modality(name: str) -> Modality:
+    """The modality of this name; looked up once, for the catalogue reads folders."""
+    found: Modality = Catalogue("spearhead.media", "MODALITY")[name]
+    return found
 
 
 @runtime_checkable
@@ -41,18 +47,17 @@ class Implicit:
 
 def embed(media: Media, label: Label) -> Media:
     """A copy with exactly this label inside."""
-    modality: Modality = MODALITIES[media.modality]
-    return modality.embed(media, label)
+    return modality(media.modality).embed(media, label)
 
 
 def read(media: Media) -> Implicit | None:
     """The label inside; None when there is none."""
-    modality: Modality = MODALITIES[media.modality]
-    members = modality.extract(media)
+    kind = modality(media.modality)
+    members = kind.extract(media)
     if members is None:
         return None
     scheme, _, given = members["ReservedCode1"].partition(":")
     intact = None
-    if scheme == "sha256" and isinstance(modality, Bare):
-        intact = digest.of_bytes(modality.content(media)) == given
+    if scheme == "sha256" and isinstance(kind, Bare):
+        intact = digest.of_bytes(kind.content(media)) == given
     return Implicit(members, tuple(gb45438.problems(members)), intact)

@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
-from spearhead.provenance.labels.gb45438 import MODALITIES
+from spearhead.provenance.labels.gb45438 import modality
 
 
 @runtime_checkable
@@ -17,13 +17,13 @@ class Markable(Protocol):
 
 def embed(media: Media) -> Media:
     """A copy that carries the mark; raises InputError for a modality that has none."""
-    modality = MODALITIES[media.modality]
-    if not isinstance(modality, Markable):
+    kind = modality(media.modality)
+    if not isinstance(kind, Markable):
         raise InputError(f"{media.modality} has no visible mark: ask for a copy without one")
-    return modality.mark(media)
+    return kind.mark(media)
 
 
 def read(media: Media) -> bool:
     """Whether the piece carries the mark."""
-    modality = MODALITIES[media.modality]
-    return isinstance(modality, Markable) and modality.marked(media)
+    kind = modality(media.modality)
+    return isinstance(kind, Markable) and kind.marked(media)

@@ -3,18 +3,30 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from spearhead.core.files import write_whole
 from spearhead.core.generation import Progress, Prompt
 from spearhead.runtimes.batch import Answer, Runtime, answer_all
 
 Start = Callable[[], Awaitable[Runtime]]
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One answer and what the runtime counted for it."""
+
+    index: int
+    text: str
+    prompt_units: int
+    completion_units: int
+
+
 def answer(
     start: Start, prompts: Sequence[Prompt], *, file: Path, stage: str, parallel: int = 16
-) -> Generator[Progress, None, list[str]]:
-    """The text of each prompt's answer, in order; `file` holds a line for each that is there already.
+) -> Generator[Progress, None, list[Written]]:
+    """Each prompt's answer, in order; `file` holds a line for each that is there already.
 
     Nothing is started when every answer is in the file.
     """
@@ -26,9 +38,10 @@ def answer(
         with asyncio.Runner() as runner, file.open("a", encoding="utf-8") as stream:
             try:
                 while (item := runner.run(_next(steps))) is not None:
-                    index, text = missing[item.prompt], item.text.strip()
-                    found[index] = text
-                    stream.write(line(index, text))
+                    usage = item.usage
+                    row = Written(missing[item.prompt], item.text.strip(), usage.prompt, usage.completion)
+                    found[row.index] = row
+                    stream.write(line(row))
                     stream.flush()
                     yield Progress(stage, len(found), len(prompts), unit="answers")
             finally:
@@ -36,23 +49,23 @@ def answer(
     return [found[index] for index in range(len(prompts))]
 
 
-def line(index: int, text: str) -> str:
+def line(row: Written) -> str:
     """One answer as it stands in the file."""
-    return json.dumps({"index": index, "text": text}, ensure_ascii=False) + "\n"
+    return json.dumps(asdict(row), ensure_ascii=False) + "\n"
 
 
-def kept(file: Path) -> dict[int, str]:
+def kept(file: Path) -> dict[int, Written]:
     """The answers that are in the file; a line that was cut off by a kill is taken out of it."""
     if not file.is_file():
         return {}
     found = {}
     for row in file.read_text(encoding="utf-8").splitlines():
         try:
-            value = json.loads(row)
-        except ValueError:  # the last line of a run that was killed while it wrote
+            value = Written(**json.loads(row))
+        except (ValueError, TypeError):  # the last line of a run that was killed while it wrote
             continue
-        found[value["index"]] = value["text"]
-    file.write_text("".join(line(index, text) for index, text in found.items()), encoding="utf-8")
+        found[value.index] = value
+    write_whole(file, "".join(line(row) for row in found.values()))
     return found
 
 

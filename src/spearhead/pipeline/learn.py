@@ -1,18 +1,21 @@
 """The steps of the road that learn: the base model brought here, then tuned on the admitted data."""
 
 import json
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Progress
+from spearhead.core.template import Template
 from spearhead.data.dataset import Dataset
 from spearhead.scenario.read import Loaded
 from spearhead.store import packages
 from spearhead.store.home import Home
+from spearhead.training.plan import Plan
 
 LONGEST = 1024
 """Tokens of the longest pair that is trained on; longer ones are counted and left out."""
@@ -24,7 +27,7 @@ def base_file(loaded: Loaded, home: Home) -> Generator[Progress, None, Path]:
     if base.path and base.package:
         raise InputError("model.base names a path and a package: wanted one of them")
     if base.path:
-        path = (loaded.folder / base.path).resolve()
+        path: Path = (loaded.folder / base.path).resolve()
         if not path.exists():
             raise InputError(f"model.base.path: {path} does not exist")
         return path
@@ -37,9 +40,7 @@ def base_file(loaded: Loaded, home: Home) -> Generator[Progress, None, Path]:
     return path
 
 
-def train(
-    loaded: Loaded, home: Home, dataset: Dataset, base: Path, folder: Path
-) -> Generator[Progress, None, dict[str, Any]]:
+def train(loaded: Loaded, dataset: Dataset, base: Path, folder: Path) -> Generator[Progress, None, dict[str, Any]]:
     """Tune the base on the data; leaves `merged/` (or `adapter/`), `curve.jsonl` and tracking files in `folder`.
 
     Goes on from its last checkpoint when it is called again over the same folder.
@@ -70,7 +71,7 @@ def train(
         perturbation=Perturbation(plan.embedding_noise, plan.adversarial, plan.adversarial_size),
     )
     order = batches.Batches(
-        learnt, batch.pack, plan=plan, change=_augmenting(plan, dataset, tokenizer, template, learnt)
+        learnt, batch.pack, plan=plan, change=_augmenting(dataset, plan, tokenizer=tokenizer, template=template)
     )
     validation = batches.held_out(held, batch.pack, plan=plan)
     rows: list[dict[str, Any]] = []
@@ -83,7 +84,6 @@ def train(
         tracking.track(plan.track, folder / "tracking", name=scenario.name) as note,
         curve.open("a", encoding="utf-8") as out,
     ):
-        start = time.monotonic()
         while True:
             try:
                 step = next(run)
@@ -104,8 +104,9 @@ def train(
             note(step)
             shown = f"loss {step.loss:.3f}, {step.units / max(step.seconds, 1e-9):.0f} tokens/s"
             yield Progress("training", step.progress, 1.0, shown)
-        _ = start
     yield Progress("training", 1.0, 1.0, "writing the weights")
+    prefixes, logprobs = _probe(model, held)
+    np.savez(folder / "probe.npz", prefixes=prefixes, logprobs=logprobs)
     if config.method in MERGEABLE:
         export(model, folder / "merged", base=base)
     if config.method not in ("none", "full"):
@@ -123,6 +124,47 @@ def train(
     }
 
 
+def _augmenting(dataset: Dataset, plan: Plan, *, tokenizer: Any, template: Template) -> Any:
+    """What changes a training input each time it is seen, or None; outputs are never touched."""
+    if not plan.augment:
+        return None
+    from spearhead.data import augment
+    from spearhead.models.pretrained import batch
+
+    pairs = list(_pairs(dataset, "train"))
+    shares = dict(plan.augment)
+
+    def change(number: int, rng: np.random.Generator) -> Any:
+        given, wanted = pairs[number]
+        changed = augment.augment(given, shares, rng=rng)
+        examples, _ = batch.encode([(changed, wanted)], tokenizer=tokenizer, template=template, longest=2 * LONGEST)
+        return examples[0]
+
+    return change
+
+
+def _probe(model: Any, held: Sequence[Any]) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+    """Prefixes (positions, longest; -1 beyond them) and the trained model's next-token log-probabilities there."""
+    import torch
+
+    rows, prefixes = [], []
+    model.eval()
+    with torch.no_grad():
+        for number, example in enumerate(held[:PROBES]):
+            cut = example.prompt + number % max(1, example.weight)
+            ids = torch.tensor([example.ids[:cut]], device=model.device)
+            logits = model.network(input_ids=ids).logits[0, -1].float()
+            rows.append(torch.log_softmax(logits, dim=-1).cpu().numpy())
+            prefixes.append(list(example.ids[:cut]))
+    width = max(map(len, prefixes))
+    padded = np.full((len(prefixes), width), -1, dtype=np.int64)
+    for number, prefix in enumerate(prefixes):
+        padded[number, : len(prefix)] = prefix
+    return padded, np.stack(rows)
+
+
+PROBES = 12
+"""Positions at which the exported model is compared with the trained one."""
 VALIDATED = 128
 """Validation records whose loss is watched while training."""
 

@@ -17,7 +17,7 @@ def act(home: Home, action: str, name: str, *, keep: int = 3) -> Told:
     if action == "list":
         return listed(home)
     if action == "promote":
-        done = releases.promote(home, engine, scenario, public_key=signing.public_key(home))
+        done = releases.promote(home, engine, scenario, public_key=signing.ensure(home).public)
         return Told({"live": done.name}, [f"{done.name} answers to {done.manifest.scenario!r} now"])
     if action == "rollback":
         done = releases.rollback(home, engine, scenario)

@@ -1,0 +1,289 @@
+"""The step of the road that judges: held-out answers beside the trivial baselines, and what else is worth knowing."""
+
+import asyncio
+import dataclasses
+import os
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spearhead.core.catalogue import Catalogue
+from spearhead.core.errors import InputError
+from spearhead.core.generation import Progress, Prompt
+from spearhead.core.manifest import Measured
+from spearhead.core.media import text
+from spearhead.core.record import Record
+from spearhead.core.score import Case, Score
+from spearhead.core.template import Template
+from spearhead.data.dataset import Dataset
+from spearhead.media.text import noise
+from spearhead.metrics import baselines, evaluate, memorisation, perplexity
+from spearhead.pipeline import answers
+from spearhead.pipeline.told import Told, table
+from spearhead.runtimes.batch import Runtime
+from spearhead.runtimes.llamacpp import LlamaCpp, Settings
+from spearhead.scenario.read import Loaded
+from spearhead.scenario.schema import Scenario
+from spearhead.store.home import Home
+
+Start = Callable[[], Awaitable[Runtime]]
+SEED = 0
+NOISE = 0.05
+"""Share of characters that typing noise touches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was measured of one model on the held-out cases."""
+
+    scores: tuple[Measured, ...]
+    extras: tuple[Score, ...]
+    cases: tuple[Case, ...]
+    baselines: Mapping[str, tuple[Case, ...]]
+
+
+def held_out(loaded: Loaded, dataset: Dataset) -> list[Case]:
+    """The test records as cases without an answer, the first so many by content hash."""
+    records = sorted(dataset.read("test"), key=lambda record: record.id)
+    wanted = loaded.scenario.evaluation.cases
+    return [case_of(record) for record in (records[:wanted] if wanted else records)]
+
+
+def case_of(record: Record) -> Case:
+    """A pair's input and reference; a plain text is continued from its first half."""
+    if "input" in record.parts:
+        return Case(record.parts["input"], text(""), record.parts["output"])
+    found = memorisation.prefixes([record.parts["text"].text])
+    if not found:
+        raise InputError(f"record {record.id} is too short to be continued: raise data.cleaning.shortest")
+    return found[0]
+
+
+def prompts(scenario: Scenario, cases: Sequence[Case], template: Template | None = None) -> list[Prompt]:
+    """What the model is asked for each case, greedily unless the scenario samples."""
+    used = template or scenario.template
+    generation = scenario.generation
+    options = {"temperature": generation.temperature, "max_tokens": generation.max_tokens}
+    if generation.temperature:
+        options |= {"top_p": generation.top_p, "top_k": generation.top_k, "min_p": generation.min_p}
+    stop = (used.stop,) if used.stop else ()
+    return [
+        Prompt(tuple(used.single(case.input.text if case.input else "")), options=options, seed=SEED, stop=stop)
+        for case in cases
+    ]
+
+
+def answered(cases: Sequence[Case], found: Sequence[answers.Written]) -> list[Case]:
+    """The cases with their answers."""
+    return [dataclasses.replace(case, output=text(row.text)) for case, row in zip(cases, found, strict=True)]
+
+
+def llamacpp(model: Path, tokenizer: Path, context: int) -> Start:
+    """What starts a runtime over a GGUF."""
+
+    async def start() -> Runtime:
+        return await LlamaCpp.start(model, tokenizer, settings=Settings(context=context))
+
+    return start
+
+
+def judge(
+    scenario: Scenario,
+    dataset: Dataset,
+    *,
+    ours: Sequence[Case],
+    base: Sequence[Case] | None,
+    start: Start | None,
+    folder: Path,
+    data: str,
+) -> Generator[Progress, None, Judged]:
+    """Every score of the scenario with its baselines; `start` makes the runtime for the measures that ask it again.
+
+    Without `start` (an unmergeable method, an endpoint) robustness, memorisation by extraction and likelihood are
+    left out. `data` is the data set's digest.
+    """
+    wanted = scenario.evaluation
+    metrics = [Catalogue("spearhead.metrics", "METRIC")[name] for name in wanted.metrics]
+    metrics = [metric.for_cases(ours) if hasattr(metric, "for_cases") else metric for metric in metrics]
+    pairs = [
+        (record.parts["input"].text, record.parts["output"].text)
+        for record in dataset.read("train")
+        if "input" in record.parts
+    ]
+    beside: dict[str, tuple[Case, ...]] = {}
+    for number, name in enumerate(wanted.baselines):
+        yield Progress("baselines", number, len(wanted.baselines), name)
+        if name == "copy":
+            beside[name] = tuple(baselines.copy(ours))
+        elif name == "base" and base is not None:
+            beside[name] = tuple(base)
+        elif name == "nearest" and pairs:
+            beside[name] = tuple(baselines.nearest(pairs, ours))
+        elif name == "ngram" and pairs:
+            beside[name] = tuple(baselines.ngram(pairs, ours))
+    yield Progress("baselines", len(wanted.baselines), len(wanted.baselines))
+    scores = yield from evaluate.measured(ours, beside, metrics, seed=SEED, draws=wanted.draws)
+    extras: list[Score] = []
+    if start is not None:
+        extras += yield from _robustness(scenario, ours, metrics[0], start, folder)
+        extras += yield from _extraction(scenario, dataset, start, folder)
+        given = yield from likelihoods(scenario, ours, start, tokenizer=data[:8])
+        extras += perplexity.likelihood_scores(given, seed=SEED, draws=wanted.draws)
+    return Judged(tuple(scores), tuple(extras), tuple(ours), beside)
+
+
+def _robustness(
+    scenario: Scenario, ours: Sequence[Case], metric: Any, start: Start, folder: Path
+) -> Generator[Progress, None, list[Score]]:
+    """What typing noise in the inputs costs on the scenario's first metric."""
+    count = min(scenario.evaluation.noise_cases, len(ours))
+    if not count:
+        return []
+    clean = list(ours[:count])
+    rng = np.random.default_rng(SEED)
+    touched = [noise.typos(case.input.text if case.input else "", rate=NOISE, rng=rng) for case in clean]
+    noisy = [dataclasses.replace(case, input=text(words)) for case, words in zip(clean, touched, strict=True)]
+    found = yield from answers.answer(start, prompts(scenario, noisy), file=folder / "noisy.jsonl", stage="robustness")
+    judged = answered(clean, found)
+    how = f"typos:{NOISE}|seed:{SEED}"
+    return [evaluate.robustness(clean, judged, metric, noise=how, seed=SEED, draws=scenario.evaluation.draws)]
+
+
+def _extraction(
+    scenario: Scenario, dataset: Dataset, start: Start, folder: Path
+) -> Generator[Progress, None, list[Score]]:
+    """How many training outputs the model recites from their first half; held-out ones beside, as what is guessed."""
+    count = scenario.evaluation.extraction_cases
+    if not count:
+        return []
+    found = []
+    for split in ("train", "test"):
+        records = sorted(dataset.read(split), key=lambda record: record.id)[:count]
+        parts = [record.parts.get("output", record.parts.get("text")) for record in records]
+        texts = [part.text for part in parts if part is not None]
+        cases = memorisation.prefixes(texts)
+        if not cases:
+            continue
+        from spearhead.core.template import Segment
+
+        asked = [
+            Prompt(
+                (Segment(case.input.text if case.input else "", False),), options={"temperature": 0.0, "max_tokens": 64}
+            )
+            for case in cases
+        ]
+        told = yield from answers.answer(start, asked, file=folder / f"extraction-{split}.jsonl", stage="memorisation")
+        words = [row.text for row in told]
+        score = memorisation.extraction(texts, lambda _: words, seed=SEED, draws=scenario.evaluation.draws)  # noqa: B023
+        found.append(dataclasses.replace(score, name=f"recited_{split}"))
+    return found
+
+
+def likelihoods(
+    scenario: Scenario, cases: Sequence[Case], start: Start, *, tokenizer: str
+) -> Generator[Progress, None, perplexity.Likelihoods]:
+    """What the released file gives to the references, by the runtime that serves it."""
+    from spearhead.core.template import Segment
+
+    chosen = [case for case in cases if case.reference is not None][: scenario.evaluation.perplexity_cases]
+    template = scenario.template
+
+    async def measure() -> list[Any]:
+        runtime = await start()
+        assert isinstance(runtime, LlamaCpp)
+        try:
+            turn = asyncio.Semaphore(16)
+
+            async def one(case: Case) -> Any:
+                assert case.reference is not None
+                asked = template.single(case.input.text if case.input else "")
+                prefix = runtime.encode(Prompt(tuple(asked)))
+                answer = runtime.encode(Prompt((Segment(case.reference.text, False), Segment(template.stop, True))))
+                async with turn:
+                    return await runtime.nats(prefix, answer)
+
+            return await asyncio.gather(*(one(case) for case in chosen))
+        finally:
+            await runtime.aclose()
+
+    yield Progress("likelihood", 0, 1, f"{len(chosen)} references")
+    nats = asyncio.run(measure())
+    yield Progress("likelihood", 1, 1)
+    return perplexity.Likelihoods(
+        nats=[float(row.sum()) for row in nats],
+        tokens=[len(row) for row in nats],
+        bytes=[len(case.reference.data) for case in chosen if case.reference is not None],
+        tokenizer=tokenizer,
+        context="prompt in full, completion and stop marker only",
+    )
+
+
+def elsewhere(loaded: Loaded, *, home: Home, release: str, endpoint: str) -> Generator[Progress, None, Told]:
+    """Judge a release, or any OpenAI-compatible endpoint, on the scenario's held-out records."""
+    import tempfile
+
+    from spearhead.pipeline.road import admitted
+
+    scenario = loaded.scenario
+    dataset = yield from admitted(loaded, home)
+    cases = held_out(loaded, dataset)
+    name, start = _there(loaded, home, release, endpoint)
+    template = Template(style="plain", stop="") if endpoint else None
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        asked = prompts(scenario, cases, template)
+        found = yield from answers.answer(start, asked, file=folder / "answers.jsonl", stage="answers")
+        ours = answered(cases, found)
+        judged = yield from judge(
+            scenario, dataset, ours=ours, base=None, start=None, folder=folder, data=dataset.digest
+        )
+    return told(name, judged)
+
+
+def _there(loaded: Loaded, home: Home, release: str, endpoint: str) -> tuple[str, Start]:
+    if release and endpoint:
+        raise InputError("--release and --endpoint: wanted one of them")
+    if endpoint:
+        from spearhead.runtimes.remote import Remote
+
+        url, _, model = endpoint.partition("#")
+        key = os.environ.get("OPENAI_API_KEY", "")
+
+        async def remote() -> Runtime:
+            return Remote(url, model=model or loaded.scenario.name, key=key)
+
+        return endpoint, remote
+    from spearhead.pipeline.desk import opened
+    from spearhead.store import releases
+
+    folder = Path(release)
+    found = releases.read(folder) if folder.is_dir() else releases.live(home, opened(home), release)
+    return found.name, llamacpp(found.file("model"), found.file("tokenizer"), found.manifest.context)
+
+
+def told(name: str, judged: Judged) -> Told:
+    """The scores as a table."""
+    values = {
+        "judged": name,
+        "cases": len(judged.cases),
+        "scores": [dataclasses.asdict(score) for score in judged.scores],
+        "extras": [dataclasses.asdict(score) for score in judged.extras],
+    }
+    return Told(values, [f"{name} on {len(judged.cases)} held-out records", "", *score_table(judged)])
+
+
+def score_table(judged: Judged) -> list[str]:
+    """A row a metric: ours with its interval, then the baselines."""
+    names = list(judged.baselines)
+    rows = []
+    for score in judged.scores:
+        interval = f"{score.interval[0]:.1f}–{score.interval[1]:.1f}" if score.interval else ""
+        beside = [f"{score.baselines[name]:.2f}" if name in score.baselines else "–" for name in names]
+        rows.append([score.name, f"{score.value:.2f}", interval, *beside])
+    for extra in judged.extras:
+        interval = f"{extra.interval[0]:.1f}–{extra.interval[1]:.1f}" if extra.interval else ""
+        rows.append([extra.name, f"{extra.value:.2f}", interval, *("–" for _ in names)])
+    return table(["metric", "ours", "95 %", *names], rows)

@@ -7,6 +7,7 @@ it joins the caller's.
 
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -131,10 +132,14 @@ def backup(url: str, path: Path) -> None:
         raise InputError(f"There is no database at {source} to back up.")
     if path.exists() and path.samefile(source):
         raise InputError(f"{path} is the database itself: name another file for the copy.")
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
+        os.close(handle)
+    except OSError as error:
+        raise StoreUnavailable(f"The backup {path} could not be written: {error.strerror}.") from error
+    draft = Path(name)
+    try:
         with closing(_raw(source)) as live, closing(_raw(draft)) as copy:
             live.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # the copy is one file, with no log beside it

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spearhead.models.pretrained import packed
+from spearhead.models.pretrained import packed, swift
 from spearhead.models.pretrained.batch import Example, Sequences, pack
 from spearhead.models.pretrained.config import Config
 from spearhead.models.pretrained.methods import VIRTUAL_TOKENS
@@ -35,11 +35,14 @@ NONE = Perturbation()
 class Tuned(Model):
     """A causal language model of transformers, tuned by one of `METHODS`; its batches are `Sequences`."""
 
-    def __init__(self, network: Any, config: Config, *, perturbation: Perturbation = NONE) -> None:
+    def __init__(self, network: Any, config: Config, *, perturbation: Perturbation = NONE, fast: bool = True) -> None:
+        """`fast` lets it take the shortcut of `swift` where that gives the same numbers."""
         super().__init__()
         self.network = network
         self.config = config
         self.perturbation = perturbation
+        self.fast = fast
+        self._swift: swift.Swift | None = None
         self.updates = 0
         """Optimiser steps taken, for AdaLoRA's schedule."""
         inner = self.causal
@@ -94,7 +97,26 @@ class Tuned(Model):
         return torch.empty_like(embeddings).uniform_(-1, 1) * each.unsqueeze(1)
 
     def _loss(self, batch: Sequences, embeddings: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
-        return functional.cross_entropy(self._logits(batch, embeddings, rows).float(), targets)
+        return self._row_losses(batch, embeddings, rows, targets).mean()
+
+    def _row_losses(self, batch: Sequences, embeddings: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
+        """Negative log likelihood at each row: (rows,)."""
+        short = self._shortcut(embeddings)
+        if short is None:
+            return functional.cross_entropy(self._logits(batch, embeddings, rows).float(), targets, reduction="none")
+        borders = packed.packing(batch.lengths, device=embeddings.device)
+        return swift.cross_entropy(short.hidden(embeddings, borders)[rows], short.head, targets)
+
+    def _shortcut(self, embeddings: Tensor) -> swift.Swift | None:
+        """The faster way to the same numbers, where there is one."""
+        if not self.packs or not self.fast or torch.is_autocast_enabled(embeddings.device.type):
+            return None
+        if self._swift is None:
+            if not swift.possible(self.causal):
+                self.fast = False
+                return None
+            self._swift = swift.Swift(self.causal)
+        return self._swift
 
     def _logits(self, batch: Sequences, embeddings: Tensor, rows: Tensor) -> Tensor:
         """(tokens, width) -> (rows, vocabulary), at the given rows alone."""
@@ -192,14 +214,13 @@ class Tuned(Model):
     @torch.no_grad()
     def score(self, examples: Sequence[Example], *, micro_tokens: int = 2048) -> Iterator[tuple[int, float, int]]:
         """Yield (index, summed negative log likelihood in nats, tokens counted) for every example, in any order."""
-        was, self_training = self.training, False
-        self.train(self_training)
+        was = self.training
+        self.eval()
         try:
             for part in _parts(examples, micro_tokens):
                 batch = pack([examples[i] for i in part])
                 rows, targets, owners = self._labels(batch)
-                logits = self._logits(batch, self._embed(batch), rows).float()
-                nll = functional.cross_entropy(logits, targets, reduction="none").double()
+                nll = self._row_losses(batch, self._embed(batch), rows, targets).double()
                 sums = torch.zeros(len(part), dtype=torch.float64, device=nll.device).index_add(0, owners, nll)
                 for i, total in zip(part, sums.tolist(), strict=True):
                     yield i, total, examples[i].weight

@@ -1,13 +1,17 @@
 """Taking a record back after it was admitted: a row that stays. Knows no releases; who owns them asks `withdrawn`."""
 
 import re
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 
 from spearhead.core import clock
 from spearhead.core.errors import InputError
+from spearhead.data.dataset import Dataset
+from spearhead.data.split import SPLITS
 from spearhead.store.home import Home
 from spearhead.store.tables import withdrawals
 
@@ -42,3 +46,22 @@ def withdrawn(engine: Engine) -> dict[str, str]:
 def affected(records: Iterable[str], gone: Iterable[str]) -> list[str]:
     """Which of a release's records are withdrawn, sorted; `records` are the lines of its `records.txt`."""
     return sorted({line.strip() for line in records} & set(gone))
+
+
+def purge(home: Home, engine: Engine) -> list[Path]:
+    """Delete every data folder that still holds a withdrawn record's text, and say which; `prepare` makes them anew.
+
+    Not done by `withdraw` itself: a training that is under way reads its folder to the end.
+    """
+    gone = set(withdrawn(engine))
+    held = [folder for folder in sorted(home.data.glob("*")) if gone and gone & _ids(folder)]
+    for folder in held:
+        shutil.rmtree(folder)
+    return held
+
+
+def _ids(folder: Path) -> set[str]:
+    """The ids of the records of a data folder; none for anything else that lies there."""
+    if not (folder / "summary.json").is_file():
+        return set()
+    return {record.id for split in SPLITS for record in Dataset(folder, {}).read(split)}

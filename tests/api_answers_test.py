@@ -1,6 +1,7 @@
 """Promises of the API as the official client meets them: answers, streams, labels, parameters."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -25,7 +26,7 @@ def refused(client: openai.OpenAI, **changes: Any) -> Any:
 
 
 def test_the_server_is_ready_within_three_seconds_and_has_no_torch(served: Any) -> None:
-    assert served.seconds < 3 or served.seconds < 12  # the bound of 3 s is for a machine that does nothing else
+    assert served.seconds < 3
     maps = Path(f"/proc/{served.process.pid}/maps")
     if maps.exists():
         assert "torch" not in maps.read_text()
@@ -178,11 +179,12 @@ def test_models_are_listed_by_scenario_and_by_version(served: Any) -> None:
 
 def test_an_unknown_model_is_not_found(served: Any) -> None:
     client = served.openai(served.account())
-    for ask in (
+    several: list[Callable[[], object]] = [
         lambda: client.models.retrieve("nobody"),
         lambda: client.chat.completions.create(model="tiny@v2", messages=HELLO),
         lambda: client.completions.create(model="tony", prompt="x"),
-    ):
+    ]
+    for ask in several:
         with pytest.raises(openai.NotFoundError) as caught:
             ask()
         assert caught.value.code == "model_not_found" and caught.value.param == "model"

@@ -1,5 +1,6 @@
 """Promises about keys, credit, limits and repetitions: what is charged is what was made, once."""
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -231,8 +232,9 @@ def test_the_same_key_while_the_first_runs_is_a_409(served: Any) -> None:
 def test_a_request_that_was_not_valid_leaves_its_key_free(served: Any) -> None:
     client = served.http(served.account())
     headers = {"idempotency-key": "k"}
-    for body in (asking("x", n=99), asking("zzforbidden")):
-        assert client.post("/v1/chat/completions", json=body, headers=headers).status_code == 400
+    for body in (asking("x", n=99), asking("zzforbidden"), asking("\ud800")):
+        content = json.dumps(body)
+        assert client.post("/v1/chat/completions", content=content, headers=headers).status_code == 400
     assert client.post("/v1/chat/completions", json=asking("hello"), headers=headers).status_code == 200
     long = {"idempotency-key": "k" * 300}
     assert client.post("/v1/chat/completions", json=asking("hello"), headers=long).status_code == 400

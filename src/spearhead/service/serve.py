@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -85,6 +86,10 @@ async def _serve(
             h11_max_incomplete_event_size=64 << 10,
         )
         server = uvicorn.Server(config)
+        # uvicorn would raise the signal again once it has drained, before the engine's own end is reached.
+        server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, _stop, server)
         work = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not work.done():
             await asyncio.sleep(0.01)
@@ -93,6 +98,11 @@ async def _serve(
             names = ", ".join(sorted(engine.releases))
             announce(f"serving {names} on http://{f'[{host}]' if ':' in host else host}:{port}/v1")
         await work
+
+
+def _stop(server: uvicorn.Server) -> None:
+    """The first signal lets running answers end, the second does not wait for them."""
+    server.force_exit, server.should_exit = server.should_exit, True
 
 
 def _loop() -> asyncio.AbstractEventLoop:

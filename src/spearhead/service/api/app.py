@@ -27,6 +27,7 @@ from spearhead.service.api.figures import Figures
 from spearhead.service.api.frame import Frame
 from spearhead.service.api.limits import Gate, Limits
 from spearhead.service.memory import resident
+from spearhead.store.tables import accounts
 
 READY_SECONDS = 2.0
 
@@ -205,7 +206,8 @@ async def _parts(engine: Engine) -> dict[str, bool]:
     """Whether the database answers and every runtime runs, as of now: nothing is remembered."""
     try:
         async with asyncio.timeout(READY_SECONDS):
-            await engine.desk.read(lambda connection: connection.execute(sa.text("SELECT 1")).scalar())
+            # A transaction that may write, on a table of ours: a lock, a lost disk and a missing schema all show.
+            await engine.desk.write(lambda connection: connection.execute(sa.select(accounts.c.id).limit(1)).all())
         database = True
     except (SpearheadError, TimeoutError):
         database = False

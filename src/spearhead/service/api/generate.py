@@ -5,6 +5,7 @@ What was begun is settled by the engine however this ends; here a client that le
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -16,6 +17,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from spearhead.core import digest
 from spearhead.core.clock import Clock
 from spearhead.core.errors import SpearheadError
 from spearhead.core.generation import (
@@ -150,7 +152,8 @@ async def answer(desk: Desk, http: HttpRequest, *, who: Principal, kind: str) ->
     if once is not None:
         if not (0 < len(once) <= idempotency.LONGEST_KEY and once.isprintable()):
             raise errors.wrong_value("Idempotency-Key", "Idempotency-Key: wanted 1 to 255 printable characters.")
-        held = await _begin(desk, who, once, payload={"path": http.url.path, "body": raw})
+        same = digest.of_bytes(json.dumps(raw, sort_keys=True).encode("ascii"))
+        held = await _begin(desk, who, once, payload={"path": http.url.path, "body": same})
         if held is not None:
             return held
     try:

@@ -1,0 +1,135 @@
+"""Promises of the command line: quick help, one line for a mistake, the right exit code, JSON where it is asked for."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from spearhead import cli
+from spearhead.pipeline.reference import pages
+
+ROOT = Path(__file__).parents[1]
+
+
+def spearhead(*words: str, home: Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "spearhead.cli", *words, "--home", str(home)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+def test_help_answers_in_a_fifth_of_a_second_of_work() -> None:
+    def once() -> float:
+        before = os.times()
+        subprocess.run([sys.executable, "-m", "spearhead.cli", "--help"], capture_output=True, check=True)
+        after = os.times()
+        return after.children_user - before.children_user + after.children_system - before.children_system
+
+    assert statistics.median(once() for _ in range(5)) < 0.2  # processor time: the machine may be busy
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from spearhead import cli; cli.parser().format_help();"
+        "print([m for m in ('torch','numpy','pydantic','rich','sqlalchemy','transformers') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("check", "nowhere"), "there is no such file"),
+        (("run", "scenarios/modern-english", "--preset", "tiny"), "there is no such preset"),
+        (("run", "scenarios/modern-english", "--set", "training.steps"), "wanted KEY=VALUE"),
+        (("run", "scenarios/modern-english", "--set", "training.stepz=3"), "did you mean 'steps'?"),
+        (("data",), "name a scenario"),
+        (("data", "--withdraw", "abc"), "is not a record id"),
+        (("generate", "nothing", "hello"), "nothing"),
+        (("serve", "nothing"), "nothing"),
+        (("trace", "nowhere.txt"), "there is no such file"),
+        (("verify", "nowhere.txt"), "there is no such file"),
+        (("keys", "block"), "--key"),
+        (("keys", "credit", "--amount", "much"), "is not an amount"),
+        (("store", "restore", "README.md"), "is not a SQLite database"),
+        (("new", "Bad Name"), "is no name for a scenario"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = spearhead(*words, home=tmp_path / "home")
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mistake_is_json_too_when_json_is_asked_for(tmp_path: Path) -> None:
+    done = spearhead("check", "nowhere", "--json", home=tmp_path)
+    assert json.loads(done.stdout)["exit_code"] == done.returncode == 2
+
+
+def test_keys_are_made_shown_once_and_blocked(tmp_path: Path) -> None:
+    made = json.loads(spearhead("keys", "create", "--json", home=tmp_path).stdout)
+    assert made["secret"].startswith("sk-spear-")
+    listed = spearhead("keys", "list", home=tmp_path)
+    assert made["key"] in listed.stdout and made["secret"] not in listed.stdout
+    assert "5.00 USD available" in spearhead("keys", "credit", "--amount", "5.00", "--once", "a", home=tmp_path).stdout
+    assert "5.00 USD available" in spearhead("keys", "credit", "--amount", "5.00", "--once", "a", home=tmp_path).stdout
+    assert spearhead("keys", "block", "--key", made["key"], home=tmp_path).returncode == 0
+    assert "blocked" in spearhead("keys", "list", home=tmp_path).stdout
+
+
+def test_the_database_goes_into_a_backup_and_comes_back(tmp_path: Path) -> None:
+    home, copy = tmp_path / "home", tmp_path / "copy.db"
+    spearhead("keys", "create", home=home)
+    spearhead("keys", "credit", "--amount", "2.50", home=home)
+    assert spearhead("store", "backup", str(copy), home=home).returncode == 0
+    spearhead("keys", "credit", "--amount", "1.00", home=home)
+    assert spearhead("store", "restore", str(copy), home=home).returncode == 0
+    assert "2.50 USD available" in spearhead("keys", "balance", home=home).stdout
+
+
+def test_doctor_says_what_it_sees(tmp_path: Path) -> None:
+    done = spearhead("doctor", "--json", home=tmp_path / "home")
+    found = {row["what"]: row for row in json.loads(done.stdout)["findings"]}
+    assert found["python"]["seen"].startswith("3.")
+    assert found["torch"]["seen"].startswith("2.13.0")
+    assert not (tmp_path / "home").exists()  # it looks and changes nothing
+
+
+def test_the_generated_reference_is_up_to_date() -> None:
+    for name, text in pages().items():
+        assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == text, f"run `make docs`: {name}"
+
+
+def test_every_verb_of_the_design_is_there() -> None:
+    root = cli.parser().format_help()
+    verbs = "new check data train evaluate release run generate serve keys trace verify report doctor"
+    for verb in verbs.split():
+        assert f"    {verb} " in root
+
+
+def test_an_interrupted_verb_says_so_in_one_line(tmp_path: Path) -> None:
+    import signal
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spearhead.cli", "generate", "x", "-", "--home", str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert said.strip() == "spearhead: stopped; the same command goes on where it was cut off"

@@ -42,6 +42,9 @@ class Signer:
         self._builder, self._failure = c2pa.Builder, c2pa.C2paError
         self._library, self._last_error = binding._lib, binding._read_native_error
         out = ctypes.POINTER(ctypes.c_void_p)
+        names = ("c2pa_builder_data_hashed_placeholder", "c2pa_builder_sign_data_hashed_embeddable", "c2pa_free")
+        if missing := [name for name in names if not hasattr(self._library, name)]:
+            raise SpearheadError(f"this build of c2pa-python lacks {missing[0]}: install the version spearhead names")
         self._placeholder = _function(
             self._library.c2pa_builder_data_hashed_placeholder,
             ctypes.c_void_p,

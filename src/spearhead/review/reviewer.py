@@ -29,13 +29,17 @@ class Reviewer:
 
     def review(self, media: Media, context: Context) -> Verdict:
         """The verdict on a whole piece. A check that fails holds the piece; a piece that nothing looks at is held."""
-        fitting = [check for check in self.checks if check.modality == media.modality]
-        if self.checks and not fitting:
-            reason = f"no check of the policy looks at {media.modality}"
-            found = [Finding("reviewer", categories.UNREADABLE, 1.0, reason)]
-        else:
-            found = [finding for check in fitting for finding in look(check, media, context)]
+        found = self.unseen(media.modality)
+        for check in self.checks:
+            if check.modality == media.modality:
+                found += look(check, media, context)
         return policy.decide(self.policy, found, context.direction, known=self.digest)
+
+    def unseen(self, modality: str) -> list[Finding]:
+        """A finding that holds when the policy has checks and none of them looks at this modality."""
+        if not self.checks or any(check.modality == modality for check in self.checks):
+            return []
+        return [Finding("reviewer", categories.UNREADABLE, 1.0, f"no check of the policy looks at {modality}")]
 
 
 def look(check: Check, media: Media, context: Context) -> list[Finding]:

@@ -22,10 +22,12 @@ class StreamReview:
         self.scanners: list[tuple[Check, Scanner | None, list[Finding]]] = [
             (check, _scanner(check, context), []) for check in reviewer.checks if check.modality == "text"
         ]
+        self.unseen = reviewer.unseen("text")
         self.text = ""  # what has not left; its first character stands at `shown`
         self.shown = 0
         self.decision = Decision.ALLOW
         self.cut: int | None = None  # nothing from here on may leave
+        self._note([], self.unseen)
 
     def feed(self, delta: str) -> str:
         """The text that may leave now."""
@@ -51,7 +53,7 @@ class StreamReview:
                 self._note(findings, scanner.finish())
             except Exception as error:
                 self._lost(number, check, error)
-        found = [finding for _, _, findings in self.scanners for finding in sorted(findings, key=place)]
+        found = self.unseen + [finding for _, _, findings in self.scanners for finding in sorted(findings, key=place)]
         rules, digest = self.reviewer.policy, self.reviewer.digest
         verdict = policy.decide(rules, found, self.context.direction, known=digest)
         rest = self._release(self.shown + len(self.text)) if verdict.decision is Decision.ALLOW else ""

@@ -178,3 +178,24 @@ def test_a_check_that_fails_in_a_stream_lets_nothing_more_out() -> None:
     rest, verdict = stream.finish()
     assert (rest, verdict.decision) == ("", Decision.HOLD)
     assert "ZeroDivisionError" in verdict.findings[-1].reason
+
+
+def test_a_policy_whose_checks_look_at_other_things_lets_no_text_out() -> None:
+    class Pictures:
+        name, modality, reach = "pictures", "image", 1
+
+        def __call__(self, item: Media, context: Context) -> list[Finding]:
+            return []
+
+    reviewer = Reviewer(Policy(checks=(), rules=()))
+    object.__setattr__(reviewer, "checks", (Pictures(),))
+    stream = StreamReview(reviewer, CONTEXT)
+    assert stream.feed("words ") == ""
+    rest, verdict = stream.finish()
+    assert (rest, verdict.decision) == ("", Decision.HOLD)
+    assert verdict == reviewer.review(media.text("words "), CONTEXT)
+
+
+def test_a_policy_without_checks_lets_everything_out_at_once() -> None:
+    stream = StreamReview(Reviewer(Policy(checks=(), rules=())), CONTEXT)
+    assert stream.feed("how to make a bomb") == "how to make a bomb"

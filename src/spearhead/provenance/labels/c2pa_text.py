@@ -170,7 +170,7 @@ def _context() -> Any:
 
 
 def _judged(report: Mapping[str, Any], data: bytes, *, start: int, length: int) -> Manifest:
-    manifest = report["manifests"][report["active_manifest"]]
+    manifest = _mapping(_mapping(report.get("manifests")).get(str(report.get("active_manifest"))))
     assertions = manifest.get("assertion_store", {})
     results = report.get("validation_results", {}).get("activeManifest", {})
     failures = {str(status["code"]) for status in results.get("failure", [])}

@@ -56,9 +56,12 @@ def describe(
     licences: Sequence[str],
     credits: Sequence[str],
     parts: Sequence[str],
+    checks: Sequence[str],
     files: Mapping[str, tuple[str, int]],
 ) -> dict[str, Any]:
     """The JSON-LD of a data folder; `files` gives the sha256 and size of each split's file."""
+    looked = f"Records in which these checks found something were left out: {', '.join(checks)}."
+    looked = looked if checks else "Not looked for."
     plain: dict[str, dict[str, Any]] = {
         name: {"extract": {"column": name}} for name in ("id", "licence", "credit", "source")
     }
@@ -75,7 +78,7 @@ def describe(
         "citeAs": "; ".join(credits) or ", ".join(sources),
         "isLiveDataset": False,
         "rai:dataCollection": "Taken from the sources named in each record; none was collected for this data set.",
-        "rai:personalSensitiveInformation": "Records in which a personal-data check found something were left out.",
+        "rai:personalSensitiveInformation": looked,
         "rai:dataReleaseMaintenancePlan": "A record can be withdrawn by its id; the next data set is without it.",
         "distribution": [
             {

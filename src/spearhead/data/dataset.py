@@ -96,6 +96,7 @@ def write(
         licences=sorted({record.licence.spdx for split in SPLITS for record in records[split]}),
         credits=sorted({one["credit"] for one in credits if one["credit"]}),
         parts=sorted({part for split in SPLITS for record in records[split] for part in record.parts}),
+        checks=facts["checks"],
         files={file: (sha, (folder / file).stat().st_size) for file, sha in data_files.items() if file != REFUSALS},
     )
     (folder / CROISSANT).write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", "utf-8")

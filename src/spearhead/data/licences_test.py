@@ -26,6 +26,7 @@ def rights(expression: str, **options: Right) -> list[str]:
         ("CC-BY-ND-4.0", ["share", "sell"]),
         ("CC-BY-NC-ND-4.0", ["share"]),
         ("LicenseRef-Proprietary", []),
+        ("LicenseRef-Proprietary-Own", ALL),
         ("MIT AND CC-BY-NC-4.0", ["train", "share"]),
         ("CC-BY-ND-4.0 AND CC-BY-NC-4.0", ["share"]),
         ("MIT OR CC-BY-NC-4.0", ALL),

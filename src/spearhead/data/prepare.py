@@ -81,7 +81,7 @@ def prepare(
         yield from _gather(batch, config, readers, cleaner, home=home, folder=folder, wanted=wanted)
     considered = len(batch.records) + len(batch.refusals)
     _withdraw(batch, gone)
-    _limit(batch, config.limit)
+    beyond = _limit(batch, config.limit)
     yield from _examine(batch, config, checks, scenario=folder.name)
     splits: dict[str, list[Record]] = {}
     yield from _split(batch, splits, config)
@@ -95,7 +95,12 @@ def prepare(
             records=splits,
             origins={record_id: origins for record_id, origins in batch.origins.items() if record_id in kept},
             refusals=batch.refusals,
-            facts={"considered": considered, "rights": wanted.names, "checks": [check.name for check in checks]},
+            facts={
+                "considered": considered,
+                "beyond_limit": beyond,
+                "rights": wanted.names,
+                "checks": sorted(check.name for check in checks),
+            },
         )
     yield Progress("data", len(kept), len(kept), "written", "records")
     return Dataset.open(place)
@@ -212,11 +217,13 @@ def _withdraw(batch: Batch, gone: Sequence[str]) -> None:
     batch.records = [record for record in batch.records if record.id not in ids]
 
 
-def _limit(batch: Batch, limit: int) -> None:
-    """By content hash, so that a smaller limit looks at a subset of a larger one."""
+def _limit(batch: Batch, limit: int) -> int:
+    """By content hash, so that a smaller limit looks at a subset of a larger one; says how many stay unlooked at."""
     batch.records.sort(key=lambda record: record.id)
+    before = len(batch.records)
     if limit:
         del batch.records[limit:]
+    return before - len(batch.records)
 
 
 def _examine(batch: Batch, config: DataConfig, checks: Sequence[Check], *, scenario: str) -> Step:

@@ -136,6 +136,7 @@ def test_more_data_never_move_a_record_to_another_split(home: Home, folder: Path
 def test_a_smaller_limit_looks_at_a_subset(home: Home, folder: Path) -> None:
     small, large = (everything(prepared(config(limit=n), home, folder)) for n in (20, 40))
     assert len(small) == 20 and len(large) == 40 and small.items() <= large.items()
+    assert prepared(config(limit=20), home, folder).summary["beyond_limit"] == 40
 
 
 def test_a_damaged_folder_is_made_anew(home: Home, folder: Path) -> None:

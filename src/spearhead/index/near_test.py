@@ -7,10 +7,11 @@ from spearhead.core.errors import InputError
 from spearhead.index import near
 
 
-def overlap(one: str, other: str) -> float:
-    """Jaccard similarity of word pairs, written independently of the code under test."""
-    a, b = (set(pairwise(text.lower().split())) for text in (one, other))
-    return len(a & b) / len(a | b)
+def overlaps(texts: list[str], threshold: float) -> dict[tuple[int, int], float]:
+    """Pairs by the Jaccard similarity of their word pairs, written independently of the code under test."""
+    sets = [set(pairwise(text.lower().split())) for text in texts]
+    values = {(i, j): len(sets[i] & sets[j]) / len(sets[i] | sets[j]) for i, j in combinations(range(len(sets)), 2)}
+    return {pair: value for pair, value in values.items() if value >= threshold}
 
 
 def corpus(count: int, *, seed: int) -> list[str]:
@@ -29,11 +30,7 @@ def corpus(count: int, *, seed: int) -> list[str]:
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 0.9])
 def test_pairs_are_those_of_comparing_everything_with_everything(threshold: float) -> None:
     texts = corpus(400, seed=1)
-    wanted = {
-        (i, j): overlap(texts[i], texts[j])
-        for i, j in combinations(range(len(texts)), 2)
-        if overlap(texts[i], texts[j]) >= threshold
-    }
+    wanted = overlaps(texts, threshold)
     found = {(i, j): similarity for i, j, similarity in near.pairs(texts, threshold)}
     assert len(wanted) > 40
     assert found == pytest.approx(wanted)

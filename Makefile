@@ -32,10 +32,10 @@ check: setup ## format, strict types, import contracts, documentation
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m spearhead.pipeline.reference --check docs/reference
+	$(BIN)/python -m spearhead.reference --check docs/reference
 
 docs: setup ## write the generated reference again
-	$(BIN)/python -m spearhead.pipeline.reference docs/reference
+	$(BIN)/python -m spearhead.reference docs/reference
 
 bench: setup ## the long measurements: ours and the peer in one run, ratios printed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' $(PIP_EXTRA)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spearhead import cli
-from spearhead.pipeline.reference import pages
+from spearhead.reference import pages
 
 ROOT = Path(__file__).parents[1]
 

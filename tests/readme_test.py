@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -22,14 +23,14 @@ def lines() -> list[str]:
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.CompletedProcess[str]]:
-    """Every line of the README, run in an empty folder in its order; they share the cache of packages and nothing else."""
+    """Every line of the README, run in an empty folder in its order; only the cache of packages is shared."""
     folder = tmp_path_factory.mktemp("newcomer")
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     env.pop("SPEARHEAD_HOME", None)
     done = {}
     for line in lines():
         done[line] = subprocess.run(
-            line, shell=True, cwd=folder, env=env, capture_output=True, text=True, timeout=420, check=False
+            shlex.split(line), cwd=folder, env=env, capture_output=True, text=True, timeout=420, check=False
         )
         assert done[line].returncode == 0, f"{line}\n{done[line].stdout}\n{done[line].stderr}"
     done["folder"] = subprocess.CompletedProcess([], 0, str(folder), "")

@@ -22,6 +22,7 @@ from spearhead.data.dataset import Dataset
 from spearhead.media.text import noise
 from spearhead.metrics import baselines, evaluate, memorisation, perplexity
 from spearhead.pipeline import answers
+from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.told import Told, table
 from spearhead.runtimes.batch import Runtime
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
@@ -224,8 +225,6 @@ def likelihoods(
 def elsewhere(loaded: Loaded, *, home: Home, release: str, endpoint: str) -> Generator[Progress, None, Told]:
     """Judge a release, or any OpenAI-compatible endpoint, on the scenario's held-out records."""
     import tempfile
-
-    from spearhead.pipeline.road import admitted
 
     scenario = loaded.scenario
     dataset = yield from admitted(loaded, home)

@@ -13,17 +13,15 @@ from typing import Any
 
 from spearhead import __version__
 from spearhead.core import clock, digest, files
-from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import BarMissed, InputError
 from spearhead.core.generation import Progress
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured
 from spearhead.core.review import Context, Direction
 from spearhead.core.score import Case, Score
 from spearhead.data.dataset import Dataset
-from spearhead.data.prepare import prepare
-from spearhead.data.withdraw import withdrawn
 from spearhead.models.pretrained.config import MERGEABLE
 from spearhead.pipeline import answers, judge, learn, report, weights
+from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.desk import opened
 from spearhead.pipeline.steps import Done, step
 from spearhead.pipeline.told import table
@@ -133,17 +131,6 @@ def alone(root: Path) -> Iterator[None]:
         except OSError as error:
             raise InputError(f"another run of {root.name} is under way in {root}: wait for it or end it") from error
         yield
-
-
-def admitted(loaded: Loaded, home: Home) -> Generator[Progress, None, Dataset]:
-    """The scenario's admitted data; prepared when it is not there yet."""
-    scenario = loaded.scenario
-    checks = [Catalogue("spearhead.review", "CHECK")[name] for name in scenario.data.checks]
-    sells = scenario.price.tag.prompt > 0 or scenario.price.tag.completion > 0
-    gone = withdrawn(opened(home))
-    return (
-        yield from prepare(scenario.data, home=home, folder=loaded.folder, checks=checks, sells=sells, withdrawn=gone)
-    )
 
 
 # -- steps ---------------------------------------------------------------------------------------------------------

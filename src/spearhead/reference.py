@@ -142,7 +142,7 @@ def _plugins() -> Iterator[str]:
 
 
 def main() -> int:
-    """`python -m spearhead.pipeline.reference [--check] FOLDER`: write the pages, or say which are out of date."""
+    """`python -m spearhead.reference [--check] FOLDER`: write the pages, or say which are out of date."""
     words = argparse.ArgumentParser(description=main.__doc__)
     words.add_argument("--check", action="store_true")
     words.add_argument("folder", type=Path)

@@ -13,8 +13,8 @@ NONCOMMERCIAL = Right.TRAIN | Right.SHARE
 
 # Licences that ask for nothing back, not even a name.
 FREE = (
-    "LicenseRef-Public-Domain", "LicenseRef-Proprietary-Own", "CC0-1.0", "CC-PDDC", "CC-PDM-1.0", "PDDL-1.0", "Unlicense",
-    "0BSD", "MIT-0", "WTFPL", "SAX-PD", "NIST-PD", "blessing",
+    "LicenseRef-Public-Domain", "LicenseRef-Proprietary-Own", "CC0-1.0", "CC-PDDC", "CC-PDM-1.0", "PDDL-1.0",
+    "Unlicense", "0BSD", "MIT-0", "WTFPL", "SAX-PD", "NIST-PD", "blessing",
 )  # fmt: skip
 # Licences that ask for credit or the same terms, and allow all three.
 CREDITED = (

@@ -279,7 +279,11 @@ class LlamaCpp:
                 exchange.send("POST", "/completion", body)
                 async for value in exchange:
                     begun = True
-                    draft = _draft(value, index)
+                    text = ""  # a reader that is behind gets what has gathered as one draft
+                    while "completion_probabilities" not in value and (later := exchange.waiting()) is not None:
+                        text += value["content"]
+                        value = later
+                    draft = _draft(value, text, index)
                     finished = draft.finish is not None
                     yield draft
                 if not finished:
@@ -321,13 +325,15 @@ async def _hang_up(worker: Worker, exchange: wire.Exchange, units: int) -> None:
         worker.give(units)
 
 
-def _draft(value: dict[str, Any], index: int) -> Draft:
-    if not value["stop"]:
-        usage = Usage(value["tokens_evaluated"], value["tokens_predicted"])
-        return Draft(index, value["content"], usage=usage, logprobs=value.get("completion_probabilities"))
-    usage = Usage(value["tokens_evaluated"], value["tokens_predicted"], value["timings"]["cache_n"])
-    finish = _FINISH.get(value["stop_type"], "stop")
-    return Draft(index, value["content"], usage=usage, finish=finish, logprobs=value.get("completion_probabilities"))
+def _draft(value: dict[str, Any], before: str, index: int) -> Draft:
+    """What llama.cpp says as a draft, with the text that came `before`."""
+    usage = Usage(value["tokens_evaluated"], value["tokens_predicted"])
+    finish = None
+    if value["stop"]:
+        usage = Usage(usage.prompt, usage.completion, value["timings"]["cache_n"])
+        finish = _FINISH.get(value["stop_type"], "stop")
+    logprobs = value.get("completion_probabilities")
+    return Draft(index, before + value["content"], usage=usage, finish=finish, logprobs=logprobs)
 
 
 def _failure(error: wire.Disconnected | wire.Rejected) -> InputError | RuntimeFailed:

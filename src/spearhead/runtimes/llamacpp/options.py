@@ -1,6 +1,8 @@
 """Sampling options as llama.cpp wants them. An option that is not listed here is refused by name, never ignored.
 
-Left out means neutral: temperature 1, no truncation, no penalty. What a scenario prefers is for its release to say.
+Left out means neutral: temperature 1, no penalty, and no truncation but to the 256 likeliest tokens (`top_k: 0` asks
+for the whole vocabulary: for 49 k tokens that took 2.5 times the time of everything else). What a scenario prefers is
+for its release to say. The order is llama.cpp's: penalties, top_k, top_p, min_p, temperature.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ _NUMBERS: Mapping[str, tuple[str, type, float, float]] = {
 }
 NAMES = (*_NUMBERS, "logit_bias")
 """Every option that a prompt may carry."""
+_WIDE = 256
 _MOST_STOPS, _LONGEST_STOP = 16, 256
 
 
@@ -36,7 +39,7 @@ def body(tokens: Sequence[int], options: Mapping[str, Any], *, stop: Sequence[st
         "cache_prompt": True,
         "temperature": 1.0,
         "top_p": 1.0,
-        "top_k": 0,
+        "top_k": _WIDE,
         "min_p": 0.0,
         "stop": list(stop),
     }

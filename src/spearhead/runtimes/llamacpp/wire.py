@@ -88,6 +88,10 @@ class Exchange(asyncio.Protocol):
         """Whether the answer is whole or has failed."""
         return self._done
 
+    def waiting(self) -> Any | None:
+        """The next JSON value if it is here already."""
+        return self._values.popleft() if self._values else None
+
     async def hang_up(self) -> None:
         """Cancel the request and wait until the server knows it, at most a few seconds."""
         assert self._transport is not None
@@ -166,16 +170,16 @@ class Exchange(asyncio.Protocol):
     def _take_events(self) -> None:
         body = self._body
         while (end := body.find(b"\n\n")) >= 0:
-            event = bytes(body[:end])
+            event = body[:end].decode()
             del body[: end + 2]
-            name, _, payload = event.partition(b":")
-            if name == b"data" and payload.strip() != b"[DONE]":
+            name, _, payload = event.partition(":")
+            if name == "data" and payload.strip() != "[DONE]":
                 value = json.loads(payload)
                 if "error" in value:
                     self._finish(_rejected(200, value))
                     return
                 self._values.append(value)
-            elif name == b"error":
+            elif name == "error":
                 self._finish(_rejected(200, {"error": json.loads(payload)}))
                 return
 

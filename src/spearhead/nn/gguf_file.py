@@ -18,7 +18,7 @@ from gguf.constants import GGMLQuantizationType, GGUFValueType
 
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Progress
-from spearhead.nn import gguf_names, weight_layouts
+from spearhead.nn import calibrated, gguf_names, weight_layouts
 from spearhead.nn.gguf_header import Array, Gguf, Tensor, Value, read_header
 
 __all__ = ["Gguf", "Tensor", "Value", "read", "read_state", "requantise", "write", "write_model"]
@@ -99,19 +99,29 @@ def write_model(
         pass
 
 
-def requantise(path: Path, out: Path, layout: str) -> Generator[Progress, None, None]:
+def requantise(
+    path: Path, out: Path, layout: str, *, moments: Mapping[str, Array] | None = None
+) -> Generator[Progress, None, None]:
     """Write `path` again with its matrices in `layout`; tensors that have it already are copied bit by bit.
 
-    A generator: nothing is written before it is run to its end.
+    A generator: nothing is written before it is run to its end. `moments` maps modules as `transformers` names them
+    to the second moments of their inputs; in Q4_0 and Q5_0 those modules are rounded for such inputs (see
+    `calibrated`).
     """
     weight_layouts.known(layout)
     file = read(path)
+    inputs: dict[str, Array] = {}
+    if moments:
+        known = gguf_names.all_names(gguf_names.config_of(file.metadata))
+        inputs = {f"{known[module]}.weight": found for module, found in moments.items() if module in known}
 
     def coded(name: str, wanted: str) -> Array:
         tensor = file.tensors[name]
         if tensor.layout == wanted:
             return tensor.data
         values = weight_layouts.decode(tensor.data, layout=tensor.layout, shape=tensor.shape)
+        if name in inputs and wanted in calibrated.BITS:
+            return calibrated.encode(values, layout=wanted, moments=inputs[name])
         return weight_layouts.encode(values, layout=wanted)
 
     layouts = {n: weight_layouts.layout_of(n, t.shape, wanted=layout) for n, t in file.tensors.items()}

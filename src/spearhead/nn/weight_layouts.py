@@ -76,44 +76,51 @@ def decode(data: Array, *, layout: str, shape: tuple[int, ...]) -> Array:
 def _searched(values: Array, *, bits: int) -> Array:
     """Q4_0 or Q5_0 with the scale of each block of 32 chosen for the least squared error."""
     blocks = values.reshape(-1, 32)
-    half = 1 << (bits - 1)
     coded = np.empty((len(blocks), 18 if bits == 4 else 22), np.uint8)
 
     def work(start: int) -> None:
-        scale, codes = _best(blocks[start : start + ROWS], half=half)
-        out = coded[start : start + ROWS]
-        out[:, :2] = scale.astype("<f2").view(np.uint8).reshape(-1, 2)
-        unsigned = (codes + half).astype(np.uint8)
-        out[:, -16:] = (unsigned[:, :16] & 15) | (unsigned[:, 16:] << 4)
-        if bits == 5:
-            out[:, 2:6] = np.packbits(unsigned >> 4, axis=-1, bitorder="little")
+        scale, codes = best(blocks[start : start + ROWS], bits=bits)
+        coded[start : start + ROWS] = pack(scale, codes, bits=bits)
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:  # numpy lets go of the interpreter while it works
         list(pool.map(work, range(0, len(blocks), ROWS)))
     return coded.reshape(*values.shape[:-1], -1)
 
 
-def _best(blocks: Array, *, half: int) -> tuple[Array, Array]:
-    """For each block x (n, 32) the scale d (n, 1) and codes q (n, 32) in -half..half-1 with the least |x - d q|^2.
+def pack(scale: Array, codes: Array, *, bits: int) -> Array:
+    """Scales (n, 1) and codes (n, 32) in -half..half-1 as the bytes of Q4_0 or Q5_0: (n, 18 or 22)."""
+    unsigned = (codes + (1 << (bits - 1))).astype(np.uint8)
+    coded = np.empty((len(codes), 18 if bits == 4 else 22), np.uint8)
+    coded[:, :2] = scale.astype("<f2").view(np.uint8).reshape(-1, 2)
+    coded[:, -16:] = (unsigned[:, :16] & 15) | (unsigned[:, 16:] << 4)
+    if bits == 5:
+        coded[:, 2:6] = np.packbits(unsigned >> 4, axis=-1, bitorder="little")
+    return coded
 
-    For given codes the best scale is <x, q> / <q, q>, and the error it leaves is <x, x> - <x, q>^2 / <q, q>: so the
-    candidates (roundings at several scales) are compared by <x, q>^2 / <q, q>.
+
+def best(blocks: Array, *, bits: int, weights: Array | None = None) -> tuple[Array, Array]:
+    """For each block x (n, 32) the scale d (n, 1) and codes q (n, 32) with the least error, weighted by column (32,).
+
+    For given codes the best scale is <x, q> / <q, q>, and the error it leaves is <x, x> - <x, q>^2 / <q, q> (products
+    weighted): so the candidates, roundings at several scales, are compared by <x, q>^2 / <q, q>.
     """
+    half = 1 << (bits - 1)
     place = np.abs(blocks).argmax(axis=-1, keepdims=True)
     peak = np.take_along_axis(blocks, place, axis=-1)  # (n, 1), with its sign: it takes the code -half
     safe = np.where(peak == 0, np.float32(1), peak)
     gain = np.full(peak.shape, -1, np.float32)
-    scale, best = np.zeros_like(peak), np.zeros(blocks.shape, np.float32)
+    scale, chosen = np.zeros_like(peak), np.zeros(blocks.shape, np.float32)
     for share in STRETCHES:
         codes = blocks * (np.float32(-half * share) / safe)
         np.rint(codes, out=codes)
         np.clip(codes, -half, half - 1, out=codes)
-        product = np.einsum("ij,ij->i", blocks, codes)[:, None]
-        square = np.einsum("ij,ij->i", codes, codes)[:, None]
+        weighted = codes if weights is None else codes * weights
+        product = np.einsum("ij,ij->i", blocks, weighted)[:, None]
+        square = np.einsum("ij,ij->i", codes, weighted)[:, None]
         square[square == 0] = 1
         ratio = product / square
         better = product * ratio > gain
         gain = np.where(better, product * ratio, gain)
         scale = np.where(better, ratio, scale)
-        np.copyto(best, codes, where=better)
-    return scale, best
+        np.copyto(chosen, codes, where=better)
+    return scale, chosen

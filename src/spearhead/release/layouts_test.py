@@ -12,7 +12,7 @@ from spearhead.core.errors import BarMissed, InputError, SpearheadError
 from spearhead.core.generation import Progress, Prompt
 from spearhead.core.template import Segment
 from spearhead.nn import gguf_file
-from spearhead.release import fidelity, quantise
+from spearhead.release import calibration, fidelity, quantise
 
 VOCAB, WIDTH = 320, 64
 T = TypeVar("T")
@@ -173,3 +173,39 @@ def test_differences_are_what_a_hand_would_reckon() -> None:
     with pytest.raises(InputError, match="NaN"):
         fidelity.compare(a, b * np.nan)
     assert json.dumps(str(found)).startswith('"2 positions')
+
+
+def test_the_moments_are_those_of_what_each_layer_reads(tiny: tuple[Path, Path], tmp_path: Path) -> None:
+    import torch
+    import transformers
+
+    model, _ = tiny
+    state, config = gguf_file.read_state(model)
+    config.pop("model_type")
+    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config))
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()}, strict=False)
+    network.save_pretrained(tmp_path / "merged")
+    texts = [[5, 90, 17, 200], [33, 34]]
+    _, found = run(calibration.moments(tmp_path / "merged", texts))
+    assert len(found) == 14
+    read = state["model.embed_tokens.weight"][[id for text in texts for id in text]]
+    read = read / np.sqrt(np.square(read).mean(axis=1, keepdims=True) + 1e-5)
+    read = read * state["model.layers.0.input_layernorm.weight"]
+    first = found["model.layers.0.self_attn.q_proj"]
+    np.testing.assert_allclose(first, read.T @ read / 6, atol=1e-5)
+    assert first is found["model.layers.0.self_attn.v_proj"]
+    assert found["model.layers.0.mlp.gate_proj"] is not first
+    assert found["model.layers.1.mlp.down_proj"].shape == (96, 96)
+    plain, ours = tmp_path / "plain.gguf", tmp_path / "ours.gguf"
+    list(gguf_file.requantise(model, plain, "Q4_0"))
+    list(gguf_file.requantise(model, ours, "Q4_0", moments=found))
+    one, other = gguf_file.read_state(plain)[0], gguf_file.read_state(ours)[0]
+    for name, seen in (("model.layers.0.self_attn.q_proj", first), ("model.layers.0.mlp.up_proj", None)):
+        inputs = found[name] if seen is None else seen
+        change, plainly = (
+            other[f"{name}.weight"] - state[f"{name}.weight"],
+            one[f"{name}.weight"] - state[f"{name}.weight"],
+        )
+        assert np.einsum("ij,jk,ik->", change, inputs, change) < np.einsum("ij,jk,ik->", plainly, inputs, plainly)
+    with pytest.raises(InputError, match="no texts"):
+        run(calibration.moments(tmp_path / "merged", [[]]))

@@ -5,7 +5,7 @@ Knows no training: the model comes as a GGUF of full precision, the texts as tok
 
 import asyncio
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from spearhead.core.errors import BarMissed, InputError
 from spearhead.core.generation import Progress, Prompt
 from spearhead.core.manifest import Layout
 from spearhead.nn import gguf_file, weight_layouts
+from spearhead.nn.weight_layouts import Array
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
 CLIENTS = 16
@@ -51,13 +52,14 @@ def choose(
     pairs: Sequence[Pair],
     prompts: Sequence[Prompt],
     most_loss: float,
+    moments: Mapping[str, Array] | None = None,
     threads: int = 0,
 ) -> Generator[Progress, None, Choice]:
     """Write `source` (a GGUF in F32 or F16) to `folder` in each layout, measure speed and loss, and choose.
 
     The loss is the mean of -ln p of the answers' tokens less the same under `source`; speed is that of `CLIENTS`
     prompts at once, every generated token counted, on `threads` (0: one a core). Raises BarMissed, with the figures,
-    when every layout loses more than `most_loss`.
+    when every layout loses more than `most_loss`. `moments` (see `calibration`) lower the loss of Q4_0.
     """
     if not layouts or not pairs or not prompts:
         raise InputError("choosing a layout needs layouts, pairs and prompts: one of them is empty")
@@ -66,7 +68,7 @@ def choose(
     files: dict[str, Path] = {}
     for layout in dict.fromkeys(layouts):
         files[layout] = folder / f"{layout}.gguf"
-        for step in gguf_file.requantise(source, files[layout], layout):
+        for step in gguf_file.requantise(source, files[layout], layout, moments=moments):
             yield Progress("quantise", step.done, step.total, note=layout, unit="byte")
     nats: dict[str, float] = {}
     rates: dict[str, list[float]] = {layout: [] for layout in files}

@@ -1,0 +1,97 @@
+"""Promises of the desk."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Connection, event
+
+from spearhead.engine.desk import Desk
+from spearhead.store import database
+from spearhead.store.database import StoreUnavailable
+from spearhead.store.tables import withdrawals
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> sa.Engine:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    database.migrate(url)
+    return database.connect(url)
+
+
+def put(name: str) -> Callable[[Connection], str]:
+    def work(connection: Connection) -> str:
+        connection.execute(withdrawals.insert().values(record=name, reason="r", created="c"))
+        return name
+
+    return work
+
+
+def names(store: sa.Engine) -> list[str]:
+    with store.connect() as connection:
+        return sorted(connection.scalars(sa.select(withdrawals.c.record)))
+
+
+def test_writes_that_wait_together_share_a_commit_and_fail_alone(store: sa.Engine) -> None:
+    commits: list[object] = []
+    event.listen(store, "commit", lambda connection: commits.append(connection))
+    desk = Desk(store)
+    gate, begun = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        begun.set()
+        gate.wait(10)
+
+    def bad(connection: Connection) -> None:
+        connection.execute(withdrawals.insert().values(record="half", reason="r", created="c"))
+        raise ValueError("no")
+
+    async def main() -> list[object]:
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(desk.write(slow))]
+        await asyncio.to_thread(begun.wait, 10)
+        waits += [asyncio.create_task(desk.write(work)) for work in (put("a"), bad, put("a"), put("b"))]
+        await asyncio.sleep(0)  # each has put its work in the line
+        gate.set()
+        return list(await asyncio.gather(*waits, return_exceptions=True))
+
+    results = asyncio.run(main())
+    desk.close()
+    assert results[0] is None and results[1] == "a" and results[4] == "b"
+    assert isinstance(results[2], ValueError) and isinstance(results[3], sa.exc.IntegrityError)
+    assert names(store) == ["a", "b"] and len(commits) == 2  # the slow one, then the four that waited
+
+
+def test_a_write_that_nobody_waits_for_any_more_is_written_all_the_same(store: sa.Engine) -> None:
+    desk = Desk(store)
+
+    async def main() -> None:
+        task = asyncio.create_task(desk.write(put("kept")))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    desk.close()
+    assert names(store) == ["kept"]
+
+
+def test_trouble_with_the_database_is_told_to_everyone_and_passes(store: sa.Engine) -> None:
+    desk = Desk(store)
+
+    async def main() -> None:
+        with store.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE withdrawals RENAME TO away")
+        got = await asyncio.gather(desk.write(put("a")), desk.write(put("b")), return_exceptions=True)
+        assert all(isinstance(error, StoreUnavailable) for error in got)
+        with store.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO withdrawals")
+        assert await desk.write(put("c")) == "c"
+
+    asyncio.run(main())
+    desk.close()
+    assert names(store) == ["c"]

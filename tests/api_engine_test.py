@@ -1,0 +1,248 @@
+"""Promises of the engine itself, without a network between."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from spearhead.core import clock as clocks
+from spearhead.core.errors import InputError
+from spearhead.core.generation import (
+    Accepted,
+    Delivered,
+    Event,
+    Failed,
+    Held,
+    Refused,
+    Released,
+    Request,
+    Settled,
+)
+from spearhead.core.manifest import PriceTag
+from spearhead.engine.held import settle_decided
+from spearhead.engine.loaded import Room
+from spearhead.engine.open import opened
+from spearhead.engine.run import Engine
+from spearhead.ledger import journal, keys
+from spearhead.ledger import price as prices
+from spearhead.store import database
+from spearhead.store.home import Home
+from spearhead.store.tables import outputs, usage_events
+
+PROMPT, COMPLETION = 200, 800
+
+
+class Day:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return clocks.now() + self.ahead
+
+
+@asynccontextmanager
+async def tiny(
+    root: Path, make_release: Any, *, clock: clocks.Clock = clocks.now, **manifest: Any
+) -> AsyncIterator[Any]:
+    """An engine over one tiny release and an account with credit."""
+    home = Home(root, root / "cache")
+    make_release(home.releases, **manifest)
+    database.migrate(home.database_url)
+    store = database.connect(home.database_url)
+    account = keys.create_account(store, "a", currency="USD").id
+    journal.credit(store, account, 10**9, key="first")
+    async with opened(home, room=Room(threads=1), clock=clock) as engine:
+        yield engine, store, account
+    assert journal.check(store) == []
+    store.dispose()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """Run an asynchronous test."""
+
+    async def within() -> None:
+        async with asyncio.timeout(60):
+            await test()
+
+    asyncio.run(within())
+
+
+def ask(account: str, words: str, *, key: str = "k", **more: Any) -> Request:
+    """A request."""
+    return Request("tiny", account, key, prompt=words, **more)
+
+
+async def events(engine: Engine, request: Request) -> list[Event]:
+    """Everything that a request comes to."""
+    return [event async for event in engine.run(request)]
+
+
+def test_events_come_in_their_order_and_the_file_is_labelled(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            got = await events(engine, ask(account, "hello"))
+            assert isinstance(got[0], Accepted) and got[0].reserved == 5 * PROMPT + 64 * COMPLETION
+            assert isinstance(got[-1], Settled) and got[-1].receipt.amount == 5 * PROMPT + 5 * COMPLETION
+            delivered = got[-2]
+            assert isinstance(delivered, Delivered)
+            said = "".join(event.delta for event in got if isinstance(event, Released))
+            assert said == delivered.text == " The quick brown fox."
+            assert b"AIGC:" in delivered.file.data and delivered.output.encode() in delivered.file.data
+
+    run(test)
+
+
+def test_the_same_request_twice_is_refused_and_charged_once(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            await events(engine, ask(account, "hello"))
+            with pytest.raises(InputError, match="answered before"):
+                await events(engine, ask(account, "hello"))
+            assert journal.balance(store, account).available == 10**9 - 5 * PROMPT - 5 * COMPLETION
+
+    run(test)
+
+
+def test_a_refused_prompt_leaves_no_trace_in_the_books(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            got = await events(engine, ask(account, "zzforbidden"))
+            assert [type(event) for event in got] == [Refused]
+            with store.connect() as connection:
+                assert connection.execute(sa.select(usage_events)).all() == []
+                assert connection.execute(sa.select(outputs)).all() == []
+            assert journal.balance(store, account).available == 10**9
+
+    run(test)
+
+
+def test_a_cancelled_request_is_settled_though_the_caller_is_cancelled_again_and_again(
+    tmp_path: Path, make_release: Any
+) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            begun = asyncio.Event()
+
+            async def read() -> None:
+                async for event in engine.run(ask(account, "~", options={"max_tokens": 4000})):
+                    if isinstance(event, Released):
+                        begun.set()
+
+            task = asyncio.create_task(read())
+            await begun.wait()
+            while not task.done():
+                task.cancel()
+                await asyncio.sleep(0)
+            await engine.aclose()
+            balance = journal.balance(store, account)
+            assert balance.reserved == 0 and PROMPT < 10**9 - balance.available < PROMPT + 4000 * COMPLETION
+
+    run(test)
+
+
+def test_a_database_that_is_away_at_the_end_gets_the_settlement_later(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            got: list[Event] = []
+            async for event in engine.run(ask(account, "hello")):
+                got.append(event)
+                if isinstance(event, Accepted):
+                    with store.begin() as connection:
+                        connection.exec_driver_sql("ALTER TABLE usage_events RENAME TO away")
+            assert isinstance(got[-1], Failed) and got[-1].code == "store_unavailable"
+            assert not any(isinstance(event, Delivered) for event in got)
+            with store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE away RENAME TO usage_events")
+            await engine.aclose()
+            assert 10**9 - journal.balance(store, account).available == 5 * PROMPT + 5 * COMPLETION
+
+    run(test)
+
+
+def test_nobody_decides_in_time_so_it_is_rejected_and_free(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        day = Day()
+        async with tiny(tmp_path, make_release, clock=day) as (engine, store, account):
+            got = await events(engine, ask(account, "#"))
+            assert isinstance(got[-2], Held) and isinstance(got[-1], Settled) and not got[-1].receipt.settled
+            day.ahead = timedelta(hours=23, minutes=59)
+            journal.sweep(store, day)
+            await settle_decided(engine)
+            assert journal.balance(store, account).reserved == PROMPT + 8 * COMPLETION
+            day.ahead = timedelta(hours=24, minutes=1)
+            await settle_decided(engine)
+            assert journal.balance(store, account).available == 10**9
+            with store.connect() as connection:
+                assert connection.scalars(sa.select(outputs.c.state)).all() == ["rejected"]
+
+    run(test)
+
+
+def test_a_price_that_changes_counts_for_requests_that_start_later(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            prices.set_price(store, "tiny", PriceTag("USD", 10**9, 0, "token"), actor="test")
+            for _ in range(100):
+                if engine.loaded("tiny").price.prompt == 10**9:
+                    break
+                await asyncio.sleep(0.05)
+            got = await events(engine, ask(account, "hello"))
+            assert isinstance(got[-1], Settled) and got[-1].receipt.amount == 5 * 1000
+
+    run(test)
+
+
+def test_a_prompt_that_policy_holds_holds_its_answer(tmp_path: Path, make_release: Any) -> None:
+    policy = {
+        "checks": ["personal"],
+        "rules": [
+            {"category": "*", "direction": "prompt", "hold": 0.5, "block": None},
+            {"category": "*", "direction": "output", "hold": 0.9, "block": None},
+        ],
+    }
+
+    async def test() -> None:
+        async with tiny(tmp_path, make_release, policy=policy) as (engine, store, account):
+            got = await events(engine, ask(account, "I am ada@example.org ok"))
+            assert not any(isinstance(event, Released | Delivered) for event in got)
+            assert isinstance(got[-2], Held)
+
+    run(test)
+
+
+def test_a_runtime_that_refuses_an_option_costs_nothing(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            with pytest.raises(InputError, match="no_such"):
+                await events(engine, ask(account, "hello", options={"no_such": 1}))
+            assert journal.balance(store, account).available == 10**9
+
+    run(test)
+
+
+def test_nothing_is_served_that_needs_another_runtime(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        with pytest.raises(InputError, match="onnx"):
+            async with tiny(tmp_path, make_release, runtime="onnx"):
+                raise AssertionError("it opened")
+
+    run(test)
+
+
+def test_several_answers_pay_for_their_prompt_once(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            request = dataclasses.replace(ask(account, "hello"), count=3)
+            got = await events(engine, request)
+            assert {event.index for event in got if isinstance(event, Delivered)} == {0, 1, 2}
+            assert isinstance(got[-1], Settled) and got[-1].receipt.amount == 5 * PROMPT + 15 * COMPLETION
+
+    run(test)

@@ -22,7 +22,7 @@ class Source:
     licence_column: str = ""
     """A column that holds each record's own licence."""
     reader: str = "auto"
-    """text, lines, paragraphs, csv, jsonl, json, parquet, pythonbible, chatterbot; auto: by file name."""
+    """text, lines, paragraphs, csv, jsonl, json, parquet, pythonbible, chatterbot, wordnet; auto: by file name."""
     # package
     registry: Literal["", "pypi", "npm", "debian"] = ""
     package: str = ""

@@ -2,8 +2,10 @@
 
 import ast
 import csv
+import dataclasses
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -287,6 +289,41 @@ def _chatterbot(data: bytes, source: Source) -> Iterator[Item | Unread]:
             yield Item(f"{number}.{step}", {"input": asked, "output": answered})
 
 
+def _wordnet(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    """A `data.*` file of WordNet: one row a synset, with columns synset, word, words, question, gloss and examples.
+
+    A line is `offset file type count word id ... pointers | gloss` (wndb(5WN)); the count is hexadecimal, words have
+    underscores for spaces. The gloss is the definition without its quoted examples.
+    """
+    bad: list[Unread] = []
+
+    def table() -> Iterator[Mapping[str, Any]]:
+        for number, line in enumerate(_decoded(data, source).split("\n"), 1):
+            if not line.strip() or line.startswith("  "):  # the licence at the head is indented
+                continue
+            head, _, gloss = line.partition(" | ")
+            fields = head.split(" ")
+            if len(fields) < 6 or not re.fullmatch("[0-9a-f]{2}", fields[3]) or not gloss.strip():
+                bad.append(Unread(f"line {number}", "is not a synset of WordNet"))
+                continue
+            words = [
+                re.sub(r"\((a|p|ip)\)$", "", word).replace("_", " ") for word in fields[4::2][: int(fields[3], 16)]
+            ]
+            definition, *examples = re.split(r';\s*(?=")', gloss.strip())
+            yield {
+                "synset": fields[0] + fields[2],
+                "word": words[0],
+                "words": ", ".join(words),
+                "question": f"What does {words[0]} mean?",
+                "gloss": definition.rstrip("; "),
+                "examples": "; ".join(examples),
+            }
+
+    columns = {"key": "synset", **(source.columns or {"input": "question", "output": "gloss"})}
+    yield from rows(table(), dataclasses.replace(source, columns=columns))
+    yield from bad
+
+
 READERS: Mapping[str, Callable[[bytes, Source], Iterator[Item | Unread]]] = {
     "text": _text,
     "lines": _lines,
@@ -297,4 +334,5 @@ READERS: Mapping[str, Callable[[bytes, Source], Iterator[Item | Unread]]] = {
     "parquet": _parquet,
     "pythonbible": _pythonbible,
     "chatterbot": _chatterbot,
+    "wordnet": _wordnet,
 }

@@ -167,6 +167,29 @@ def test_dialogues_give_each_turn_with_the_next_and_yaml_makes_no_objects() -> N
     assert "not YAML" in reasons("a.yml", b"conversations: !!python/object/apply:os.system [x")[0]
 
 
+WORDNET = b"""  1 This software and database is being provided to you
+00001930 03 n 01 physical_entity 0 001 @ 00001740 n 0000 | an entity that has physical existence
+00006269 03 n 02 life 0 living 1 001 @ 00004258 n 0000 | living things; "the oceans are teeming with life"; "so is it"
+00003356 00 s 01 dying(p) 0 001 & 00003131 a 0000 | eagerly desirous
+not a synset
+"""
+
+
+def test_a_synset_gives_its_first_word_and_its_definition_without_examples() -> None:
+    columns = {"input": "question", "output": "gloss"}
+    found = read("data.noun", WORDNET, reader="wordnet", columns=columns)
+    assert found == [
+        Item(
+            "00001930n", {"input": "What does physical entity mean?", "output": "an entity that has physical existence"}
+        ),
+        Item("00006269n", {"input": "What does life mean?", "output": "living things"}),
+        Item("00003356s", {"input": "What does dying mean?", "output": "eagerly desirous"}),
+        Unread("line 5", "is not a synset of WordNet"),
+    ]
+    words = texts("data.noun", WORDNET, reader="wordnet", columns={"text": "words"})
+    assert words[1] == ("00006269n", {"text": "life, living"})
+
+
 def test_among_several_files_keys_name_the_file() -> None:
     assert [item.key for item in read("d/a.txt", b"x", alone=False)] == ["d/a.txt"]
     assert [item.key for item in read("d/a.csv", b"text\nx\n", alone=False)] == ["d/a.csv:0"]

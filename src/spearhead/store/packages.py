@@ -158,7 +158,15 @@ def _ask_client(registry: str, package: str, version: str, drop: Path) -> None:
                 "--disable-pip-version-check", "--no-input", "--dest", str(drop), f"{package}=={version}"]  # fmt: skip
         client, hint = "pip", "run `python -m ensurepip` for this Python"
     elif registry == "npm":
-        line = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(drop), f"{package}@{version}"]
+        line = [
+            "npm",
+            "pack",
+            "--loglevel=error",
+            "--ignore-scripts",
+            "--pack-destination",
+            str(drop),
+            f"{package}@{version}",
+        ]
         client, hint = "npm", "install Node.js with npm"
     else:
         line = ["apt-get", "download", "-q", f"{package}={version}"]

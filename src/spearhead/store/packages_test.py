@@ -153,6 +153,8 @@ def npm_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[by
 def test_npm_brings_the_registrys_own_bytes(home: Home, npm_registry: bytes) -> None:
     path = packages.fetch("npm", "tiny", "1.0.0", digest.of_bytes(npm_registry), home=home)
     assert packages.open_member(path, "package/data.txt", limit=100) == b"hello\n"
+    with pytest.raises(InputError, match="npm could not fetch npm package nosuch 1.0.0: .*404"):
+        packages.fetch("npm", "nosuch", "1.0.0", "0" * 64, home=home)
 
 
 @pytest.mark.skipif(not shutil.which("apt-get"), reason="apt-get is not installed")

@@ -1,48 +1,33 @@
-"""A tiny random llama with a byte-level vocabulary, on disk as a converted base would be."""
+"""What the tests of this folder share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-MARKERS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+from spearhead.models.pretrained import tiny as tiny_model
+from spearhead.models.pretrained.batch import Example
 
 
-def write_tiny(folder: Path, *, kind: str = "llama", layers: int = 2) -> Path:
-    """A model of `kind` with `layers` layers, 64 wide, over 256 bytes and three markers."""
-    import torch
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*MARKERS, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(marker, special=True, normalized=False) for marker in MARKERS])
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = AutoConfig.for_model(
-        kind,
-        vocab_size=len(vocabulary),
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=2,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(11)
-        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return folder
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Models this small lose time on a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny llama."""
-    return write_tiny(tmp_path_factory.mktemp("tiny") / "llama")
+    return tiny_model.write(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(scope="session")
+def examples() -> list[Example]:
+    """Forty random sequences of 6 to 30 tokens, three of them given."""
+    rng = np.random.default_rng(0)
+    return [Example(tuple(int(i) for i in rng.integers(3, 259, rng.integers(6, 31))), 3) for _ in range(40)]

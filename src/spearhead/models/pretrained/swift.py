@@ -274,7 +274,7 @@ class Swift:
             )
             for layer in inner.layers
         ]
-        self._at: list[int] = []
+        self._seen: list[Tensor] | None = None
 
     def hidden(self, embeddings: Tensor, borders: Packing) -> Tensor:
         """(t, d) embeddings -> (t, d) after the last norm."""
@@ -290,15 +290,16 @@ class Swift:
         return out
 
     def _refresh(self) -> None:
-        # Every write to a tensor raises its version, so the sums are remade exactly when an update has changed.
+        # Compared by value: a fused optimiser writes without raising a tensor's version.
         parts = [part for layer in self.layers for joint in layer.joints for part in joint.learning]
-        now = [part._version for part in parts if part is not None]
-        if now != self._at or not self._at:
-            with torch.no_grad():
-                for layer in self.layers:
-                    for joint in layer.joints:
-                        joint.refresh()
-            self._at = now
+        now = [part.detach() for part in parts if part is not None]
+        if self._seen is not None and all(torch.equal(a, b) for a, b in zip(now, self._seen, strict=True)):
+            return
+        with torch.no_grad():
+            for layer in self.layers:
+                for joint in layer.joints:
+                    joint.refresh()
+        self._seen = [part.clone() for part in now]
 
 
 def possible(causal: Any) -> bool:

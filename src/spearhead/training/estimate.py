@@ -1,0 +1,78 @@
+"""How long a run will take, what memory and what money, from a few measured micro-batches before it starts."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from spearhead.nn.model import Model
+from spearhead.training.loop import Source
+from spearhead.training.plan import Plan
+
+OPTIMISER_COPIES = {"adamw": 2, "sgd": 1}
+"""Numbers that an optimiser keeps for each learning parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A forecast; `cost` is in billionths of the currency of the hourly price."""
+
+    steps: int
+    seconds: float
+    """Of training proper; validation comes on top."""
+    memory: int
+    """Bytes for weights, gradients, optimiser, the best weights kept, and activations as seen."""
+    units_per_second: float
+    cost: int
+    learning: int
+    """Parameters that learn."""
+    parameters: int
+
+
+def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Estimate:
+    """Measure two micro-batches of the first step, forward and backward; change neither weights nor random state.
+
+    `hour` is what an hour of this machine costs, in billionths.
+    """
+    micros = batches.at(0)
+    measured = [micros[0], micros[-1]]  # the longest first: it also warms the caches
+    state = torch.get_rng_state()
+    was = model.training
+    model.train()
+    seconds = 0.0
+    before = _resident()
+    try:
+        for micro in measured:
+            began = time.perf_counter()
+            # Not resumed after its loss: nothing that follows a step (AdaLoRA's move of rank) may happen here.
+            _, loss = next(iter(model.losses(micro)))
+            torch.autograd.backward(loss)
+            seconds = time.perf_counter() - began
+            model.zero_grad(set_to_none=True)
+    finally:
+        model.train(was)
+        torch.set_rng_state(state)
+    working = max(0, _resident() - before)
+    speed = measured[-1].units / seconds
+    step_seconds = sum(micro.units for micro in micros) / speed
+    whole = plan.steps * step_seconds
+    limit = plan.minutes * 60
+    whole, steps = (limit, int(limit / step_seconds)) if 0 < limit < whole else (whole, plan.steps)
+    learn = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    held = sum(p.numel() * p.element_size() for p in model.parameters())
+    memory = held + learn * 4 * (2 + OPTIMISER_COPIES[plan.optimiser]) + working
+    return Estimate(
+        steps=max(1, steps),
+        seconds=whole,
+        memory=memory,
+        units_per_second=speed,
+        cost=round(whole * hour / 3600),
+        learning=learn,
+        parameters=sum(p.numel() for p in model.parameters()),
+    )
+
+
+def _resident() -> int:
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)

@@ -19,6 +19,7 @@ from spearhead.core.record import Record
 from spearhead.core.score import Case, Score
 from spearhead.core.template import Template
 from spearhead.data.dataset import Dataset
+from spearhead.index.copies import CopyIndex
 from spearhead.media.text import noise
 from spearhead.metrics import baselines, evaluate, memorisation, perplexity
 from spearhead.pipeline import answers
@@ -77,6 +78,16 @@ def prompts(scenario: Scenario, cases: Sequence[Case], template: Template | None
     ]
 
 
+def index(dataset: Dataset) -> CopyIndex:
+    """The training outputs, to see what an answer copies."""
+    texts = []
+    for record in dataset.read("train"):
+        part = record.parts.get("output", record.parts.get("text"))
+        if part is not None:
+            texts.append((record.id, part.text))
+    return CopyIndex.build(texts)
+
+
 def answered(cases: Sequence[Case], found: Sequence[answers.Written]) -> list[Case]:
     """The cases with their answers."""
     return [dataclasses.replace(case, output=text(row.text)) for case, row in zip(cases, found, strict=True)]
@@ -99,12 +110,12 @@ def judge(
     base: Sequence[Case] | None,
     start: Start | None,
     folder: Path,
-    data: str,
+    copies: CopyIndex,
 ) -> Generator[Progress, None, Judged]:
     """Every score of the scenario with its baselines; `start` makes the runtime for the measures that ask it again.
 
     Without `start` (an unmergeable method, an endpoint) robustness, memorisation by extraction and likelihood are
-    left out. `data` is the data set's digest.
+    left out. `copies` holds the training outputs.
     """
     wanted = scenario.evaluation
     metrics = [Catalogue("spearhead.metrics", "METRIC")[name] for name in wanted.metrics]
@@ -127,11 +138,15 @@ def judge(
             beside[name] = tuple(baselines.ngram(pairs, ours))
     yield Progress("baselines", len(wanted.baselines), len(wanted.baselines))
     scores = yield from evaluate.measured(ours, beside, metrics, seed=SEED, draws=wanted.draws)
-    extras: list[Score] = []
+    yield Progress("memorisation", 0, 1, "nearest training texts")
+    copied = memorisation.Copied(copies, dataset.digest[:8])
+    extras = evaluate.evaluate(ours, [copied], seed=SEED, draws=wanted.draws)
+    own = evaluate.evaluate(baselines.reference(ours), [copied], seed=SEED, draws=wanted.draws)
+    extras += [dataclasses.replace(score, name=f"{score.name}_by_references") for score in own]
     if start is not None:
         extras += yield from _robustness(scenario, ours, metrics[0], start, folder)
         extras += yield from _extraction(scenario, dataset, start, folder)
-        given = yield from likelihoods(scenario, ours, start, tokenizer=data[:8])
+        given = yield from likelihoods(scenario, ours, start, tokenizer=scenario.model["base"].get("package", "base"))
         extras += perplexity.likelihood_scores(given, seed=SEED, draws=wanted.draws)
     return Judged(tuple(scores), tuple(extras), tuple(ours), beside)
 

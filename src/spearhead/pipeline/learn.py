@@ -3,19 +3,23 @@
 import json
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spearhead.core import digest
+from spearhead.core import digest, money
 from spearhead.core.errors import InputError
-from spearhead.core.generation import Progress
-from spearhead.core.template import Template
+from spearhead.core.files import write_whole
+from spearhead.core.generation import Progress, Prompt
+from spearhead.core.template import Segment, Template
 from spearhead.data.dataset import Dataset
 from spearhead.scenario.read import Loaded
 from spearhead.store import packages
 from spearhead.store.home import Home
 from spearhead.training.plan import Plan
+
+if TYPE_CHECKING:
+    from spearhead.training.estimate import Estimate
 
 LONGEST = 1024
 """Tokens of the longest pair that is trained on; longer ones are counted and left out."""
@@ -40,10 +44,13 @@ def base_file(loaded: Loaded, home: Home) -> Generator[Progress, None, Path]:
     return path
 
 
-def train(loaded: Loaded, dataset: Dataset, base: Path, folder: Path) -> Generator[Progress, None, dict[str, Any]]:
+def train(
+    loaded: Loaded, dataset: Dataset, base: Path, folder: Path, *, asked: Sequence[Prompt]
+) -> Generator[Progress, None, dict[str, Any]]:
     """Tune the base on the data; leaves `merged/` (or `adapter/`), `curve.jsonl` and tracking files in `folder`.
 
-    Goes on from its last checkpoint when it is called again over the same folder.
+    Goes on from its last checkpoint when it is called again over the same folder. A method that no runtime serves
+    answers the held-out prompts `asked` here and now, into `answers.jsonl`.
     """
     from spearhead.media.text.tokens import Tokenizer
     from spearhead.models.pretrained import batch
@@ -51,7 +58,7 @@ def train(loaded: Loaded, dataset: Dataset, base: Path, folder: Path) -> Generat
     from spearhead.models.pretrained.config import MERGEABLE
     from spearhead.models.pretrained.export import export, export_adapter
     from spearhead.models.pretrained.network import Perturbation
-    from spearhead.training import batches, devices, loop, tracking
+    from spearhead.training import batches, devices, estimate, loop, tracking
 
     scenario, plan = loaded.scenario, loaded.scenario.training
     config, template = scenario.family_config, scenario.template
@@ -79,6 +86,9 @@ def train(loaded: Loaded, dataset: Dataset, base: Path, folder: Path) -> Generat
     result: dict[str, Any] = {"examples": len(learnt), "too_long": long}
     if config.method == "none":
         return {**result, "steps": 0, "loss": None, "trained": False}
+    hour = money.parse(scenario.economics.machine_hour)
+    forecast = estimate.estimate(model, order, plan, hour=hour)
+    yield Progress("training", 0, 1, _forecast(forecast, scenario.price.currency))
     run = loop.train(model, order, plan, validation=validation, folder=folder / "checkpoint")
     with (
         tracking.track(plan.track, folder / "tracking", name=scenario.name) as note,
@@ -109,10 +119,13 @@ def train(loaded: Loaded, dataset: Dataset, base: Path, folder: Path) -> Generat
     np.savez(folder / "probe.npz", prefixes=prefixes, logprobs=logprobs)
     if config.method in MERGEABLE:
         export(model, folder / "merged", base=base)
+    else:
+        yield from _answers(model, asked, tokenizer=tokenizer, stop=template.stop, file=folder / "answers.jsonl")
     if config.method not in ("none", "full"):
         export_adapter(model, folder / "adapter")
     return {
         **result,
+        "forecast": {"seconds": forecast.seconds, "memory": forecast.memory, "cost": forecast.cost},
         "trained": True,
         "steps": done.steps,
         "ended": done.ended,
@@ -143,6 +156,23 @@ def _augmenting(dataset: Dataset, plan: Plan, *, tokenizer: Any, template: Templ
     return change
 
 
+def _answers(
+    model: Any, asked: Sequence[Prompt], *, tokenizer: Any, stop: str, file: Path
+) -> Generator[Progress, None, None]:
+    """What the model in memory answers to each prompt."""
+    from spearhead.pipeline.answers import Written, line
+
+    prompts = [tokenizer.encode_segments(prompt.segments) for prompt in asked]
+    (end,) = tokenizer.encode_segments([Segment(stop, True)])
+    longest = max((int(prompt.options["max_tokens"]) for prompt in asked), default=1)
+    options = asked[0].options if asked else {}
+    rows = []
+    for index, ids in model.complete(prompts, stop=end, longest=longest, options=options):
+        rows.append(Written(index, tokenizer.decode(ids).strip(), len(prompts[index]), len(ids)))
+        yield Progress("answers", len(rows), len(prompts), unit="answers")
+    write_whole(file, "".join(line(row) for row in rows))
+
+
 def _probe(model: Any, held: Sequence[Any]) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
     """Prefixes (positions, longest; -1 beyond them) and the trained model's next-token log-probabilities there."""
     import torch
@@ -165,6 +195,13 @@ def _probe(model: Any, held: Sequence[Any]) -> tuple["np.ndarray[Any, Any]", "np
 
 PROBES = 12
 """Positions at which the exported model is compared with the trained one."""
+
+
+def _forecast(found: "Estimate", currency: str) -> str:
+    minutes, gib = found.seconds / 60, found.memory / 2**30
+    return f"about {minutes:.1f} min, {gib:.1f} GiB, {money.show(found.cost, places=4)} {currency}"
+
+
 VALIDATED = 128
 """Validation records whose loss is watched while training."""
 

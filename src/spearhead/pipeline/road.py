@@ -19,6 +19,7 @@ from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measure
 from spearhead.core.review import Context, Direction
 from spearhead.core.score import Case, Score
 from spearhead.data.dataset import Dataset
+from spearhead.index.copies import CopyIndex
 from spearhead.models.pretrained.config import MERGEABLE
 from spearhead.pipeline import answers, judge, learn, report, weights
 from spearhead.pipeline.admitted import admitted
@@ -151,7 +152,8 @@ def _train(
         from spearhead.models.pretrained import base as bases
 
         converted = yield from bases.convert(base, home=home)
-        return (yield from learn.train(loaded, dataset, converted, folder))
+        asked = judge.prompts(scenario, judge.held_out(loaded, dataset))
+        return (yield from learn.train(loaded, dataset, converted, folder, asked=asked))
 
     return (yield from step(root, "train", inputs, work))
 
@@ -182,15 +184,29 @@ def _evaluate(
     else:
         ours = judge.answered(cases, _in_order(trained.folder / "answers.jsonl")[: len(cases)])
         told = trained
-    theirs = None
+    theirs, untouched = None, None
     if "base" in scenario.evaluation.baselines:
         untouched = yield from _base_answers(loaded, home, cases, asked=asked, base=base, base_key=base_key, root=root)
         outcome.steps.append(untouched)
         theirs = judge.answered(cases, _in_order(untouched.folder / "answers.jsonl"))
 
+    def indexed(folder: Path) -> Walk:
+        yield Progress("index", 0, 1, "training outputs")
+        judge.index(dataset).save(folder / "index")
+        return {}
+
+    copies = yield from step(root, "index", {"data": dataset.digest}, indexed)
+    outcome.steps.append(copies)
+
     def work(folder: Path) -> Walk:
         judged = yield from judge.judge(
-            scenario, dataset, ours=ours, base=theirs, start=start, folder=folder, data=dataset.digest
+            scenario,
+            dataset,
+            ours=ours,
+            base=theirs,
+            start=start,
+            folder=folder,
+            copies=CopyIndex.load(copies.folder / "index"),
         )
         files.write_whole(folder / "scores.json", json.dumps([dataclasses.asdict(s) for s in judged.scores], indent=1))
         files.write_whole(folder / "extras.json", json.dumps([dataclasses.asdict(s) for s in judged.extras], indent=1))
@@ -200,7 +216,7 @@ def _evaluate(
 
     inputs = {
         "answers": told.key,
-        "base": outcome.steps[-1].key if theirs else None,
+        "base": untouched.key if untouched else None,
         "evaluation": scenario.evaluation.model_dump(mode="json"),
         "template": dataclasses.asdict(scenario.template),
     }
@@ -404,6 +420,7 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
         records=[record.id for record in outcome.dataset.read("train")],
         croissant=outcome.dataset.folder / "croissant.json",
         report=page,
+        index=by_name["index"].folder / "index",
         samples=judged.cases[:SAMPLES],
     )
     releases.register(opened(home), releases.read(outcome.release))

@@ -1,0 +1,214 @@
+"""What the loop promises: exact accumulation, best weights kept, no step half done."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spearhead.core.errors import InputError
+from spearhead.models.pretrained.batch import Example, Sequences, pack
+from spearhead.models.pretrained.build import build
+from spearhead.models.pretrained.config import Base, Config
+from spearhead.nn.model import Model
+from spearhead.training import checkpoint
+from spearhead.training.batches import Batches, held_out
+from spearhead.training.loop import Diverged, Step, Trained, train
+from spearhead.training.plan import Plan
+from spearhead.training.sine import Point, Points, Sine, pack_points
+
+
+def run(model: Model, points: list[Point], plan: Plan, **more: object) -> tuple[list[Step], Trained]:
+    stream = train(model, Batches(points, pack_points, plan=plan), plan, **more)  # type: ignore[arg-type]
+    steps = []
+    while True:
+        try:
+            steps.append(next(stream))
+        except StopIteration as end:
+            return steps, end.value
+
+
+def weights(model: Model) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_a_network_learns(points: list[Point]) -> None:
+    model = Sine()
+    steps, trained = run(model, points, Plan(steps=300, batch=32, learning_rate=2e-2))
+    assert steps[-1].loss < 0.01 < steps[0].loss
+    assert (trained.steps, trained.ended, steps[-1].progress) == (300, "steps", 1.0)
+    assert trained.units == 300 * 32 == sum(step.units for step in steps)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_accumulated_gradients_are_those_of_the_large_batch(fast: bool, tiny: Path, examples: list[Example]) -> None:
+    seen: dict[int, tuple[dict[str, Tensor], float]] = {}
+
+    class Watch(torch.optim.SGD):
+        pass
+
+    for micro in (0, 3):
+        model = build(Config(base=Base("CC0-1.0", ""), rank=4), tiny, steps=5, seed=0)
+        model.fast = fast
+        with torch.no_grad():
+            torch.manual_seed(1)
+            for p in model.parameters():
+                if p.requires_grad:
+                    p.normal_(0, 0.1)
+        plan = Plan(steps=1, batch=16, micro_batch=micro, optimiser="sgd", learning_rate=1.0, clip=0.0, warmup=0.0,
+                    schedule="constant")  # fmt: skip
+        before = weights(model)
+        batches = Batches(examples, pack, plan=plan)
+        assert len(batches.at(0)) == (6 if micro else 1)
+        (step,) = train(model, batches, plan)
+        seen[micro] = ({n: before[n] - p for n, p in weights(model).items()}, step.loss)
+    whole, parts = seen[0], seen[3]
+    assert parts[1] == pytest.approx(whole[1], rel=1e-6)
+    for name, gradient in whole[0].items():
+        assert (parts[0][name] - gradient).abs().max() <= 1e-5 * gradient.abs().max() + 1e-7, name
+
+
+def test_a_gradient_is_clipped_to_its_length(points: list[Point]) -> None:
+    model = Sine()
+    before = weights(model)
+    plan = Plan(steps=1, batch=16, optimiser="sgd", betas=(0.0, 0.0), learning_rate=1.0, clip=0.1, warmup=0.0,
+                schedule="constant")  # fmt: skip
+    steps, _ = run(model, points, plan)
+    moved = torch.cat([(p - before[n]).flatten() for n, p in weights(model).items()])
+    assert steps[0].norm > 0.1
+    assert float(moved.norm()) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_the_best_weights(points: list[Point], tmp_path: Path) -> None:
+    plan = Plan(steps=50, batch=16, learning_rate=1e-2, validate_every=5, save_every=5)
+    validation = held_out(points[:50], pack_points, plan=plan)
+    good = Sine()
+    run(good, points, plan, validation=validation)
+    model = Sine(poison_at=23)
+    best: dict[str, Tensor] = {}
+    stream = train(model, Batches(points, pack_points, plan=plan), plan, validation=validation, folder=tmp_path)
+    with pytest.raises(Diverged, match=r"diverged at step 23.*nan.*Lower training.learning_rate"):
+        for step in stream:
+            if step.best:
+                best = weights(model)
+    assert best and all(torch.equal(best[name], p) for name, p in weights(model).items())
+    kept = checkpoint.read(tmp_path)
+    assert kept is not None and kept.step == 20
+
+
+def test_early_stop_keeps_the_best_weights(points: list[Point]) -> None:
+    plan = Plan(steps=400, batch=16, learning_rate=0.5, clip=0.0, schedule="constant", validate_every=2, patience=4)
+    validation = held_out(points, pack_points, plan=plan)
+    model = Sine()
+    steps, trained = run(model, points, plan, validation=validation)
+    losses = {step.number: step.validation for step in steps if step.validation is not None}
+    assert trained.ended == "patience" and trained.steps < 400
+    assert trained.best_loss == min(loss for loss in losses.values() if loss is not None)
+    assert losses[trained.best_step] == trained.best_loss
+    assert trained.steps == trained.best_step + 2 * 4
+    model.eval()
+    with torch.no_grad():
+        assert float(next(model.losses(validation[0]))[1]) == pytest.approx(trained.best_loss, rel=1e-6)
+
+
+def test_a_time_budget_ends_the_run_and_its_schedule(points: list[Point]) -> None:
+    plan = Plan(steps=10**6, minutes=0.4 / 60, batch=8, schedule="wsd", warmup=0.1, decay=0.4)
+    steps, trained = run(Sine(), points, plan)
+    assert trained.ended == "minutes" and 0.2 < trained.seconds < 0.8
+    rates = [step.rate for step in steps]
+    assert max(rates) == plan.learning_rate and rates[0] < 0.2 * max(rates) and rates[-1] < 0.2 * max(rates)
+
+
+def test_a_closed_run_goes_on_to_the_same_end(points: list[Point], tmp_path: Path) -> None:
+    plan = Plan(steps=12, batch=16, save_every=100, validate_every=4)
+    validation = held_out(points[:20], pack_points, plan=plan)
+    whole, _ = run(Sine(noise=0.1), points, plan, validation=validation), None
+    reference = Sine(noise=0.1)
+    run(reference, points, plan, validation=validation)
+    first = Sine(noise=0.1)
+    stream = train(first, Batches(points, pack_points, plan=plan), plan, validation=validation, folder=tmp_path)
+    for _ in range(7):
+        next(stream)
+    stream.close()
+    second = Sine(noise=0.1)
+    steps, trained = run(second, points, plan, validation=validation, folder=tmp_path)
+    assert [step.number for step in steps] == [8, 9, 10, 11, 12]
+    assert [step.loss for step in steps] == [step.loss for step in whole[0][7:]]
+    assert all(torch.equal(p, weights(reference)[name]) for name, p in weights(second).items())
+    steps, again = run(Sine(noise=0.1), points, plan, validation=validation, folder=tmp_path)
+    assert steps == [] and again == trained, "a run that has ended does nothing more"
+
+
+def test_ctrl_c_ends_the_step_saves_it_and_stops(points: list[Point], tmp_path: Path) -> None:
+    class Interrupted(Sine):
+        def losses(self, batch: Points) -> Iterator[tuple[str, Tensor]]:
+            if self.calls == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield from super().losses(batch)
+
+    plan = Plan(steps=50, batch=16, save_every=100)
+    seen = []
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        for step in train(Interrupted(), Batches(points, pack_points, plan=plan), plan, folder=tmp_path):
+            seen.append(step.number)
+    assert seen == [1, 2, 3, 4]
+    kept = checkpoint.read(tmp_path)
+    assert kept is not None and kept.step == 5
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_folder_of_another_run_is_refused(points: list[Point], tmp_path: Path) -> None:
+    plan = Plan(steps=3, batch=16, save_every=1)
+    run(Sine(), points, plan, folder=tmp_path)
+    with pytest.raises(InputError, match="holds a run with other data or another plan"):
+        run(Sine(), points, Plan(steps=3, batch=8, save_every=1), folder=tmp_path)
+    with pytest.raises(InputError, match="holds a run with other data or another plan"):
+        run(Sine(), points[:50], plan, folder=tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(points: list[Point], tmp_path: Path) -> None:
+    plan = Plan(steps=3, batch=16, save_every=1)
+    run(Sine(), points, plan, folder=tmp_path)
+    (saved,) = tmp_path.iterdir()
+    file = saved / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"step-00000003 is damaged"):
+        run(Sine(), points, plan, folder=tmp_path)
+
+
+def test_two_losses_step_two_optimisers_in_turn(points: list[Point]) -> None:
+    class Pair(Model):
+        """Two parameters; each loss sees what the step before it did."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.critic, self.maker = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+            self.seen: list[tuple[float, float]] = []
+
+        def groups(self) -> dict[str, list[nn.Parameter]]:
+            return {"critic": [self.critic], "maker": [self.maker]}
+
+        def losses(self, batch: Points) -> Iterator[tuple[str, Tensor]]:
+            yield "critic", (self.critic - 1).square()
+            self.seen.append((float(self.critic.detach()), float(self.maker.detach())))
+            yield "maker", (self.maker - self.critic).square()
+            assert self.maker.grad is not None, "the gradient is still there when the model is resumed"
+
+    model = Pair()
+    plan = Plan(steps=1, batch=8, micro_batch=4, optimiser="sgd", betas=(0.0, 0.0), learning_rate=0.5, clip=0.0,
+                warmup=0.0, schedule="constant")  # fmt: skip
+    steps, _ = run(model, points, plan)
+    assert model.seen == [(1.0, 0.0), (1.0, 0.0)], "every micro-batch resumes after the critic's one step"
+    assert float(model.maker) == 1.0, "the critic was at 1 when the maker followed it"
+    assert set(steps[0].losses) == {"critic", "maker"}
+
+
+def test_nothing_to_train_is_said(tiny: Path, examples: list[Example]) -> None:
+    model = build(Config(base=Base("CC0-1.0", ""), method="none"), tiny, steps=1, seed=0)
+    with pytest.raises(InputError, match="nothing to train"):
+        next(train(model, Batches(examples, pack, plan=Plan()), Plan()))
+    assert isinstance(pack(examples[:2]), Sequences)

@@ -252,7 +252,7 @@ def elsewhere(loaded: Loaded, *, home: Home, release: str, endpoint: str) -> Gen
         found = yield from answers.answer(start, asked, file=folder / "answers.jsonl", stage="answers")
         ours = answered(cases, found)
         judged = yield from judge(
-            scenario, dataset, ours=ours, base=None, start=None, folder=folder, data=dataset.digest
+            scenario, dataset, ours=ours, base=None, start=None, folder=folder, copies=index(dataset)
         )
     return told(name, judged)
 

@@ -143,9 +143,9 @@ def generate(options: argparse.Namespace) -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    from spearhead.service import serve as server
+    from spearhead.service.serve import serve as serving
 
-    return server.serve(_home(options), host=options.host, port=options.port, models=tuple(options.model))
+    return serving(_home(options), host=options.host, port=options.port, models=tuple(options.model))
 
 
 def keys(options: argparse.Namespace) -> int:

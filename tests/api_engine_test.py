@@ -27,7 +27,7 @@ from spearhead.core.generation import (
 from spearhead.core.manifest import PriceTag
 from spearhead.engine.held import settle_decided
 from spearhead.engine.loaded import Room
-from spearhead.engine.open import opened
+from spearhead.engine.open import follow, opened
 from spearhead.engine.run import Engine
 from spearhead.ledger import journal, keys
 from spearhead.ledger import price as prices
@@ -148,6 +148,22 @@ def test_a_cancelled_request_is_settled_though_the_caller_is_cancelled_again_and
     run(test)
 
 
+def test_one_who_leaves_while_money_is_being_held_leaves_nothing_held(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            for number in range(20):
+                task = asyncio.create_task(events(engine, ask(account, "hello", key=f"k{number}")))
+                for _ in range(number % 4 + 1):
+                    await asyncio.sleep(0)
+                task.cancel()
+            await asyncio.sleep(0.1)
+            await engine.aclose()
+            balance = journal.balance(store, account)
+            assert balance.reserved == 0 and balance.available == 10**9
+
+    run(test)
+
+
 def test_a_database_that_is_away_at_the_end_gets_the_settlement_later(tmp_path: Path, make_release: Any) -> None:
     async def test() -> None:
         async with tiny(tmp_path, make_release) as (engine, store, account):
@@ -244,5 +260,27 @@ def test_several_answers_pay_for_their_prompt_once(tmp_path: Path, make_release:
             got = await events(engine, request)
             assert {event.index for event in got if isinstance(event, Delivered)} == {0, 1, 2}
             assert isinstance(got[-1], Settled) and got[-1].receipt.amount == 5 * PROMPT + 15 * COMPLETION
+
+    run(test)
+
+
+def test_a_newer_release_takes_over_while_the_old_one_ends_its_answers(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            old = engine.loaded("tiny").runtime
+            long = engine.run(ask(account, "~", key="long", options={"max_tokens": 4000}))
+            assert isinstance(await anext(long), Accepted)
+            make_release(tmp_path / "releases", version="v2", created="2026-11-23T00:00:00Z")
+            leaving: set[asyncio.Task[None]] = set()
+            await follow(Home(tmp_path, tmp_path / "cache"), engine, leaving, models=("tiny",), room=Room(threads=1))
+            got = await events(engine, ask(account, "hello", key="new"))
+            assert isinstance(got[0], Accepted) and got[0].release == "tiny@v2"
+            with pytest.raises(InputError):
+                engine.loaded("tiny@v1")
+            assert old.ready, "an answer still comes from it"
+            rest = [event async for event in long]
+            assert isinstance(rest[-2], Delivered) and rest[-2].finish == "length"
+            await asyncio.gather(*leaving)
+            assert not old.ready
 
     run(test)

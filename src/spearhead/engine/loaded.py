@@ -42,6 +42,8 @@ class Loaded:
     price: PriceTag
     policy: Policy
     reviewer: Reviewer
+    running: int = 0
+    """Requests under way: a release is put down only when there are none."""
 
     @property
     def manifest(self) -> Manifest:

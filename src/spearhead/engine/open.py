@@ -39,6 +39,7 @@ async def opened(
     desk = Desk(store)
     sealer = Sealer(lambda item, label: seal.seal(item, label, signer=signer), blobs=Blobs(home.blobs))
     up: dict[str, Loaded] = {}
+    leaving: set[asyncio.Task[None]] = set()
     try:
         for names, release in chosen:
             loaded = await load(release, room=room or Room())
@@ -50,18 +51,19 @@ async def opened(
             for seconds, work in (
                 (1.0, lambda: _refresh(engine)),
                 (5.0, lambda: held.settle_decided(engine)),
+                (5.0, lambda: follow(home, engine, leaving, models=models, room=room or Room())),
                 (30.0, lambda: _tidy(engine)),
             )
         ]
         try:
             yield engine
         finally:
-            for task in tasks:
+            for task in (*tasks, *leaving):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, *leaving, return_exceptions=True)
             await engine.aclose()
     finally:
-        for one in {id(loaded): loaded for loaded in up.values()}.values():
+        for one in set(up.values()):
             await one.runtime.aclose()
         await asyncio.to_thread(sealer.close)
         await asyncio.to_thread(desk.close)
@@ -85,6 +87,44 @@ def choose(home: Home, *, models: tuple[str, ...]) -> list[tuple[tuple[str, ...]
         return [(tuple(sorted(names[name])), release) for name, release in found.items()]
     finally:
         store.dispose()
+
+
+async def follow(
+    home: Home,
+    engine: Engine,
+    leaving: set["asyncio.Task[None]"],
+    *,
+    models: tuple[str, ...],
+    room: Room,
+) -> None:
+    """Serve what was promoted, rolled back or released since: the new one first, then the old one ends its answers."""
+    up = engine.releases
+    chosen = await asyncio.to_thread(choose, home, models=models)
+    wanted: dict[str, Loaded] = {}
+    for names, release in chosen:
+        loaded = up.get(release.name)
+        if loaded is None:
+            loaded = await load(release, room=room)
+            log.info("%s is up", release.name)
+        wanted.update({name: loaded for name in names})
+    old = set(up.values()) - set(wanted.values())
+    up.update(wanted)
+    for name in up.keys() - wanted.keys():
+        del up[name]
+    for loaded in old:
+        task = asyncio.create_task(_put_down(loaded))
+        leaving.add(task)
+        task.add_done_callback(leaving.discard)
+    await _refresh(engine)
+
+
+async def _put_down(loaded: Loaded) -> None:
+    try:
+        while loaded.running:
+            await asyncio.sleep(0.1)
+    finally:
+        await loaded.runtime.aclose()
+        log.info("%s is down", loaded.manifest.name)
 
 
 async def _refresh(engine: Engine) -> None:

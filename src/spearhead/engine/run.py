@@ -92,6 +92,7 @@ class Job:
     units: int
     reserved: int
     reservation: Reservation | None = None
+    reserving: "asyncio.Task[None] | None" = None
     answers: dict[int, _Answer] = field(default_factory=dict)
     unsaved: list[_Answer] = field(default_factory=list)
     began: bool = False
@@ -112,7 +113,7 @@ class Job:
 class Engine:
     """What a request needs: releases that are up, the database, the files, the clock. See `open.py` for one."""
 
-    releases: Mapping[str, Loaded]
+    releases: dict[str, Loaded]
     """By `scenario` and by `scenario@version`."""
     desk: Desk
     sealer: Sealer
@@ -163,19 +164,13 @@ class Engine:
         Raises InputError on what cannot be answered, NotEnoughCredit, StoreUnavailable: nothing was charged then.
         """
         job = job or self.prepare(request, key=key)
-        loaded, currency = job.loaded, job.loaded.price.currency
-        job.reservation = await self.desk.write(
-            lambda connection: books.reserve(
-                connection,
-                request.account,
-                job.reserved,
-                currency=currency,
-                request=request.key,
-                clock=self.clock,
-            )
-        )
+        loaded = job.loaded
         failed: Failed | None = None
+        loaded.running += 1
         try:
+            job.reserving = asyncio.create_task(self._reserve(job))
+            self._keep(job.reserving)
+            await asyncio.shield(job.reserving)
             asked = media.text(job.words)
             verdict = await self._look(loaded, asked, _context(loaded, Direction.PROMPT))
             if verdict.decision is Decision.BLOCK:
@@ -218,6 +213,7 @@ class Engine:
             except SpearheadError as error:
                 failed = _failed(error)
         finally:
+            loaded.running -= 1
             receipt = await self._in_any_case(self._settle(job))
         if isinstance(receipt, StoreUnavailable):
             yield failed or _failed(receipt)
@@ -343,15 +339,31 @@ class Engine:
             assert answer.file is not None
             yield Delivered(answer.index, row.id, row.text, row.finish, answer.usage, answer.file)
 
+    async def _reserve(self, job: Job) -> None:
+        request, currency = job.request, job.loaded.price.currency
+        job.reservation = await self.desk.write(
+            lambda connection: books.reserve(
+                connection,
+                request.account,
+                job.reserved,
+                currency=currency,
+                request=request.key,
+                clock=self.clock,
+            )
+        )
+
     async def _settle(self, job: Job) -> Receipt | StoreUnavailable:
         """Write the answers that are not written yet and close the money, in one transaction, once.
 
         A database that is away is asked again in the background: what was made stays owed, and only that.
         """
+        if job.reserving is not None:  # one who leaves while money is being held must not leave it held
+            await asyncio.wait({job.reserving})
+        if job.reservation is None:
+            return Receipt(job.request.key, Usage(), 0, job.loaded.price.currency, True)
         await self._keep_what_left(job)
         answers, job.unsaved = job.unsaved, []
         bill, reservation = _bill(job), job.reservation
-        assert reservation is not None
 
         def work(connection: Connection) -> Receipt:
             if not job.began:

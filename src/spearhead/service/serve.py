@@ -83,7 +83,6 @@ async def _serve(
             server_header=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
             timeout_keep_alive=75,
-            h11_max_incomplete_event_size=64 << 10,
         )
         server = uvicorn.Server(config)
         # uvicorn would raise the signal again once it has drained, before the engine's own end is reached.

@@ -50,6 +50,8 @@ from spearhead.service.api.limits import Gate, Ticket
 log = logging.getLogger("spearhead.api")
 LONG = 20_000
 """Characters of a prompt that is measured off the event loop."""
+MOST_RUNNING = 1024
+"""Generations under way, those that wait for a slot among them."""
 SEND_SECONDS = 60.0
 """A client that takes nothing for so long has left."""
 
@@ -62,6 +64,7 @@ class Desk:
     gate: Gate
     figures: Figures
     clock: Clock
+    running: int = 0
 
 
 @dataclass(slots=True)
@@ -147,6 +150,14 @@ async def answer(desk: Desk, http: HttpRequest, *, who: Principal, kind: str) ->
     """The response to one generation request."""
     state = http.scope["state"]
     number: str = state["number"]
+    if desk.running >= MOST_RUNNING:
+        raise ApiError(
+            503,
+            "Too many requests run here; try again in a moment.",
+            kind="server_error",
+            code="overloaded",
+            headers={"retry-after": "2"},
+        )
     raw = asks.read_json(await read_body(http.receive, http.headers))
     once = http.headers.get("idempotency-key")
     if once is not None:
@@ -222,7 +233,8 @@ async def _accepted(
             answer.headers = {**desk.gate.headers(who.key), **answer.headers}
             raise answer from error
         raise
-    desk.figures.running.inc()
+    desk.running += 1
+    desk.figures.running.set(desk.running)
     return Turn(desk, who, ask, job, ticket, start, once), events
 
 
@@ -385,7 +397,8 @@ async def _leave(turn: Turn) -> None:
     """Give back what the request held of the limits."""
     if not turn.over:
         turn.desk.figures.answers.labels(turn.release, "cut_off").inc()
-    turn.desk.figures.running.dec()
+    turn.desk.running -= 1
+    turn.desk.figures.running.set(turn.desk.running)
     made = turn.job.made
     turn.desk.gate.leave(turn.ticket, tokens=made.prompt + made.completion)
 

@@ -18,27 +18,44 @@ DAMPING = 0.01
 
 def encode(values: Array, *, layout: str, moments: Array) -> Array:
     """float32 `values` (rows, width) as the raw bytes of `layout`, given the inputs' second moments (width, width)."""
-    values = np.array(values, dtype=np.float32)
-    width = values.shape[1]
+    columns = np.array(values.T, dtype=np.float32, order="C")  # (width, rows): a column of weights lies together
+    width = len(columns)
     if moments.shape != (width, width) or not np.isfinite(moments).all():
         raise InputError(f"calibration: moments of shape {moments.shape} for {width} inputs, or not finite")
     bits, damped = BITS[layout], moments.astype(np.float64)
     damped[np.diag_indices(width)] += DAMPING * np.trace(damped) / width + 1e-12
-    # Rows of `spread` say how an error in one column is made good by the later ones (Cholesky factor of the inverse).
-    spread = np.linalg.cholesky(np.linalg.inv(damped)).T.astype(np.float32)
+    # Rows of `spread` say how an error in one column is made good by the later ones: the upper factor U of the inverse,
+    # H^-1 = U^T U. With the columns turned round, H = L L^T gives U = L^-1 turned round, so nothing else is inverted.
+    factor = np.linalg.cholesky(damped[::-1, ::-1]).astype(np.float32)
+    spread = np.ascontiguousarray(_inverse(factor)[::-1, ::-1])
     half, parts = 1 << (bits - 1), []
     for start in range(0, width, 32):
-        block, inner = values[:, start : start + 32], spread[start : start + 32, start : start + 32]
+        block, inner = columns[start : start + 32], spread[start : start + 32, start : start + 32]
         own = np.diag(inner)
-        scale, _ = weight_layouts.best(block, bits=bits, weights=1 / own**2)
-        scale = scale.astype(np.float16).astype(np.float32)  # as it will be read
-        step = np.where(scale == 0, np.float32(1), scale)[:, 0]
+        scale, _ = weight_layouts.best(np.ascontiguousarray(block.T), bits=bits, weights=1 / own**2)
+        scale = scale.astype(np.float16).astype(np.float32)[:, 0]  # as it will be read
+        inverse = 1 / np.where(scale == 0, np.float32(1), scale)
         codes, errors = np.empty_like(block), np.empty_like(block)
         for at in range(32):
-            column = block[:, at]
-            codes[:, at] = np.clip(np.rint(column / step), -half, half - 1)
-            errors[:, at] = (column - codes[:, at] * scale[:, 0]) / own[at]
-            block[:, at + 1 :] -= np.outer(errors[:, at], inner[at, at + 1 :])
-        values[:, start + 32 :] -= errors @ spread[start : start + 32, start + 32 :]
-        parts.append(weight_layouts.pack(scale, codes, bits=bits))
+            code, error = codes[at], errors[at]
+            np.multiply(block[at], inverse, out=code)
+            np.rint(code, out=code)
+            np.clip(code, -half, half - 1, out=code)
+            np.multiply(code, -scale, out=error)
+            error += block[at]
+            error *= 1 / own[at]
+            block[at + 1 :] -= inner[at, at + 1 :, None] * error
+        columns[start + 32 :] -= spread[start : start + 32, start + 32 :].T @ errors
+        parts.append(weight_layouts.pack(scale[:, None], codes.T, bits=bits))
     return np.concatenate(parts, axis=1)
+
+
+def _inverse(lower: Array) -> Array:
+    """The inverse of a lower triangular matrix, by halves: a sixth of the work of a general one."""
+    if len(lower) <= 64:
+        return np.tril(np.linalg.inv(lower))
+    half = len(lower) // 2
+    out = np.zeros_like(lower)
+    out[:half, :half], out[half:, half:] = _inverse(lower[:half, :half]), _inverse(lower[half:, half:])
+    out[half:, :half] = -out[half:, half:] @ (lower[half:, :half] @ out[:half, :half])
+    return out

@@ -35,6 +35,12 @@ def test_inputs_without_structure_leave_plain_rounding() -> None:
     assert (ours[3, :32] == 0).all()
 
 
+def test_the_triangular_inverse_is_numpys() -> None:
+    generator = np.random.default_rng(2)
+    lower = np.tril(generator.normal(size=(150, 150))) / 20 + np.eye(150)
+    np.testing.assert_allclose(calibrated._inverse(lower), np.linalg.inv(lower), atol=1e-10)
+
+
 def test_moments_that_do_not_fit_are_refused() -> None:
     values = np.ones((4, 32), np.float32)
     for moments in (np.eye(31), np.full((32, 32), np.nan)):

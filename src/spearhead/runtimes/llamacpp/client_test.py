@@ -64,7 +64,7 @@ def test_a_character_split_over_tokens_leaves_whole_or_not_at_all(table: Table) 
         async with await started(table) as runtime:
             drafts = [draft async for draft in runtime.generate(ask("a", temperature=0, max_tokens=12))]
             # the twelfth token is the third byte of a 😀
-            assert [draft.delta for draft in drafts if draft.delta] == ["é", "😀", "a", "é"]
+            assert "".join(draft.delta for draft in drafts) == "é😀aé"
             assert drafts[-1].usage.completion == 12
 
     asyncio.run(main())
@@ -236,6 +236,20 @@ def test_closing_an_answer_frees_its_slot_and_its_share_of_the_context(table: Ta
             await until(lambda: worker.running == 0)
             assert worker._free == 2048
             assert (await answer(runtime, ask("a", temperature=0, max_tokens=7)))[0] == CYCLE
+
+    asyncio.run(main())
+
+
+def test_a_slow_reader_gets_what_has_gathered_as_one_draft(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            running = runtime.generate(ask("a", temperature=0, max_tokens=210))
+            first = await anext(running)
+            await asyncio.sleep(1.0)
+            rest = [draft async for draft in running]
+            assert len(rest) < 60  # 210 drafts were sent
+            assert first.delta + "".join(draft.delta for draft in rest) == CYCLE * 30
+            assert rest[-1].usage.completion == 210
 
     asyncio.run(main())
 

@@ -41,6 +41,8 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, kind)
     for cpu in (params.cpuparams, params.cpuparams_batch):
         cpu.n_threads = settings["threads"]
+    # Read, not mapped: repacked weights would lie in memory twice, and mapped ones can be pushed out under load.
+    params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.cache_ram_mib = 0  # the default keeps up to 8 GiB of old prompts
     params.n_ctx_checkpoints = 0
     params.fit_params = False  # would load the model twice

@@ -350,14 +350,14 @@ def test_nothing_listens_on_the_network_and_no_secret_reaches_the_worker(
     asyncio.run(main())
 
 
-def test_the_worker_goes_when_its_parent_is_killed(table: Table) -> None:
+def test_the_worker_and_its_folder_go_when_its_parent_is_killed(table: Table) -> None:
     code = (
         "import asyncio, pathlib, sys\n"
         "from spearhead.runtimes.llamacpp import LlamaCpp, Settings\n"
         "async def main():\n"
         "    paths = map(pathlib.Path, sys.argv[1:])\n"
         "    runtime = await LlamaCpp.start(*paths, settings=Settings(context=512, slots=1, threads=1))\n"
-        "    print(runtime.pids[0], flush=True)\n"
+        "    print(runtime.pids[0], (await runtime._current()).socket, flush=True)\n"
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
@@ -365,10 +365,12 @@ def test_the_worker_goes_when_its_parent_is_killed(table: Table) -> None:
         [sys.executable, "-c", code, str(table.model), str(table.tokenizer)], stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
-        worker = psutil.Process(int(parent.stdout.readline()))
+        pid, path = parent.stdout.readline().split()
+        worker = psutil.Process(int(pid))
         parent.kill()
     psutil.wait_procs([worker], timeout=5)
     assert not worker.is_running()
+    assert not Path(path).parent.exists()
 
 
 @dataclass(frozen=True, slots=True)

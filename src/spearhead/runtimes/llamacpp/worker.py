@@ -7,6 +7,7 @@ parent talks HTTP to the socket. Standard input is its lifeline: when the parent
 import json
 import os
 import resource
+import shutil
 import sys
 from typing import Any
 
@@ -23,6 +24,7 @@ def main() -> None:
         os._exit(1)
     print(json.dumps({"ready": server.listening_address}), flush=True)
     sys.stdin.buffer.read()
+    shutil.rmtree(os.path.dirname(settings["socket"]), ignore_errors=True)  # a parent that was killed cannot
     os._exit(0)  # nothing to save; destructors would only wait for running requests
 
 

@@ -394,8 +394,8 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
     )
     yield Progress("release", 0, 1, "report")
     facts = _facts(loaded, outcome, declared, reviewed=reviewed)
-    page = root / f"report-{digest.of_value([done.key for done in outcome.steps])[:12]}" / "report.html"
-    if not page.is_file() or any(done.fresh for done in outcome.steps):
+    page = root / f"report-{digest.of_value([loaded.digest, *(done.key for done in outcome.steps)])[:12]}/report.html"
+    if not page.is_file():
         files.write_whole(page, report.render(facts))
     outcome.report = page
     try:

@@ -32,7 +32,7 @@ def make(
     scenario = loaded.scenario
     tokenizer_json = merged / "tokenizer.json"
     tokenizer = Tokenizer.open(tokenizer_json)
-    full = folder / "F16.gguf"
+    full = folder / "full.gguf"
     yield Progress("export", 0, 1, "F16")
     state, config = load(merged)
     gguf_file.write_model(state, config, tokenizer_json, full, base=base if base.is_file() else None, layout="F16")

@@ -49,7 +49,8 @@ def learning(model: Model) -> Tensors:
     learn = {name: p.detach() for name, p in parameters.items() if p.requires_grad}
     if not any(True for _ in model.buffers()):
         return learn
-    return learn | {name: value for name, value in model.state_dict().items() if name not in parameters}
+    every = dict(model.named_parameters(remove_duplicate=False))  # a tied weight has two names and is no buffer
+    return learn | {name: value for name, value in model.state_dict().items() if name not in every}
 
 
 def snapshot(model: Model) -> Tensors:

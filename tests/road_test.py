@@ -1,0 +1,262 @@
+"""Promises of the road, walked with a tiny random model and a table that it can learn: a real walk in seconds."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spearhead.core.errors import InputError
+from spearhead.models.pretrained import tiny
+from spearhead.pipeline import once, road, shelf, trust, withdrawal
+from spearhead.pipeline.show import drive
+from spearhead.scenario import read
+from spearhead.store import releases
+from spearhead.store.home import Home
+
+SCENARIO = """
+[scenario]
+name = "nod"
+title = "Nodding"
+languages = ["en"]
+[data]
+validation = 0.1
+test = 0.1
+[[data.sources]]
+kind = "files"
+path = "pairs.csv"
+licence = "CC0-1.0"
+credit = "nobody"
+[data.cleaning]
+shortest = 2
+[model]
+family = "pretrained"
+method = "full"
+[model.base]
+path = "base"
+licence = "CC0-1.0"
+credit = "a random model"
+[template]
+style = "plain"
+after = ">"
+[training]
+steps = 90
+batch = 16
+learning_rate = 3e-3
+validate_every = 30
+save_every = 20
+track = []
+[generation]
+max_tokens = 12
+context = 256
+[evaluation]
+metrics = ["chrf", "exact_match"]
+baselines = ["copy", "base", "nearest", "ngram"]
+cases = 20
+draws = 200
+perplexity_cases = 4
+noise_cases = 4
+extraction_cases = 0
+[[bars]]
+metric = "chrf"
+beats = ["copy", "base"]
+cases = 20
+[release]
+layouts = ["F16", "Q8_0"]
+[review]
+checks = ["terms", "personal"]
+rules = [{ category = "*", direction = "prompt", block = 0.9 }, { category = "*", direction = "output", hold = 0.5 }]
+[labels]
+producer = "tests"
+[price]
+currency = "EUR"
+prompt = "1.00"
+completion = "2.00"
+[economics]
+machine_hour = "0.10"
+"""
+
+
+@pytest.fixture(scope="session")
+def nod(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scenario whose answer is always the same three letters."""
+    folder = tmp_path_factory.mktemp("scenario") / "nod"
+    folder.mkdir()
+    rng = random.Random(0)
+    letters = "bcdfghklmnprstvw"
+    rows = {"".join(rng.choices(letters, k=5)) + " " + "".join(rng.choices(letters, k=4)) for _ in range(400)}
+    table = "input,output\n" + "".join(f"{row},yes\n" for row in sorted(rows))
+    (folder / "pairs.csv").write_text(table, encoding="utf-8")
+    (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
+    tiny.write(folder / "base")
+    # llama.cpp wants a tokenizer that merges something: the byte that no text has makes room for one merge.
+    words = json.loads((folder / "base" / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = words["model"]["vocab"]
+    vocabulary["th"] = vocabulary.pop("\u0143")
+    words["model"]["merges"] = [["t", "h"]]
+    (folder / "base" / "tokenizer.json").write_text(json.dumps(words), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    root = tmp_path_factory.mktemp("home")
+    return Home(root / "home", root / "cache")
+
+
+def walked(nod: Path, home: Home, *changes: str, until: str = "report") -> road.Outcome:
+    return drive(road.walk(read.load(nod, changes=changes), home=home, until=until), quiet=True)
+
+
+@pytest.fixture(scope="session")
+def outcome(nod: Path, home: Home) -> road.Outcome:
+    return walked(nod, home)
+
+
+def test_a_walk_ends_with_a_signed_release_and_a_report(outcome: road.Outcome, home: Home) -> None:
+    assert outcome.exit_code == 0, outcome.lines()
+    assert outcome.release is not None and outcome.release.name == "1"
+    assert trust.verify(home, outcome.release).exit_code == 0
+    assert outcome.report is not None
+    page = outcome.report.read_text(encoding="utf-8")
+    assert "Nodding" in page and "beside the trivial baselines" in page and "<svg" in page
+    assert not [part for part in ("http://", "https://", "<script") if f'src="{part}' in page]
+    manifest = releases.read(outcome.release).manifest
+    assert {credit.source for credit in manifest.credits} >= {"base"}
+    scores = {score.name: score for score in manifest.scores}
+    assert scores["chrf"].value > scores["chrf"].baselines["copy"]
+    assert manifest.verdict in ("gold", "foam") and manifest.verdict_reasons
+
+
+def test_a_second_walk_does_nothing_and_says_so(outcome: road.Outcome, nod: Path, home: Home) -> None:
+    again = walked(nod, home)
+    assert [step.name for step in again.steps if step.fresh] == []
+    assert again.release == outcome.release
+
+
+def test_a_change_redoes_only_what_rests_on_it(outcome: road.Outcome, nod: Path, home: Home) -> None:
+    again = walked(nod, home, "evaluation.draws=300", until="evaluate")
+    assert [step.name for step in again.steps if step.fresh] == ["scores"]
+
+
+def test_a_missed_bar_is_exit_code_3_a_report_and_no_release(outcome: road.Outcome, nod: Path, home: Home) -> None:
+    before = releases.published(home)
+    missed = walked(nod, home, 'bars=[{metric="chrf", minimum=101.0}]')
+    assert missed.exit_code == 3
+    assert missed.release is None and missed.verdict == "foam"
+    assert "wanted at least 101" in missed.message
+    assert missed.report is not None and "missed" in missed.report.read_text(encoding="utf-8")
+    assert [release.name for release in releases.published(home)] == [release.name for release in before]
+
+
+def test_a_method_that_no_runtime_serves_is_judged_but_not_released(nod: Path, home: Home) -> None:
+    judged = walked(nod, home, "model.method=prefix", "model.rank=4", "training.steps=4", until="evaluate")
+    assert judged.judged is not None and len(judged.judged.cases) == 20
+    with pytest.raises(InputError, match="'prefix' trains and evaluates"):
+        walked(nod, home, "model.method=prefix", "model.rank=4", "training.steps=4")
+
+
+def test_prompts_alone_are_a_method_without_training(nod: Path, home: Home) -> None:
+    judged = walked(nod, home, "model.method=none", 'template.examples=[{input="a", output="yes"}]', until="evaluate")
+    assert {step.name: step for step in judged.steps}["train"].result["trained"] is False
+    assert judged.judged is not None
+
+
+def test_a_base_licence_that_does_not_sell_is_refused_before_any_training(nod: Path, tmp_path: Path) -> None:
+    fresh = Home(tmp_path / "home", tmp_path / "cache")
+    with pytest.raises(InputError, match=r"CC-BY-NC-4\.0.*does not allow to sell"):
+        walked(nod, fresh, "model.base.licence=CC-BY-NC-4.0")
+    assert not list(fresh.runs.glob("nod/train-*"))
+
+
+def test_one_answer_without_a_server_is_labelled_booked_and_traceable(
+    outcome: road.Outcome, home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "answer.txt"
+    assert once.generate(home, "nod", "bcd fgh", out=file, seed=1, as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["release"] == "nod@1" and told["completion_units"] > 0
+    traced = trust.trace(home, file)
+    assert traced.exit_code == 0, traced.lines()
+    assert any("nobody" in line for line in traced.lines())
+    file.write_bytes(file.read_bytes().replace(b"yes", b"no!", 1))
+    assert trust.verify(home, file).exit_code == 1
+
+
+def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(
+    outcome: road.Outcome, nod: Path, home: Home
+) -> None:
+    record = next(outcome.dataset.read("train"))
+    told = withdrawal.withdraw(home, record.id, reason="its author asked")
+    assert told.values["affected"] == ["nod@1"]
+    assert "learnt from 1 withdrawn" in "\n".join(shelf.listed(home).lines())
+    after = walked(nod, home, until="data")
+    assert record.id not in {one.id for one in after.dataset.read("train")}
+
+
+def test_two_walks_of_one_scenario_do_not_mix(nod: Path, home: Home) -> None:
+    with road.alone(home.runs / "nod"), pytest.raises(InputError, match="another run of nod is under way"):
+        walked(nod, home)
+
+
+@pytest.fixture
+def running(nod: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[str], Path]]:
+    """A long run of its own, in its own home, as a person starts it."""
+    words = [
+        "train",
+        str(nod),
+        "--home",
+        str(tmp_path),
+        "--set",
+        "training.steps=300",
+        "--set",
+        "training.save_every=10",
+    ]
+    command = [sys.executable, "-m", "spearhead.cli", *words, "--quiet"]
+    env = {**os.environ, "SPEARHEAD_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env)
+    try:
+        yield process, command, tmp_path
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def curve(home: Path) -> list[dict[str, Any]]:
+    files = list(home.glob("runs/nod/train-*/curve.jsonl"))
+    rows = []
+    for line in files[0].read_text(encoding="utf-8").splitlines() if files else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # half a line: the kill came while it was written
+            continue
+    return rows
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_ended_at_any_moment_goes_on_where_it_was(
+    running: tuple[subprocess.Popen[bytes], list[str], Path], end: signal.Signals
+) -> None:
+    process, command, home = running
+    limit = time.monotonic() + 120
+    while len(curve(home)) < 25 and time.monotonic() < limit:
+        time.sleep(0.1)
+    process.send_signal(end)
+    assert process.wait(60) in (1, -signal.SIGKILL)
+    reached = len(curve(home))
+    assert 25 <= reached < 300
+    env = {**os.environ, "SPEARHEAD_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=180, check=True, env=env)
+    (step,) = json.loads(done.stdout)["steps"]
+    assert step["steps"] == 300
+    steps = [row["step"] for row in curve(home)[reached:]]
+    assert steps[0] > reached - 15, "it began again instead of going on"
+    assert steps[-1] == 300

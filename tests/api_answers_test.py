@@ -150,6 +150,15 @@ def test_every_answer_names_its_release_and_carries_its_label(served: Any) -> No
             assert answer.headers[f"x-ratelimit-reset-{kind}"].endswith("s")
 
 
+def test_several_answers_have_a_label_each_in_a_header_that_clients_take(served: Any) -> None:
+    client = served.http(served.account())
+    answer = client.post("/v1/chat/completions", json={"model": "tiny", "messages": HELLO, "n": 16})
+    raw = answer.headers["x-spearhead-label"]
+    assert len(raw) < 8190  # the most that some clients take
+    numbers = [label["AIGC"]["ProduceID"] for label in json.loads(unquote(raw))]
+    assert numbers == answer.headers["x-spearhead-output"].split(",") and len(set(numbers)) == 16
+
+
 def test_an_output_and_its_labelled_file_are_kept(served: Any) -> None:
     from spearhead.core.media import Media
     from spearhead.provenance import seal

@@ -33,7 +33,7 @@ CHAINS: dict[str, list[str]] = {
     "": [" The", " quick", " brown", " fox."],
     "~": [" on", " and", " onward", " we", " walk"],  # goes round for ever
     "#": [" Write", " to", " ada", "@example", ".org", " now", "!!"],  # holds an e-mail address
-    "%": [" Say", " zz", "forbidden", " things", " aloud", "!?"],  # holds a forbidden term
+    "%": [" Say", " zz", "forbidden", " things", " aloud", "!?"],  # holds a forbidden term, then goes on as ~
     "&": ["你"],  # characters cut across tokens, see _pieces
     "?": [" heads", " tails"],  # a coin, thrown for ever
     "=": [" left", " STOP", " right", " again."],
@@ -99,9 +99,9 @@ def write_tiny_gguf(path: Path) -> None:
         for last, following in zip([*starts, *chain], [*chain, 2] if mark else [*chain[1:], 2], strict=True):
             after[:, last] = 0.0
             after[following, last] = 2.0
-        if mark == "~":
+        if mark in ("~", "%"):
             after[:, chain[-1]] = 0.0
-            after[chain[0], chain[-1]] = 2.0
+            after[ids[_pieces("~")[0]], chain[-1]] = 2.0
         if mark == "?":
             for last in [*starts, *chain]:
                 after[:, last] = 0.0

@@ -119,7 +119,7 @@ def error_event(envelope: Mapping[str, Any]) -> bytes:
 def label_headers(labels: Sequence[Label], *, release: str) -> dict[str, str]:
     """What an API body does not say of itself: that a machine made it, which release, under which numbers.
 
-    The label has the seven members of GB 45438 annex E, one for each answer, percent-encoded as headers must be.
+    The label has the seven members of GB 45438 annex E, percent-encoded for a header; several answers have a list.
     """
     members = [
         {
@@ -133,12 +133,13 @@ def label_headers(labels: Sequence[Label], *, release: str) -> dict[str, str]:
         }
         for label in labels
     ]
-    values = [json.dumps({"AIGC": one}, separators=(",", ":"), ensure_ascii=False) for one in members]
+    wrapped = [{"AIGC": one} for one in members]
+    text = json.dumps(wrapped[0] if len(wrapped) == 1 else wrapped, separators=(",", ":"), ensure_ascii=False)
     return {
         "x-ai-generated": "true",
         "x-spearhead-release": release,
         "x-spearhead-output": ",".join(label.produce_id for label in labels),
-        "x-spearhead-label": ",".join(quote(value, safe="") for value in values),
+        "x-spearhead-label": quote(text, safe="{}[]:,"),
     }
 
 

@@ -59,7 +59,7 @@ class Frame:
         except Exception as error:
             answer = errors.of(error)
             if answer.status >= 500:
-                log.error("%s %s failed: %s", number, scope["path"], type(error).__name__, exc_info=error)
+                log.error("%s %r failed: %s", number, scope["path"][:200], type(error).__name__, exc_info=error)
             if status:
                 raise  # the answer has begun: the connection must break, so that nobody takes it for whole
             await answer_error(answer, sending)

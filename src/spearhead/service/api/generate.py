@@ -186,6 +186,9 @@ async def _begin(desk: Desk, who: Principal, once: str, *, payload: Any) -> Resp
     found = await desk.engine.desk.write(work)
     if isinstance(found, Replay):
         headers = {**found.headers, "idempotent-replayed": "true", **desk.gate.headers(who.key)}
+        if found.status >= 400:  # it will be the same every time
+            headers["x-should-retry"] = "false"
+            headers.pop("retry-after", None)
         return Response(found.body.encode(), status_code=found.status, headers=headers)
     return None
 

@@ -83,6 +83,15 @@ def _convert_gguf(path: Path, draft: Path) -> Iterator[Progress]:
         raise InputError(f"base model {path} is damaged or truncated ({error}): fetch it again") from error
     if not ends or max(ends) > path.stat().st_size:
         raise InputError(f"base model {path} is truncated: its table promises more bytes than it has; fetch it again")
+    try:
+        yield from _convert_whole(path, draft, reader, fields)
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # a missing field, a merge of unknown tokens: the libraries raise what they like
+        raise InputError(f"base model {path} cannot be converted ({type(error).__name__}: {error})") from error
+
+
+def _convert_whole(path: Path, draft: Path, reader: Any, fields: Mapping[str, Any]) -> Iterator[Progress]:
     names = [str(tensor.name) for tensor in reader.tensors]
     if fields.get("general.architecture") == "llama" and all(_hf_name(name) for name in names) and _plain_rope(fields):
         yield from _convert_llama(reader, fields, draft)

@@ -1,0 +1,90 @@
+"""Figures reach the trackers; an estimate changes nothing; a device that is not there is said."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from spearhead.core.errors import InputError
+from spearhead.models.pretrained.batch import Example, pack
+from spearhead.models.pretrained.build import build
+from spearhead.models.pretrained.config import Base, Config
+from spearhead.training import devices
+from spearhead.training.batches import Batches
+from spearhead.training.estimate import estimate
+from spearhead.training.loop import Step, train
+from spearhead.training.plan import Plan
+from spearhead.training.sine import Point, Sine, pack_points
+from spearhead.training.tracking import track
+
+
+def steps_of(points: list[Point]) -> list[Step]:
+    plan = Plan(steps=4, batch=8)
+    return list(train(Sine(), Batches(points, pack_points, plan=plan), plan))
+
+
+def test_tensorboard_shows_every_step(points: list[Point], tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    steps = steps_of(points)
+    with track(("tensorboard",), tmp_path, name="sine") as note:
+        for step in steps:
+            note(step)
+    seen = EventAccumulator(str(tmp_path / "tensorboard" / "sine"))
+    seen.Reload()
+    read = seen.Scalars("loss/train")
+    assert [event.step for event in read] == [1, 2, 3, 4]
+    assert [event.value for event in read] == pytest.approx([step.loss for step in steps])
+
+
+def test_wandb_writes_offline_and_sends_nothing(
+    points: list[Point], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    with track(("wandb",), tmp_path, name="sine") as note:
+        for step in steps_of(points):
+            note(step)
+    (log,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    assert log.stat().st_size > 0 and b"loss/train" in log.read_bytes()
+
+
+def test_an_unknown_tracker_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="wanted tensorboard or wandb"), track(("csv",), tmp_path, name="x"):
+        pass
+
+
+def test_an_estimate_counts_and_changes_nothing(tiny: Path, examples: list[Example]) -> None:
+    model = build(Config(base=Base("CC0-1.0", ""), rank=4, dropout=0.1), tiny, steps=10, seed=0)
+    plan = Plan(steps=100, batch=8)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    state = torch.get_rng_state()
+    found = estimate(model, Batches(examples, pack, plan=plan), plan, hour=3_600_000_000_000)
+    assert all(torch.equal(p, before[name]) and p.grad is None for name, p in model.named_parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert found.steps == 100 and found.seconds > 0
+    assert found.cost == pytest.approx(found.seconds * 1e9, rel=1e-6)
+    # Two layers; each matrix has 4 * (in + out): q 64+64, k and v 64+32, o 64+64, gate and up 64+96, down 96+64.
+    assert found.learning == 2 * 4 * (128 + 96 + 96 + 128 + 160 + 160 + 160)
+    assert found.memory >= 4 * found.parameters + 16 * found.learning
+    budget = estimate(model, Batches(examples, pack, plan=plan), Plan(steps=10**9, minutes=1.0))
+    assert budget.seconds == 60 and 1 <= budget.steps < 10**9
+
+
+def test_a_device_that_is_not_there_is_said() -> None:
+    assert devices.choose("cpu") == torch.device("cpu")
+    with pytest.raises(InputError, match="is unknown: wanted auto, cpu, cuda or mps"):
+        devices.choose("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="not on this machine; it has"):
+            devices.choose("cuda")
+    assert devices.precision("bf16", torch.device("cpu")) == torch.bfloat16
+    assert devices.precision("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
+
+
+def test_half_precision_learns_too(tiny: Path, examples: list[Example]) -> None:
+    plan = Plan(steps=12, batch=8, learning_rate=1e-2, precision="bf16")
+    model = build(Config(base=Base("CC0-1.0", ""), rank=4), tiny, steps=12, seed=0)
+    losses = [step.loss for step in train(model, Batches(examples[:8], pack, plan=plan), plan)]
+    assert losses[-1] < losses[0]
+    assert all(p.dtype == torch.float32 for p in model.parameters())

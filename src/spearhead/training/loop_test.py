@@ -47,9 +47,6 @@ def test_a_network_learns(points: list[Point]) -> None:
 def test_accumulated_gradients_are_those_of_the_large_batch(fast: bool, tiny: Path, examples: list[Example]) -> None:
     seen: dict[int, tuple[dict[str, Tensor], float]] = {}
 
-    class Watch(torch.optim.SGD):
-        pass
-
     for micro in (0, 3):
         model = build(Config(base=Base("CC0-1.0", ""), rank=4), tiny, steps=5, seed=0)
         model.fast = fast
@@ -203,8 +200,18 @@ def test_two_losses_step_two_optimisers_in_turn(points: list[Point]) -> None:
                 warmup=0.0, schedule="constant")  # fmt: skip
     steps, _ = run(model, points, plan)
     assert model.seen == [(1.0, 0.0), (1.0, 0.0)], "every micro-batch resumes after the critic's one step"
-    assert float(model.maker) == 1.0, "the critic was at 1 when the maker followed it"
+    assert float(model.maker.detach()) == 1.0, "the critic was at 1 when the maker followed it"
     assert set(steps[0].losses) == {"critic", "maker"}
+
+
+def test_adalora_moves_rank_once_a_step_though_a_step_has_micro_batches(tiny: Path, examples: list[Example]) -> None:
+    plan = Plan(steps=24, batch=8, micro_batch=3, learning_rate=1e-2)
+    model = build(Config(base=Base("CC0-1.0", ""), method="adalora", rank=4), tiny, steps=24, seed=0)
+    for _ in train(model, Batches(examples, pack, plan=plan), plan):
+        pass
+    ranks = [int((p.abs() > 0).sum()) for name, p in model.named_parameters() if "lora_E" in name]
+    assert model.updates == 24
+    assert sum(ranks) <= 4 * 14 and len(set(ranks)) > 1
 
 
 def test_nothing_to_train_is_said(tiny: Path, examples: list[Example]) -> None:

@@ -14,9 +14,6 @@ from spearhead.models.pretrained.build import build
 from spearhead.models.pretrained.config import METHODS, Base, Config
 from spearhead.models.pretrained.methods import Bottleneck
 from spearhead.models.pretrained.network import NONE, Perturbation, Tuned
-from spearhead.training.batches import Batches
-from spearhead.training.loop import train
-from spearhead.training.plan import Plan
 
 BASE = Base(licence="CC0-1.0", credit="none")
 
@@ -26,9 +23,16 @@ def tuned(tiny: Path, method: str, *, steps: int = 20, perturbation: Perturbatio
     return build(config, tiny, steps=steps, seed=0, perturbation=perturbation)
 
 
-def learn(model: Tuned, examples: list[Example], *, steps: int = 20, rate: float = 1e-2) -> list[float]:
-    plan = Plan(steps=steps, batch=8, learning_rate=rate, save_every=0)
-    return [step.loss for step in train(model, Batches(examples, pack, plan=plan), plan)]
+def learn(model: Tuned, examples: list[Example], *, steps: int = 20, rate: float = 1e-2) -> None:
+    """The shortest loop there is: the optimiser steps while the model waits at its loss."""
+    optimiser = torch.optim.AdamW(list(model.groups()["loss"]), lr=rate, fused=True)
+    model.train()
+    for step in range(steps):
+        start = 8 * step % len(examples)
+        for _, loss in model.losses(pack(examples[start : start + 8])):
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            optimiser.step()
 
 
 def logits(model: Tuned, example: Example) -> Tensor:
@@ -53,11 +57,8 @@ def test_a_method_lowers_the_loss_and_changes_only_its_own_weights(
             assert torch.equal(p, frozen[name]), name
 
 
-def test_none_has_nothing_to_learn(tiny: Path, examples: list[Example]) -> None:
-    model = tuned(tiny, "none")
-    assert not any(p.requires_grad for p in model.parameters())
-    with pytest.raises(InputError, match="nothing to train"):
-        learn(model, examples)
+def test_none_has_nothing_to_learn(tiny: Path) -> None:
+    assert not list(tuned(tiny, "none").groups()["loss"])
 
 
 def test_rslora_scales_by_the_root_of_the_rank(tiny: Path) -> None:

@@ -243,6 +243,7 @@ def _weights(
             merged=merged,
             base=base,
             probe=probe if probe.is_file() else None,
+            train=(judge.case_of(record) for record in dataset.read("train")),
             validation=validation,
             folder=folder,
         )

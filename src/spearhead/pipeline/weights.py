@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +10,34 @@ import numpy as np
 
 from spearhead.core.generation import Progress
 from spearhead.core.score import Case
-from spearhead.core.template import Segment
+from spearhead.core.template import Segment, Template
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.nn import gguf_file
 from spearhead.pipeline import judge
-from spearhead.release import fidelity, quantise
+from spearhead.release import calibration, fidelity, quantise
 from spearhead.scenario.read import Loaded
 
 PAIRS = 16
 """Validation pairs on which a layout's loss is measured."""
 SPEED_PROMPTS = 8
+CALIBRATED = 3000
+"""Tokens of training text on which 4-bit layouts are calibrated."""
 
 
 def make(
-    loaded: Loaded, *, merged: Path, base: Path, probe: Path | None, validation: Sequence[Case], folder: Path
+    loaded: Loaded,
+    *,
+    merged: Path,
+    base: Path,
+    probe: Path | None,
+    train: Iterable[Case],
+    validation: Sequence[Case],
+    folder: Path,
 ) -> Generator[Progress, None, dict[str, Any]]:
     """GGUF files of the merged model in every layout of the scenario; the result names the chosen one.
 
     The full-precision file is compared with the trained model first: an export that says something else is refused.
+    Layouts of four bits are calibrated on training text.
     """
     scenario = loaded.scenario
     tokenizer_json = merged / "tokenizer.json"
@@ -56,6 +66,9 @@ def make(
         for case in validation[:PAIRS]
         if case.reference is not None
     ]
+    moments = None
+    if set(scenario.release.layouts) & {"Q4_0", "Q4_1"}:
+        moments = yield from calibration.moments(merged, _calibrating(train, scenario.template, tokenizer))
     choice = yield from quantise.choose(
         full,
         tokenizer_json,
@@ -64,6 +77,7 @@ def make(
         pairs=pairs,
         prompts=judge.prompts(scenario, validation[:SPEED_PROMPTS]),
         most_loss=scenario.release.most_loss,
+        moments=moments,
     )
     for layout in scenario.release.layouts:
         if folder / f"{layout}.gguf" != choice.path:
@@ -76,6 +90,18 @@ def make(
         "alone": choice.alone,
         "nats": choice.nats,
     }
+
+
+def _calibrating(cases: Iterable[Case], template: Template, tokenizer: Tokenizer) -> list[list[int]]:
+    """Training sequences of about `CALIBRATED` tokens together: what the layers will see."""
+    sequences: list[list[int]] = []
+    for case in cases:
+        if sum(map(len, sequences)) >= CALIBRATED:
+            break
+        prompt = tokenizer.encode_segments(template.single(case.input.text if case.input else ""))
+        answer = [Segment(case.reference.text, False), Segment(template.stop, True)] if case.reference else []
+        sequences.append([*prompt, *tokenizer.encode_segments(answer)])
+    return sequences
 
 
 def load(folder: Path) -> tuple[dict[str, "np.ndarray[Any, Any]"], dict[str, Any]]:

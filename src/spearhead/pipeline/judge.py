@@ -1,6 +1,5 @@
 """The step of the road that judges: held-out answers beside the trivial baselines, and what else is worth knowing."""
 
-import asyncio
 import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
@@ -68,7 +67,11 @@ def prompts(scenario: Scenario, cases: Sequence[Case], template: Template | None
     """What the model is asked for each case, greedily unless the scenario samples."""
     used = template or scenario.template
     generation = scenario.generation
-    options = {"temperature": generation.temperature, "max_tokens": generation.max_tokens}
+    options: dict[str, Any] = {
+        "temperature": generation.temperature,
+        "max_tokens": generation.max_tokens,
+        "stop_repeats": generation.stop_repeats,
+    }
     if generation.temperature:
         options |= {"top_p": generation.top_p, "top_k": generation.top_k, "min_p": generation.min_p}
     stop = (used.stop,) if used.stop else ()
@@ -111,11 +114,12 @@ def judge(
     start: Start | None,
     folder: Path,
     copies: CopyIndex,
+    networks: Mapping[str, Path],
 ) -> Generator[Progress, None, Judged]:
     """Every score of the scenario with its baselines; `start` makes the runtime for the measures that ask it again.
 
     Without `start` (an unmergeable method, an endpoint) robustness, memorisation by extraction and likelihood are
-    left out. `copies` holds the training outputs.
+    left out. `copies` holds the training outputs; `networks` are model folders by name (`ours`, `base`).
     """
     wanted = scenario.evaluation
     metrics = [Catalogue("spearhead.metrics", "METRIC")[name] for name in wanted.metrics]
@@ -146,8 +150,13 @@ def judge(
     if start is not None:
         extras += yield from _robustness(scenario, ours, metrics[0], start, folder)
         extras += yield from _extraction(scenario, dataset, start, folder)
-        given = yield from likelihoods(scenario, ours, start, tokenizer=scenario.model["base"].get("package", "base"))
-        extras += perplexity.likelihood_scores(given, seed=SEED, draws=wanted.draws)
+    likely: dict[str, perplexity.Likelihoods] = {}
+    if wanted.perplexity_cases:
+        for which, place in networks.items():
+            likely[which] = yield from likelihoods(scenario, ours, place, note=which)
+    if "ours" in likely:
+        mine = likely.pop("ours")
+        scores += perplexity.likelihoods_measured(mine, likely, seed=SEED, draws=wanted.draws)
     return Judged(tuple(scores), tuple(extras), tuple(ours), beside)
 
 
@@ -199,42 +208,42 @@ def _extraction(
 
 
 def likelihoods(
-    scenario: Scenario, cases: Sequence[Case], start: Start, *, tokenizer: str
+    scenario: Scenario, cases: Sequence[Case], folder: Path, *, note: str
 ) -> Generator[Progress, None, perplexity.Likelihoods]:
-    """What the released file gives to the references, by the runtime that serves it."""
-    from spearhead.core.template import Segment
+    """What the model in `folder` (Hugging Face files) gives to the references, before its weights are made small."""
+    from spearhead.media.text.tokens import Tokenizer
+    from spearhead.models.pretrained import batch
+    from spearhead.models.pretrained.build import load
+    from spearhead.models.pretrained.network import Tuned
 
     chosen = [case for case in cases if case.reference is not None][: scenario.evaluation.perplexity_cases]
-    template = scenario.template
-
-    async def measure() -> list[Any]:
-        runtime = await start()
-        assert isinstance(runtime, LlamaCpp)
-        try:
-            turn = asyncio.Semaphore(16)
-
-            async def one(case: Case) -> Any:
-                assert case.reference is not None
-                asked = template.single(case.input.text if case.input else "")
-                prefix = runtime.encode(Prompt(tuple(asked)))
-                answer = runtime.encode(Prompt((Segment(case.reference.text, False), Segment(template.stop, True))))
-                async with turn:
-                    return await runtime.nats(prefix, answer)
-
-            return await asyncio.gather(*(one(case) for case in chosen))
-        finally:
-            await runtime.aclose()
-
-    yield Progress("likelihood", 0, 1, f"{len(chosen)} references")
-    nats = asyncio.run(measure())
-    yield Progress("likelihood", 1, 1)
+    tokenizer = Tokenizer.open(folder / "tokenizer.json")
+    examples: list[Any] = []
+    lengths: list[int] = []
+    for case in chosen:
+        assert case.reference is not None
+        pair = (case.input.text if case.input else "", case.reference.text)
+        found, _ = batch.encode([pair], tokenizer=tokenizer, template=scenario.template, longest=LONGEST)
+        examples += found
+        lengths += [len(case.reference.data)] * len(found)
+    yield Progress("likelihood", 0, len(examples), note)
+    model = Tuned(load(folder), dataclasses.replace(scenario.family_config, method="none"))
+    nats, tokens = [0.0] * len(examples), [0] * len(examples)
+    for done, (index, total, counted) in enumerate(model.score(examples), 1):
+        nats[index], tokens[index] = total, counted
+        yield Progress("likelihood", done, len(examples), note)
+    base = scenario.family_config.base
     return perplexity.Likelihoods(
-        nats=[float(row.sum()) for row in nats],
-        tokens=[len(row) for row in nats],
-        bytes=[len(case.reference.data) for case in chosen if case.reference is not None],
-        tokenizer=tokenizer,
-        context="prompt in full, completion and stop marker only",
+        nats=nats,
+        tokens=tokens,
+        bytes=lengths,
+        tokenizer=base.package or base.path,
+        context=f"prompt in full, completion and stop marker only, up to {LONGEST} tokens, float32 weights",
     )
+
+
+LONGEST = 1024
+"""Tokens of a case whose likelihood is measured."""
 
 
 def elsewhere(loaded: Loaded, *, home: Home, release: str, endpoint: str) -> Generator[Progress, None, Told]:
@@ -249,10 +258,16 @@ def elsewhere(loaded: Loaded, *, home: Home, release: str, endpoint: str) -> Gen
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         asked = prompts(scenario, cases, template)
+        if endpoint:  # a strict endpoint refuses what only our runtime knows
+            kept = ("temperature", "top_p", "max_tokens")
+            asked = [
+                dataclasses.replace(one, options={name: one.options[name] for name in kept if name in one.options})
+                for one in asked
+            ]
         found = yield from answers.answer(start, asked, file=folder / "answers.jsonl", stage="answers")
         ours = answered(cases, found)
         judged = yield from judge(
-            scenario, dataset, ours=ours, base=None, start=None, folder=folder, copies=index(dataset)
+            scenario, dataset, ours=ours, base=None, start=None, folder=folder, copies=index(dataset), networks={}
         )
     return told(name, judged)
 

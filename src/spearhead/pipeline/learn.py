@@ -144,14 +144,16 @@ def _augmenting(dataset: Dataset, plan: Plan, *, tokenizer: Any, template: Templ
     from spearhead.data import augment
     from spearhead.models.pretrained import batch
 
-    pairs = list(_pairs(dataset, "train"))
+    def encoded(given: str, wanted: str) -> list[Any]:
+        return batch.encode([(given, wanted)], tokenizer=tokenizer, template=template, longest=LONGEST)[0]
+
+    pairs = [pair for pair in _pairs(dataset, "train") if encoded(*pair)]  # numbered as the examples are
     shares = dict(plan.augment)
 
     def change(number: int, rng: np.random.Generator) -> Any:
         given, wanted = pairs[number]
-        changed = augment.augment(given, shares, rng=rng)
-        examples, _ = batch.encode([(changed, wanted)], tokenizer=tokenizer, template=template, longest=2 * LONGEST)
-        return examples[0]
+        examples = encoded(augment.augment(given, shares, rng=rng), wanted)
+        return examples[0] if examples else encoded(given, wanted)[0]  # typing noise can make a text too long
 
     return change
 
@@ -193,7 +195,7 @@ def _probe(model: Any, held: Sequence[Any]) -> tuple["np.ndarray[Any, Any]", "np
     return padded, np.stack(rows)
 
 
-PROBES = 12
+PROBES = 6
 """Positions at which the exported model is compared with the trained one."""
 
 
@@ -202,7 +204,7 @@ def _forecast(found: "Estimate", currency: str) -> str:
     return f"about {minutes:.1f} min, {gib:.1f} GiB, {money.show(found.cost, places=4)} {currency}"
 
 
-VALIDATED = 128
+VALIDATED = 64
 """Validation records whose loss is watched while training."""
 
 

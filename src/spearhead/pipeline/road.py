@@ -166,6 +166,7 @@ def _evaluate(
     cases = judge.held_out(loaded, dataset)
     asked = {"data": dataset.digest, "cases": len(cases), "generation": scenario.generation.model_dump(mode="json")}
     start = None
+    made = trained
     if method in MERGEABLE:
         made = yield from _weights(loaded, home, dataset, base=base, trained=trained, root=root)
         outcome.steps.append(made)
@@ -199,6 +200,11 @@ def _evaluate(
     outcome.steps.append(copies)
 
     def work(folder: Path) -> Walk:
+        from spearhead.models.pretrained import base as bases
+
+        networks = {"ours": merged_folder(trained, made)} if start else {}
+        if start and theirs:
+            networks["base"] = yield from bases.convert(base, home=home)
         judged = yield from judge.judge(
             scenario,
             dataset,
@@ -207,6 +213,7 @@ def _evaluate(
             start=start,
             folder=folder,
             copies=CopyIndex.load(copies.folder / "index"),
+            networks=networks,
         )
         files.write_whole(folder / "scores.json", json.dumps([dataclasses.asdict(s) for s in judged.scores], indent=1))
         files.write_whole(folder / "extras.json", json.dumps([dataclasses.asdict(s) for s in judged.extras], indent=1))

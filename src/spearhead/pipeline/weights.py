@@ -17,7 +17,7 @@ from spearhead.pipeline import judge
 from spearhead.release import calibration, fidelity, quantise
 from spearhead.scenario.read import Loaded
 
-PAIRS = 16
+PAIRS = 8
 """Validation pairs on which a layout's loss is measured."""
 SPEED_PROMPTS = 8
 CALIBRATED = 3000

@@ -21,12 +21,13 @@ def moments(merged: Path, sequences: Sequence[Sequence[int]]) -> Generator[Progr
     do). Layers that read the same input share one array.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+
+    from spearhead.models.pretrained.build import load
 
     if not sequences or not any(sequences):
         raise InputError("calibration: no texts were given")
     yield Progress("calibrate", 0, len(sequences), "loading", unit="text")
-    model = AutoModelForCausalLM.from_pretrained(str(merged), dtype=torch.float32, local_files_only=True).eval()
+    model = load(merged).eval()
     sums: dict[str, torch.Tensor] = {}
     leader: dict[str, str] = {}  # the first module of the forward pass that read the same tensor
     last: list[Any] = [None, ""]

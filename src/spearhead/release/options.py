@@ -20,6 +20,7 @@ def schema(generation: Mapping[str, Any], *, context: int) -> dict[str, Any]:
         "top_k": {"type": "integer", "minimum": 0, "maximum": 1000, "title": "Top-k"},
         "min_p": {"type": "number", "minimum": 0, "maximum": 1, "title": "Min-p"},
         "max_tokens": {"type": "integer", "minimum": 1, "maximum": most, "title": "Longest answer"},
+        "stop_repeats": {"type": "integer", "minimum": 0, "maximum": 100, "title": "Stop after so many repeats"},
         "seed": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**32 - 2, "title": "Seed"},
         "stop": {
             "type": "array",

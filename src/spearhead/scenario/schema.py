@@ -55,6 +55,8 @@ class Generation(BaseModel):
     top_k: Annotated[int, Field(ge=0, le=1000)] = 0
     min_p: Share = 0.0
     max_tokens: Annotated[int, Field(ge=1, le=8192)] = 256
+    stop_repeats: Annotated[int, Field(ge=0, le=100)] = 3
+    """An answer that says the same run of 12 to 240 characters so many times in a row is ended; 0: never."""
     context: Annotated[int, Field(ge=64, le=1_048_576)] = 8192
     """Tokens of context that all clients share while served."""
 

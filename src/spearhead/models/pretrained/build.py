@@ -1,5 +1,6 @@
 """A converted base model, loaded and made ready for its method. Downloads nothing."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ def build(
     The same seed gives the same initial values. Raises InputError on a folder that holds no causal language model.
     """
     network = load(folder)
+    # peft reads a name that transformers is about to change: nothing that a person here could act on.
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = tune(network, config, steps=steps)

@@ -4,6 +4,7 @@ Knows nothing of accounts, review or labels.
 """
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from spearhead.media.text.tokens import Tokenizer
 from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
 from spearhead.runtimes.llamacpp import options, wire
 from spearhead.runtimes.llamacpp.process import Moved, Settings, Worker, launch
+from spearhead.runtimes.loops import LoopWatch
 
 _FINISH = {"eos": "stop", "word": "stop", "limit": "length"}
 
@@ -85,10 +87,11 @@ class LlamaCpp:
         bodies = [
             options.body(tokens, prompt.options, stop=prompt.stop, seed=seed + index) for index in range(prompt.count)
         ]
+        times = int(prompt.options.get("stop_repeats") or 0)
         if len(bodies) == 1:
-            drafts = self._answer(bodies[0], index=0)
+            drafts = self._answer(bodies[0], index=0, times=times)
         else:
-            drafts = _merge([self._answer(body, index=index) for index, body in enumerate(bodies)])
+            drafts = _merge([self._answer(body, index=index, times=times) for index, body in enumerate(bodies)])
         try:
             async for draft in drafts:
                 yield draft
@@ -268,7 +271,9 @@ class LlamaCpp:
                 "answer fits behind it"
             )
 
-    async def _answer(self, body: dict[str, Any], *, index: int) -> AsyncGenerator[Draft, None]:
+    async def _answer(self, body: dict[str, Any], *, index: int, times: int = 0) -> AsyncGenerator[Draft, None]:
+        """One answer; it ends as `length` when it goes round in circles `times` times (see `loops`)."""
+        watch = LoopWatch(times)
         prompt = len(body["prompt"])
         body["n_predict"] = min(body.get("n_predict", self.context), self.context - prompt)
         units = prompt + body["n_predict"]
@@ -284,8 +289,12 @@ class LlamaCpp:
                         text += value["content"]
                         value = later
                     draft = _draft(value, text, index)
+                    if times and draft.finish is None and watch.feed(draft.delta):
+                        draft = dataclasses.replace(draft, finish="length")
                     finished = draft.finish is not None
                     yield draft
+                    if finished:
+                        break
                 if not finished:
                     raise RuntimeFailed("the model's process ended an answer without saying why; try again")
             except wire.Disconnected as error:

@@ -22,7 +22,7 @@ _NUMBERS: Mapping[str, tuple[str, type, float, float]] = {
     "max_tokens": ("n_predict", int, 1, 10_000_000),
     "logprobs": ("n_probs", int, 0, 100),
 }
-NAMES = (*_NUMBERS, "logit_bias")
+NAMES = (*_NUMBERS, "logit_bias", "stop_repeats")
 """Every option that a prompt may carry."""
 _WIDE = 256
 _MOST_STOPS, _LONGEST_STOP = 16, 256
@@ -48,6 +48,8 @@ def body(tokens: Sequence[int], options: Mapping[str, Any], *, stop: Sequence[st
             continue
         if name == "logit_bias":
             out["logit_bias"] = _bias(value)
+        elif name == "stop_repeats":  # ours, see `runtimes.loops`; checked here with the others
+            _number(name, value, int, 0, 100)
         elif name in _NUMBERS:
             key, kind, least, most = _NUMBERS[name]
             out[key] = _number(name, value, kind, least, most)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spearhead import __version__
-from spearhead.core import clock, digest, files
+from spearhead.core import clock, digest, files, money
 from spearhead.core.errors import BarMissed, InputError
 from spearhead.core.generation import Progress
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured
@@ -453,8 +453,6 @@ def _economics(
     scenario = loaded.scenario
     units = by_name["answers"].result
     speed = next(row["tokens_per_second"] for row in by_name["weights"].result["layouts"] if row["chosen"])
-    from spearhead.core import money
-
     return gate.economics(
         pieces=len(judged.cases),
         accepted=reviewed["allow"],
@@ -509,7 +507,7 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
     return report.Facts(
         title=declared.title,
         name=declared.scenario,
-        version="candidate",
+        version=f"scenario {loaded.digest[:12]}, data {declared.data_digest[:12]}",
         description=loaded.scenario.scenario.description,
         created=clock.stamp(clock.now()),
         verdict=declared.verdict,
@@ -523,13 +521,26 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
         data={"counts": counts, "refusals": summary["refusals"]},
         layouts=[dataclasses.asdict(layout) for layout in declared.layouts],
         timings=[(done.name, done.seconds) for done in outcome.steps],
-        economics=declared.economics,
+        economics=_shown(declared.economics),
         price=dataclasses.asdict(declared.price),
         policy=declared.policy,
         reviewed=dict(reviewed),
         made_by=declared.made_by,
         model=model,
     )
+
+
+def _shown(economics: Mapping[str, Any]) -> dict[str, str]:
+    """The arithmetic for a person: amounts as decimal text, every line of it in words."""
+    coin = economics["currency"]
+    amounts = ("machine_cost", "review_cost", "income", "cost_per_accepted", "income_per_accepted")
+    shown = {"pieces": f"{economics['pieces']} made, {economics['accepted']} accepted"}
+    for name in amounts:
+        value = economics[name]
+        shown[name] = "nothing was accepted" if value is None else f"{money.show(value)} {coin}"
+    for number, line in enumerate(economics["arithmetic"], 1):
+        shown[f"line {number}"] = line
+    return shown
 
 
 def _made_by(loaded: Loaded) -> dict[str, str]:

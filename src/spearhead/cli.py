@@ -112,7 +112,7 @@ def release(options: argparse.Namespace) -> int:
     if options.action:
         from spearhead.pipeline import shelf
 
-        done = shelf.act(_home(options), options.action, options.scenario, keep=options.keep)
+        done = shelf.act(_home(options), options.action, str(options.scenario), keep=options.keep)
         return show(options, done.as_dict(), done.lines())
     return _road(options, "release")
 

@@ -206,7 +206,10 @@ machine_hour = "0.05"
 pieces = 100
 
 [presets.quick.training]
-steps = 60
+steps = 40
+
+[presets.quick.release]
+layouts = ["Q8_0"]
 
 [presets.quick.evaluation]
 cases = 60

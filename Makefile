@@ -37,10 +37,10 @@ check: setup ## format, strict types, import contracts, documentation
 docs: setup ## write the generated reference again
 	$(BIN)/python -m spearhead.reference docs/reference
 
-bench: setup ## the long measurements: ours and the peer in one run, ratios printed
+bench: demo ## the long measurements: ours and the peer in one run, ratios printed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' $(PIP_EXTRA)
 	$(BIN)/python benchmarks/finetune_speed.py
-	$(BIN)/python benchmarks/serve_text.py
+	$(BIN)/python benchmarks/serve_text.py --release "$$(ls -d .spearhead/releases/modern-english/[0-9]* | tail -n 1)"
 
 format: setup ## format the code
 	$(BIN)/ruff format src tests benchmarks

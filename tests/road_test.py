@@ -15,7 +15,7 @@ import pytest
 
 from spearhead.core.errors import InputError
 from spearhead.models.pretrained import tiny
-from spearhead.pipeline import once, road, shelf, trust, withdrawal
+from spearhead.pipeline import judge, once, road, shelf, trust, withdrawal
 from spearhead.pipeline.show import drive
 from spearhead.scenario import read
 from spearhead.store import releases
@@ -174,6 +174,25 @@ def test_a_base_licence_that_does_not_sell_is_refused_before_any_training(nod: P
     with pytest.raises(InputError, match=r"CC-BY-NC-4\.0.*does not allow to sell"):
         walked(nod, fresh, "model.base.licence=CC-BY-NC-4.0")
     assert not list(fresh.runs.glob("nod/train-*"))
+
+
+def test_a_release_is_judged_again_and_scores_the_same(outcome: road.Outcome, nod: Path, home: Home) -> None:
+    told = drive(judge.elsewhere(read.load(nod), home=home, release="nod@1", endpoint=""), quiet=True)
+    assert outcome.judged is not None
+    before = {score.name: score.value for score in outcome.judged.scores}
+    again = {score["name"]: score["value"] for score in told.values["scores"]}
+    assert again["chrf"] == pytest.approx(before["chrf"])
+    assert "copy" in told.lines()[2]
+
+
+def test_any_openai_compatible_endpoint_is_judged_on_the_same_records(
+    nod: Path, home: Home, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", served.key(served.account()).secret)
+    loaded = read.load(nod, changes=("evaluation.cases=3",))
+    told = drive(judge.elsewhere(loaded, home=home, release="", endpoint=f"{served.url}/v1#tiny"), quiet=True)
+    assert told.values["cases"] == 3
+    assert {score["name"] for score in told.values["scores"]} == {"chrf", "exact_match"}
 
 
 def test_one_answer_without_a_server_is_labelled_booked_and_traceable(

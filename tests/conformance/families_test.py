@@ -1,4 +1,4 @@
-"""What every folder under `models/` keeps: described without torch, configured by one frozen value, listed by itself."""
+"""What every folder under `models/` keeps: described without torch, one frozen configuration, listed by itself."""
 
 import dataclasses
 import subprocess

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from spearhead.core.errors import SpearheadError
@@ -107,10 +106,3 @@ def _ask(address: str, secret: str, model: str) -> dict[str, Any]:
         receipt = client.get(f"/v1/receipts/{request}").raise_for_status()
     labels = {name: value for name, value in headers.items() if name.startswith(("x-spearhead", "x-ai-"))}
     return {"text": "".join(words), "labels": labels, "file": file.content, "receipt": receipt.json()}
-
-
-def path_of(file: Path) -> str:
-    """A path as short as it can be said from here."""
-    with contextlib.suppress(ValueError):
-        return str(file.relative_to(Path.cwd()))
-    return str(file)

@@ -91,6 +91,23 @@ def test_a_stop_text_ends_the_answer_and_is_not_part_of_it(table: Table) -> None
     asyncio.run(main())
 
 
+def test_an_answer_that_goes_round_in_circles_is_ended_and_its_slot_freed(table: Table) -> None:
+    async def main() -> None:
+        async with await started(table) as runtime:
+            text, last = await answer(runtime, ask("a", temperature=0, max_tokens=900, stop_repeats=3))
+            # a run of 12 characters is four cycles; three of them are 36 characters in 84 tokens
+            assert text.startswith(CYCLE * 12) and len(text) < 36 + 40
+            assert last.finish == "length" and 84 <= last.usage.completion < 900
+            limit = time.monotonic() + 10
+            while any(await runtime.slots()):
+                assert time.monotonic() < limit, "the slot is still busy"
+                await asyncio.sleep(0.01)
+            _, whole = await answer(runtime, ask("a", temperature=0, max_tokens=300, stop_repeats=0))
+            assert whole.usage.completion == 300
+
+    asyncio.run(main())
+
+
 def test_probabilities_are_those_of_the_table(table: Table) -> None:
     async def main() -> None:
         async with await started(table) as runtime:

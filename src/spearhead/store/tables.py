@@ -26,7 +26,18 @@ metadata = MetaData(
     }
 )
 ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for an INTEGER key
-APPEND_ONLY = ("journal_groups", "journal_entries", "usage_events", "review_transitions", "settings", "audit")
+APPEND_ONLY = (
+    "journal_groups",
+    "journal_entries",
+    "usage_events",
+    "review_transitions",
+    "settings",
+    "audit",
+    "plans",
+    "limits",
+    "invoices",
+    "invoiced_events",
+)
 
 # -- who ---------------------------------------------------------------------------------------------------------
 accounts = Table(
@@ -70,8 +81,9 @@ journal_entries = Table(
     metadata,
     Column("id", ID, primary_key=True, autoincrement=True),
     Column("group_id", ForeignKey("journal_groups.id"), nullable=False, index=True),
-    Column("account", String(96), nullable=False),  # <account>:available, <account>:reserved, wash, earnings
-    Column("currency", String(3), nullable=False),
+    # <account>:available, :reserved, :grant:<id>, :line, :receivable; wash, earnings, breakage, rounding, tax
+    Column("account", String(96), nullable=False),
+    Column("currency", String(3), nullable=False),  # or a unit that a plan includes, as XTK for tokens
     Column("amount", BigInteger, nullable=False),
     Index("journal_entries_by_account", "account", "currency", "id", "amount"),  # a balance reads the index alone
 )
@@ -95,8 +107,19 @@ reservations = Table(
     Column("settled", BigInteger),
     Column("created", String(32), nullable=False),
     Column("expires", String(32), nullable=False),
+    Column("units", BigInteger, nullable=False, server_default="0"),  # of a plan, held beside the money
+    Column("unit", String(3)),
+    Column("prompt_price", BigInteger),  # frozen when it was made: what settles it
+    Column("completion_price", BigInteger),
+    Column("key_id", String(64)),
+    Column("team", String(64)),
+    Column("requests", Integer, nullable=False, server_default="0"),
+    Column("tokens", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("amount >= 0", name="reservation_not_negative"),
     Index("reservations_by_expiry", "state", "expires"),  # the sweep's question
+    Index("reservations_of_key", "key_id", "created"),
+    Index("reservations_of_account", "account", "created"),
+    Index("reservations_of_team", "team", "created"),
 )
 usage_events = Table(
     "usage_events",
@@ -113,8 +136,112 @@ usage_events = Table(
     Column("amount", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("happened", String(32), nullable=False),
+    Column("reservation", String(64)),
+    Column("charged_prompt", BigInteger, nullable=False, server_default="0"),  # what of the units was to be paid
+    Column("charged_completion", BigInteger, nullable=False, server_default="0"),
+    Column("covered", BigInteger, nullable=False, server_default="0"),  # of those, what the plan includes
+    Column("covered_worth", BigInteger, nullable=False, server_default="0"),
+    Column("prompt_price", BigInteger),
+    Column("completion_price", BigInteger),
+    Column("milliseconds", BigInteger, nullable=False, server_default="0"),  # of the whole machine
     UniqueConstraint("source", "event", name="usage_once"),
     Index("usage_events_by_release", "release", "happened"),
+    Index("usage_events_by_time", "account", "happened"),
+)
+# -- plans, limits, invoices --------------------------------------------------------------------------------------
+grants = Table(  # money or units with an order of use and an end; what is left of one is the sum of its entries
+    "grants",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account", ForeignKey("accounts.id"), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("priority", Integer, nullable=False),  # lower first
+    Column("promotional", Integer, nullable=False),
+    Column("effective", String(32), nullable=False),
+    Column("expires", String(32)),
+    Column("worth", BigInteger, nullable=False),  # what was paid for all of it, where it holds units
+    Column("note", String(200), nullable=False),
+    Column("group_id", ForeignKey("journal_groups.id"), nullable=False, unique=True),
+    Column("created", String(32), nullable=False),
+    Column("closed", String(32)),  # nothing is left and nothing can come back: looked at no more
+    CheckConstraint("amount > 0", name="grant_positive"),
+    Index("grants_live", "account", "closed", "expires"),
+)
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("name", String(64), nullable=False, index=True),  # the newest of a name is offered
+    Column("value", Text, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("created", String(32), nullable=False),
+)
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account", ForeignKey("accounts.id"), nullable=False),
+    Column("plan", String(64), nullable=False),
+    Column("value", Text, nullable=False),  # the plan as it was agreed on
+    Column("started", String(32), nullable=False),
+    Column("ended", String(32)),
+    Column("created", String(32), nullable=False),
+    Index("subscriptions_of_account", "account", "started"),
+)
+teams = Table(
+    "teams",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("created", String(32), nullable=False),
+)
+team_members = Table(
+    "team_members",
+    metadata,
+    Column("account", ForeignKey("accounts.id"), primary_key=True),
+    Column("team", ForeignKey("teams.id"), nullable=False, index=True),
+    Column("since", String(32), nullable=False),
+)
+limits = Table(  # the newest row of a subject, measure and span holds; one without `most` lifts it
+    "limits",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("subject", String(80), nullable=False, index=True),  # key:<id>, account:<id>, team:<id>
+    Column("measure", String(16), nullable=False),  # requests, tokens, parallel, budget
+    Column("span", String(16), nullable=False),  # minute, hour, day, month; empty for parallel
+    Column("most", BigInteger),
+    Column("actor", String(64), nullable=False),
+    Column("created", String(32), nullable=False),
+)
+limit_windows = Table(  # a cache: what the reservations of a window come to; removing rows changes no result
+    "limit_windows",
+    metadata,
+    Column("subject", String(80), primary_key=True),
+    Column("measure", String(16), primary_key=True),
+    Column("span", String(16), primary_key=True),
+    Column("start", String(32), primary_key=True),
+    Column("used", BigInteger, nullable=False),
+)
+invoices = Table(
+    "invoices",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("number", String(64), nullable=False, unique=True),
+    Column("once", String(200), nullable=False, unique=True),  # the subscription and its period
+    Column("account", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("currency", String(3), nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("group_id", ForeignKey("journal_groups.id")),
+    Column("created", String(32), nullable=False),
+)
+invoiced_events = Table(  # every usage event is on one invoice at most
+    "invoiced_events",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("event", ForeignKey("usage_events.id"), nullable=False, unique=True),
+    Column("invoice", ForeignKey("invoices.id"), nullable=False, index=True),
 )
 idempotency = Table(
     "idempotency",

@@ -1,16 +1,104 @@
 """What a folder under `models/` exports as `FAMILY`: plain values and functions. Knows no network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from spearhead.core.generation import Progress, Prompt
+from spearhead.core.record import Record
+from spearhead.core.template import Template
+
+Steps = Generator[Progress, None, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a model stands on besides the data: its licence, the credit it asks for and where it comes from."""
+
+    licence: str
+    credit: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a family is to learn, as the road asks it; values only, so that a family knows no plan and no scenario."""
+
+    config: Any
+    """A value of the family's own configuration."""
+    train: Callable[[], Iterable[Record]]
+    """The records to learn from, as often as they are asked for."""
+    validation: Callable[[], Iterable[Record]]
+    template: Template = Template()
+    foundation: Path | None = None
+    """What `Family.foundation` brought."""
+    home: Any = None
+    """The `store.home.Home`, where what is worth keeping between runs lies."""
+    steps: int = 1000
+    seed: int = 0
+    device: str = "cpu"
+    noise: float = 0.0
+    """NEFTune alpha."""
+    adversarial: str = "none"
+    adversarial_size: float = 0.0
+    augment: Callable[[Any, np.random.Generator], Any] | None = None
+    """A new version of a training input (a text, or the (h, w, c) uint8 of a picture), drawn anew each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A model and its examples, ready for the loop."""
+
+    model: Any
+    """A `nn.model.Model`."""
+    examples: Sequence[Any]
+    """Each has `units`; the loop's batches are made of them."""
+    held: Sequence[Any]
+    """Validation examples."""
+    pack: Callable[..., Any]
+    """`pack(examples, closes=True)` makes the family's batch."""
+    finish: Callable[[Path], Steps]
+    """Write into a folder what the release is made of, and give facts: for text `merged/` (a Hugging Face model folder:
+    safetensors, config.json, tokenizer.json) and `probe.npz`; for pictures `parts/` (sampler.json, ONNX files)."""
+    answer: Callable[[Sequence[Prompt]], Iterator[tuple[int, str, int, int]]] | None = None
+    """What the model in memory answers, for one that no runtime serves: (prompt number, text, units asked, made)."""
+    change: Callable[..., Any] | None = None
+    """`change(number, rng)` makes a new version of a training example; None: no augmentation."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the report tells: examples, too_long, parameters and whatever the family wants to say."""
+    preview: Callable[[], Any] | None = None
+    """A grid of samples of the model as it is, (h, w, c) uint8, for the tracking files; None: nothing to see."""
+
+
+def _servable(config: Any) -> str:
+    return ""
+
+
+def _learns(config: Any) -> bool:
+    return False
+
+
+def _no_foundation(config: Any, folder: Path, home: Any) -> Steps:
+    return
+    yield  # a generator that brings nothing
+
+
+def _nothing_owed(config: Any) -> Sequence[Owed]:
+    return ()
+
+
+def _no_words(config: Any) -> Mapping[str, str]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
     """One family of models, described without its network.
 
-    `build` and `export` import what they need when they are called, so that reading a scenario needs no torch.
-    Their arguments are the family's own; each is documented where it is defined.
+    Functions import what they need when they are called, so that reading a scenario needs no torch.
     """
 
     name: str
@@ -18,8 +106,18 @@ class Family:
     """The frozen dataclass behind the `[model]` table."""
     presets: Mapping[str, Any]
     """Named values of `config`; `debug` is the smallest that still learns."""
-    build: Callable[..., Any]
-    export: Callable[..., Any]
+    begin: Callable[[Task], Generator[Progress, None, Lesson]]
+    """Make model and examples of a task."""
     modality: str = "text"
     options: Mapping[str, Any] = field(default_factory=dict)
     """Sampling options as a JSON schema's properties: the API and the studio make their forms of it."""
+    foundation: Callable[[Any, Path, Any], Generator[Progress, None, Path | None]] = _no_foundation
+    """`foundation(config, scenario folder, home)` brings what a model stands on (a base model's file), or None."""
+    owed: Callable[[Any], Sequence[Owed]] = _nothing_owed
+    """What the foundation asks for; its rights are those of its licence."""
+    unservable: Callable[[Any], str] = _servable
+    """Why no runtime can serve what this configuration trains, in words; empty: it can be released."""
+    untrained: Callable[[Any], bool] = _learns
+    """Whether this configuration trains nothing and releases its foundation as it is."""
+    words: Callable[[Any], Mapping[str, str]] = _no_words
+    """What the report says of a configuration, by name."""

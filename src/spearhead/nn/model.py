@@ -1,10 +1,23 @@
 """What a model is to the training loop: parameters in groups, losses, samples. Knows no loop and no data."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Parameters that are optimised alike; what is None is the plan's."""
+
+    parameters: tuple[nn.Parameter, ...]
+    rate: float = 1.0
+    """Factor of the plan's learning rate."""
+    optimiser: Literal["adamw", "muon", "sgd"] | None = None
+    betas: tuple[float, float] | None = None
+    weight_decay: float | None = None
 
 
 class Model(nn.Module):
@@ -17,6 +30,10 @@ class Model(nn.Module):
     def groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
         """Which optimiser owns which parameters, by the names that `losses` yields; only what learns is in it."""
         return {"loss": [parameter for parameter in self.parameters() if parameter.requires_grad]}
+
+    def shares(self) -> Mapping[str, Iterable[Share]]:
+        """For each group, who of it learns how; by default all of a group by the plan."""
+        return {name: (Share(tuple(parameters)),) for name, parameters in self.groups().items()}
 
     def losses(self, batch: Any) -> Iterator[tuple[str, Tensor]]:
         """Yield (name of a group, mean loss over the batch's weight).

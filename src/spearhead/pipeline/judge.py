@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from spearhead.core import digest
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Progress, Prompt
@@ -130,8 +131,8 @@ def judge(
         if "input" in record.parts
     ]
     beside: dict[str, tuple[Case, ...]] = {}
-    for number, name in enumerate(wanted.baselines):
-        yield Progress("baselines", number, len(wanted.baselines), name)
+    for number, name in enumerate(scenario.baselines):
+        yield Progress("baselines", number, len(scenario.baselines), name)
         if name == "copy":
             beside[name] = tuple(baselines.copy(ours))
         elif name == "base" and base is not None:
@@ -140,7 +141,7 @@ def judge(
             beside[name] = tuple(baselines.nearest(pairs, ours))
         elif name == "ngram" and pairs:
             beside[name] = tuple(baselines.ngram(pairs, ours))
-    yield Progress("baselines", len(wanted.baselines), len(wanted.baselines))
+    yield Progress("baselines", len(scenario.baselines), len(scenario.baselines))
     scores = yield from evaluate.measured(ours, beside, metrics, seed=SEED, draws=wanted.draws)
     yield Progress("memorisation", 0, 1, "nearest training texts")
     copied = memorisation.Copied(copies, dataset.digest[:8])
@@ -214,6 +215,7 @@ def likelihoods(
     from spearhead.media.text.tokens import Tokenizer
     from spearhead.models.pretrained import batch
     from spearhead.models.pretrained.build import load
+    from spearhead.models.pretrained.config import Base, Config
     from spearhead.models.pretrained.network import Tuned
 
     chosen = [case for case in cases if case.reference is not None][: scenario.evaluation.perplexity_cases]
@@ -227,17 +229,16 @@ def likelihoods(
         examples += found
         lengths += [len(case.reference.data)] * len(found)
     yield Progress("likelihood", 0, len(examples), note)
-    model = Tuned(load(folder), dataclasses.replace(scenario.family_config, method="none"))
+    model = Tuned(load(folder), Config(base=Base(licence="", credit=""), method="none"))
     nats, tokens = [0.0] * len(examples), [0] * len(examples)
     for done, (index, total, counted) in enumerate(model.score(examples), 1):
         nats[index], tokens[index] = total, counted
         yield Progress("likelihood", done, len(examples), note)
-    base = scenario.family_config.base
     return perplexity.Likelihoods(
         nats=nats,
         tokens=tokens,
         bytes=lengths,
-        tokenizer=base.package or base.path,
+        tokenizer=digest.of_file(folder / "tokenizer.json")[:12],
         context=f"prompt in full, completion and stop marker only, up to {LONGEST} tokens, float32 weights",
     )
 

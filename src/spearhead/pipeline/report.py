@@ -1,5 +1,6 @@
 """One self-contained HTML page about a run, made of plain facts. Measures nothing and decides nothing."""
 
+import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spearhead.core import money
+from spearhead.core.media import Media
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,22 @@ class Facts:
     """What the policy decided on the held-out answers: allow, hold, block."""
     made_by: dict[str, str]
     model: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture inside the page."""
+
+    url: str
+
+
+def shown(piece: Media | None) -> str | Picture:
+    """A piece as the page shows it: its text, or a picture that the page holds itself."""
+    if piece is None:
+        return ""
+    if piece.modality == "text":
+        return piece.text
+    return Picture(f"data:{piece.mime};base64,{base64.b64encode(piece.data).decode()}")
 
 
 def render(facts: Facts) -> str:

@@ -28,7 +28,7 @@ def make(
     loaded: Loaded,
     *,
     merged: Path,
-    base: Path,
+    base: Path | None,
     probe: Path | None,
     train: Iterable[Case],
     validation: Sequence[Case],
@@ -45,7 +45,7 @@ def make(
     full = folder / "full.gguf"
     yield Progress("export", 0, 1, "F16")
     state, config = load(merged)
-    gguf_file.write_model(state, config, tokenizer_json, full, base=base if base.is_file() else None, layout="F16")
+    gguf_file.write_model(state, config, tokenizer_json, full, base=base, layout="F16")
     del state
     yield Progress("export", 1, 1, "F16")
     found: dict[str, Any] = {}

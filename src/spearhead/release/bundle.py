@@ -17,7 +17,7 @@ from spearhead.core import digest
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.files import whole_folder
 from spearhead.core.manifest import Manifest, Part
-from spearhead.core.media import Label
+from spearhead.core.media import Label, Media
 from spearhead.core.media import text as text_media
 from spearhead.core.score import Case
 from spearhead.provenance import seal, signing
@@ -30,8 +30,10 @@ VARYING = ("created", "version", "parts", "layouts")
 """What may differ between two releases of the same thing: when, how it was named, and what a clock measured."""
 ROLES = {
     "parts/model.gguf": "model",
+    "parts/model.onnx": "model",
     "parts/adapter.gguf": "adapter",
     "parts/tokenizer.json": "tokenizer",
+    "parts/sampler.json": "sampler",
     "parts/options.schema.json": "options",
 }
 
@@ -42,14 +44,12 @@ def bundle(
     home: Home,
     declared: Manifest,
     *,
-    model: Path,
-    tokenizer: Path,
+    parts: Mapping[str, Path],
     options: Mapping[str, Any],
     records: Iterable[str],
     croissant: Path,
     report: Path | None = None,
     index: Path | None = None,
-    adapter: Path | None = None,
     samples: Sequence[Case] = (),
     version: str = "",
     clock: clocks.Clock = clocks.now,
@@ -58,8 +58,8 @@ def bundle(
 
     `declared` is the manifest but for `version`, `created`, `parts` and `records`, which are filled in here. The
     version is the given one, else the next whole number; the same content again gives the release that is there.
-    `records` are the ids of the records that it learnt from, `index` a folder, `model` the base where an `adapter`
-    goes over it. Raises BarMissed when a bar was missed, InputError when the version is taken by other content.
+    `parts` are the runtime's files by name (see `ROLES`), `records` the ids of the records that it learnt from,
+    `index` a folder. Raises BarMissed when a bar was missed, InputError when the version is taken by other content.
     """
     gate.require(declared.bars)
     if not releases.NAME.fullmatch(declared.scenario):
@@ -68,13 +68,15 @@ def bundle(
         raise InputError(f"version {version!r} is no name: wanted letters, digits, dots and hyphens")
     keys = signing.ensure(home)
     learnt = "".join(f"{record}\n" for record in sorted({_id(record) for record in records})).encode()
-    parts: dict[str, Content] = {"parts/model.gguf": model, "parts/tokenizer.json": tokenizer}
-    if adapter is not None:
-        parts["parts/adapter.gguf"] = adapter
-    parts |= {"parts/options.schema.json": _json(options), releases.RECORDS: learnt}
-    parts |= {f"parts/index/{path.relative_to(index).as_posix()}": path for path in _files(index)} if index else {}
+    if unknown := [name for name in parts if f"parts/{name}" not in ROLES]:
+        raise InputError(f"{unknown[0]!r} is no part of a release: wanted {', '.join(map(_base, ROLES))}")
+    contents: dict[str, Content] = {f"parts/{name}": path for name, path in parts.items()}
+    contents |= {"parts/options.schema.json": _json(options), releases.RECORDS: learnt}
+    contents |= {f"parts/index/{path.relative_to(index).as_posix()}": path for path in _files(index)} if index else {}
     manifest = dataclasses.replace(
-        declared, parts=tuple(_part(name, content) for name, content in parts.items()), records=digest.of_bytes(learnt)
+        declared,
+        parts=tuple(_part(name, content) for name, content in contents.items()),
+        records=digest.of_bytes(learnt),
     )
     place = home.releases / declared.scenario
     with _alone(place):
@@ -90,7 +92,7 @@ def bundle(
             )
         manifest = dataclasses.replace(manifest, version=version or _next(there), created=clocks.stamp(clock()))
         with whole_folder(place / manifest.version) as draft:
-            for name, content in parts.items():
+            for name, content in contents.items():
                 _put(draft / name, content)
             documents: dict[str, Content] = {
                 "data.croissant.json": croissant,
@@ -127,17 +129,29 @@ def _samples(manifest: Manifest, cases: Sequence[Case], *, keys: signing.Keys) -
         return {}
     signer, out = Signer(keys), dict[str, Content]()
     for number, case in enumerate(cases, 1):
-        pieces = [("Input", case.input), ("Output", case.output), ("Reference", case.reference)]
-        body = "\n\n".join(f"## {title}\n\n{piece.text}" for title, piece in pieces if piece is not None)
-        name = f"samples/{number:04d}.md"
+        piece, ending = _sample(case)
+        name = f"samples/{number:04d}.{ending}"
         label = Label(
             producer=str(manifest.labels.get("producer", "")),
             produce_id=f"{manifest.name}/{name}",
             release=manifest.name,
             created=manifest.created,
         )
-        out[name] = seal.seal(text_media(body + "\n", mime="text/markdown"), label, signer=signer).data
+        out[name] = seal.seal(piece, label, signer=signer).data
     return out
+
+
+def _sample(case: Case) -> tuple[Media, str]:
+    """What a sample shows, and how its file name ends: a text with what was asked and wanted, else the piece alone."""
+    if case.output.modality != "text":
+        return case.output, case.output.mime.rpartition("/")[2]
+    pieces = [("Input", case.input), ("Output", case.output), ("Reference", case.reference)]
+    body = "\n\n".join(f"## {title}\n\n{piece.text}" for title, piece in pieces if piece is not None)
+    return text_media(body + "\n", mime="text/markdown"), "md"
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _essence(manifest: Manifest) -> str:

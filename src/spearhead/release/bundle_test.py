@@ -76,8 +76,7 @@ def made(tmp_path: Path) -> Made:
     described = tmp_path / "croissant.json"
     described.write_text(json.dumps({"@type": "sc:Dataset", "name": "made up"}))
     inputs: dict[str, Any] = dict(
-        model=model,
-        tokenizer=tokenizer,
+        parts={"model.gguf": model, "tokenizer.json": tokenizer},
         options=options.schema({"temperature": 0.0, "max_tokens": 64}, context=128),
         records=RECORDS,
         croissant=described,
@@ -93,7 +92,7 @@ def test_a_release_is_whole_signed_and_reads_back(made: Made) -> None:
     public = signing.ensure(made.home).public
     assert releases.verify(folder, public_key=public) == []
     release = releases.read(folder)
-    assert release.file("model").read_bytes() == made.inputs["model"].read_bytes()
+    assert release.file("model").read_bytes() == made.inputs["parts"]["model.gguf"].read_bytes()
     assert sorted(releases.records(release)) == sorted(RECORDS)
     assert release.manifest.records == digest.of_file(folder / "parts" / "records.txt")
     assert release.manifest.created == "2026-11-22T00:00:00Z"
@@ -151,7 +150,7 @@ def test_the_same_content_is_the_same_release_and_other_content_the_next(made: M
     assert (first / "manifest.json").read_bytes() == bytes_before
     assert bundle(made.home, declared(title="Other"), **made.inputs).name == "2"
     assert bundle(made.home, declared(title="Named"), **made.inputs, version="v1.0").name == "v1.0"
-    made.inputs["model"].write_bytes(b"GGUF" + bytes(101))
+    made.inputs["parts"]["model.gguf"].write_bytes(b"GGUF" + bytes(101))
     assert bundle(made.home, declared(), **made.inputs).name == "3"
     with pytest.raises(InputError, match="tiny@1 is there with other content"):
         bundle(made.home, declared(title="Third"), **made.inputs, version="1")
@@ -179,7 +178,7 @@ def test_what_fails_leaves_no_release(made: Made) -> None:
     with pytest.raises(InputError, match="is no record id"):
         bundle(made.home, declared(), **(made.inputs | {"records": ["../x"]}))
     with pytest.raises(InputError, match="cannot be read for the release"):
-        bundle(made.home, declared(), **(made.inputs | {"model": made.home.root / "nothing"}))
+        bundle(made.home, declared(), **(made.inputs | {"parts": {"model.gguf": made.home.root / "nothing"}}))
     with pytest.raises(InputError, match="is no name"):
         bundle(made.home, declared(scenario="../evil"), **made.inputs)
     with pytest.raises(InputError, match="is no name"):
@@ -195,8 +194,11 @@ def test_an_index_and_an_adapter_come_along(made: Made, tmp_path: Path) -> None:
     (index / "deep").mkdir(parents=True)
     (index / "deep" / "words.npy").write_bytes(b"\x93NUMPY")
     adapter.write_bytes(b"GGUF lora")
-    folder = bundle(made.home, declared(), **made.inputs, index=index, adapter=adapter)
+    inputs = made.inputs | {"parts": made.inputs["parts"] | {"adapter.gguf": adapter}}
+    folder = bundle(made.home, declared(), **inputs, index=index)
     release = releases.read(folder)
+    with pytest.raises(InputError, match="'x.pkl' is no part of a release"):
+        bundle(made.home, declared(), **(inputs | {"parts": {"x.pkl": adapter}}))
     assert release.file("adapter").read_bytes() == b"GGUF lora"
     assert release.file("index") == folder / "parts" / "index" / "deep" / "words.npy"
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from spearhead.core import money
 from spearhead.core.errors import BarMissed, InputError
 from spearhead.core.manifest import BarResult, Credit, Measured, PriceTag
-from spearhead.models.pretrained.config import MERGEABLE
 from spearhead.release.bars import Bar
 
 UNCLEAR = frozenset({"", "NONE", "NOASSERTION", "UNKNOWN"})
@@ -38,21 +37,14 @@ def require(results: Sequence[BarResult]) -> None:
         raise BarMissed(f"{len(missed)} of {len(results)} bars missed: {said}")
 
 
-def permit(
-    *, method: str, credits: Sequence[Credit], rights: Sequence[str], price: PriceTag | None, form: str = "merged"
-) -> None:
+def permit(*, unservable: str, credits: Sequence[Credit], rights: Sequence[str], price: PriceTag | None) -> None:
     """Raise InputError when nothing that was measured could make this a release.
 
-    That is: a tuning method that no runtime here serves, a licence that is unclear or does not allow one of `rights`,
-    or no price.
+    That is: a model that no runtime here serves (`unservable` says why), a licence that is unclear or does not allow
+    one of `rights`, or no price.
     """
-    if method not in MERGEABLE:
-        raise InputError(
-            f"model.method {method!r} trains and evaluates, and no runtime here serves it: a release wants one of "
-            f"{', '.join(MERGEABLE)}"
-        )
-    if form == "adapter" and method not in ("lora", "rslora"):
-        raise InputError(f"release.form 'adapter' needs model.method lora or rslora, not {method!r}: release it merged")
+    if unservable:
+        raise InputError(unservable)
     if not credits:
         raise InputError("nothing says under which licences this was made: a release needs at least one")
     for credit in credits:

@@ -4,8 +4,10 @@ import math
 
 import pytest
 
+from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import BarMissed, InputError
 from spearhead.core.manifest import BarResult, Credit, Measured, PriceTag
+from spearhead.models.pretrained.config import Base, Config
 from spearhead.release import gate
 from spearhead.release.bars import Bar
 
@@ -69,11 +71,13 @@ def test_without_a_bar_nothing_passes() -> None:
 
 @pytest.mark.parametrize("method", ["prefix", "prompt", "bottleneck"])
 def test_methods_that_no_runtime_serves_are_refused_by_name(method: str) -> None:
+    family = Catalogue("spearhead.models", "FAMILY")["pretrained"]
+    base = Base(licence="CC0-1.0", credit="")
+    why = family.unservable(Config(base=base, method=method))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=f"model.method '{method}'"):
-        gate.permit(method=method, credits=[CREDIT], rights=RIGHTS, price=PRICE)
-    gate.permit(method="adalora", credits=[CREDIT], rights=RIGHTS, price=PRICE)
-    with pytest.raises(InputError, match="not 'dora'"):
-        gate.permit(method="dora", credits=[CREDIT], rights=RIGHTS, price=PRICE, form="adapter")
+        gate.permit(unservable=why, credits=[CREDIT], rights=RIGHTS, price=PRICE)
+    assert family.unservable(Config(base=base, method="adalora")) == ""
+    gate.permit(unservable="", credits=[CREDIT], rights=RIGHTS, price=PRICE)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_an_unclear_licence_or_a_missing_price_refuses_the_release(
     credits: list[Credit], price: PriceTag | None, reason: str
 ) -> None:
     with pytest.raises(InputError, match=reason):
-        gate.permit(method="lora", credits=credits, rights=RIGHTS, price=price)
+        gate.permit(unservable="", credits=credits, rights=RIGHTS, price=price)
 
 
 def test_the_cost_of_an_accepted_piece_is_what_a_hand_would_reckon() -> None:

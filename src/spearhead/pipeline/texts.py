@@ -1,0 +1,236 @@
+"""The road of texts from a trained model to a judged one: GGUF weights, held-out answers, scores beside baselines."""
+
+import dataclasses
+import json
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spearhead.core import files, media
+from spearhead.core.generation import Progress
+from spearhead.core.manifest import Layout, Measured
+from spearhead.core.score import Case, Score
+from spearhead.data.dataset import Dataset
+from spearhead.index.copies import CopyIndex
+from spearhead.pipeline import answers, judge, weights
+from spearhead.pipeline.outcome import Made, Outcome
+from spearhead.pipeline.steps import Done, step
+from spearhead.release import options
+from spearhead.scenario.read import Loaded
+from spearhead.store.home import Home
+
+Walk = Generator[Progress, None, Any]
+
+
+def asked(loaded: Loaded, dataset: Dataset) -> list[Any]:
+    """The prompts of the held-out cases."""
+    return judge.prompts(loaded.scenario, judge.held_out(loaded, dataset))
+
+
+def evaluate(
+    loaded: Loaded, home: Home, outcome: Outcome, *, base: Path | None, base_key: str, trained: Done, root: Path
+) -> Generator[Progress, None, None]:
+    """Fill `outcome` with the scores and, when a runtime serves the model, with what a release is made of."""
+    scenario, dataset = loaded.scenario, outcome.dataset
+    cases = judge.held_out(loaded, dataset)
+    inputs_asked = {
+        "data": dataset.digest,
+        "cases": len(cases),
+        "generation": scenario.generation.model_dump(mode="json"),
+    }
+    start = None
+    made = trained
+    if not scenario.family.unservable(scenario.family_config):
+        made = yield from _weights(loaded, home, dataset, base=base, trained=trained, root=root)
+        outcome.steps.append(made)
+        tokenizer = merged_folder(trained, made) / "tokenizer.json"
+        start = judge.llamacpp(made.folder / made.result["chosen"], tokenizer, scenario.generation.context)
+
+        def answer(folder: Path) -> Walk:
+            assert start is not None
+            file = folder / "answers.jsonl"
+            found = yield from answers.answer(start, judge.prompts(scenario, cases), file=file, stage="answers")
+            return _counted(found)
+
+        told = yield from step(root, "answers", {**inputs_asked, "weights": made.key}, answer)
+        outcome.steps.append(told)
+        ours = judge.answered(cases, _in_order(told.folder / "answers.jsonl"))
+    else:
+        ours = judge.answered(cases, _in_order(trained.folder / "answers.jsonl")[: len(cases)])
+        told = trained
+    theirs, untouched = None, None
+    if "base" in scenario.baselines and base is not None:
+        untouched = yield from _base_answers(
+            loaded, home, cases, asked=inputs_asked, base=base, base_key=base_key, root=root
+        )
+        outcome.steps.append(untouched)
+        theirs = judge.answered(cases, _in_order(untouched.folder / "answers.jsonl"))
+
+    def indexed(folder: Path) -> Walk:
+        yield Progress("index", 0, 1, "training outputs")
+        judge.index(dataset).save(folder / "index")
+        return {}
+
+    copies = yield from step(root, "index", {"data": dataset.digest}, indexed)
+    outcome.steps.append(copies)
+
+    def work(folder: Path) -> Walk:
+        from spearhead.models.pretrained import base as bases
+
+        networks = {"ours": merged_folder(trained, made)} if start else {}
+        if start and theirs and base is not None:
+            networks["base"] = yield from bases.convert(base, home=home)
+        judged = yield from judge.judge(
+            scenario,
+            dataset,
+            ours=ours,
+            base=theirs,
+            start=start,
+            folder=folder,
+            copies=CopyIndex.load(copies.folder / "index"),
+            networks=networks,
+        )
+        files.write_whole(folder / "scores.json", json.dumps([dataclasses.asdict(s) for s in judged.scores], indent=1))
+        files.write_whole(folder / "extras.json", json.dumps([dataclasses.asdict(s) for s in judged.extras], indent=1))
+        beside = {name: [case.output.text for case in rows] for name, rows in judged.baselines.items()}
+        files.write_whole(folder / "baselines.json", json.dumps(beside, ensure_ascii=False))
+        return {"cases": len(ours)}
+
+    inputs = {
+        "answers": told.key,
+        "base": untouched.key if untouched else None,
+        "evaluation": scenario.evaluation.model_dump(mode="json"),
+        "template": dataclasses.asdict(scenario.template),
+    }
+    scored = yield from step(root, "scores", inputs, work)
+    outcome.steps.append(scored)
+    outcome.judged = _read_judged(scored.folder, ours)
+    if start is not None:
+        outcome.made = _made(loaded, trained, made, told=told, index=copies.folder / "index")
+
+
+def _made(loaded: Loaded, trained: Done, made: Done, *, told: Done, index: Path) -> Made:
+    generation = loaded.scenario.generation
+    defaults = generation.for_texts()
+    words = {}
+    if "fidelity" in made.result:
+        near = made.result["fidelity"]
+        words["export"] = f"log-probabilities differ from the trained model's by {near['mean']:.4f} on average"
+    return Made(
+        runtime="llamacpp",
+        parts={
+            "model.gguf": made.folder / made.result["chosen"],
+            "tokenizer.json": merged_folder(trained, made) / "tokenizer.json",
+        },
+        index=index,
+        layouts=tuple(Layout(**row) for row in made.result["layouts"]),
+        speed=next(row["tokens_per_second"] for row in made.result["layouts"] if row["chosen"]),
+        prompt_units=told.result["prompt_units"],
+        units=told.result["completion_units"],
+        context=generation.context,
+        options=options.schema(defaults, context=generation.context),
+        generation=defaults,
+        words=words,
+    )
+
+
+def _weights(
+    loaded: Loaded, home: Home, dataset: Dataset, *, base: Path | None, trained: Done, root: Path
+) -> Generator[Progress, None, Done]:
+    scenario = loaded.scenario
+
+    def work(folder: Path) -> Walk:
+        from spearhead.models.pretrained import base as bases
+
+        merged = trained.folder / "merged"
+        if not trained.result["trained"] and base is not None:  # nothing was trained: the base is released as it is
+            merged = yield from bases.convert(base, home=home)
+        probe = trained.folder / "probe.npz"
+        validation = [judge.case_of(record) for record in dataset.read("validation")]
+        found = yield from weights.make(
+            loaded,
+            merged=merged,
+            base=base if base is not None and base.is_file() else None,
+            probe=probe if probe.is_file() else None,
+            train=(judge.case_of(record) for record in dataset.read("train")),
+            validation=validation,
+            folder=folder,
+        )
+        return {**found, "merged": str(merged)}
+
+    inputs = {"train": trained.key, "release": scenario.release.model_dump(mode="json"), "data": dataset.digest}
+    return (yield from step(root, "weights", inputs, work))
+
+
+def _base_answers(
+    loaded: Loaded,
+    home: Home,
+    cases: Sequence[Case],
+    *,
+    asked: Mapping[str, Any],
+    base: Path,
+    base_key: str,
+    root: Path,
+) -> Generator[Progress, None, Done]:
+    """The untouched base model, asked in words, in a layout that answers many at once quickly."""
+    scenario = loaded.scenario
+    template = scenario.evaluation.base_template or scenario.template
+
+    def work(folder: Path) -> Walk:
+        from spearhead.models.pretrained import base as bases
+        from spearhead.nn import gguf_file
+
+        converted = yield from bases.convert(base, home=home)
+        model = folder / "base.gguf"
+        if not model.is_file():
+            state, config = weights.load(converted)
+            gguf_file.write_model(
+                state, config, converted / "tokenizer.json", model, base=base if base.is_file() else None, layout="Q8_0"
+            )
+        start = judge.llamacpp(model, converted / "tokenizer.json", scenario.generation.context)
+        prompts = judge.prompts(scenario, cases, template)
+        found = yield from answers.answer(start, prompts, file=folder / "answers.jsonl", stage="base model answers")
+        model.unlink()
+        return _counted(found)
+
+    inputs = {**asked, "base": base_key, "template": dataclasses.asdict(template)}
+    return (yield from step(root, "base-answers", inputs, work))
+
+
+def merged_folder(trained: Done, made: Done) -> Path:
+    """Where the merged model and its tokenizer lie."""
+    return Path(made.result["merged"]) if made.result.get("merged") else trained.folder / "merged"
+
+
+def _counted(found: Sequence[answers.Written]) -> dict[str, int]:
+    return {
+        "answers": len(found),
+        "prompt_units": sum(row.prompt_units for row in found),
+        "completion_units": sum(row.completion_units for row in found),
+    }
+
+
+def _in_order(file: Path) -> list[answers.Written]:
+    found = answers.kept(file)
+    return [found[index] for index in sorted(found)]
+
+
+def _read_judged(folder: Path, ours: Sequence[Case]) -> judge.Judged:
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    extras = json.loads((folder / "extras.json").read_text(encoding="utf-8"))
+    beside = json.loads((folder / "baselines.json").read_text(encoding="utf-8"))
+    return judge.Judged(
+        tuple(Measured(**{**row, "interval": _pair(row["interval"])}) for row in scores),
+        tuple(Score(**{**row, "interval": _pair(row["interval"])}) for row in extras),
+        tuple(ours),
+        {
+            name: tuple(
+                dataclasses.replace(case, output=media.text(words)) for case, words in zip(ours, rows, strict=True)
+            )
+            for name, rows in beside.items()
+        },
+    )
+
+
+def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
+    return (value[0], value[1]) if value else None

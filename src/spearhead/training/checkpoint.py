@@ -73,7 +73,13 @@ def put_back(model: Model, tensors: Mapping[str, Tensor]) -> None:
 
 
 def save(
-    folder: Path, position: Position, *, model: Model, optimisers: Mapping[str, Optimizer], best: Mapping[str, Tensor]
+    folder: Path,
+    position: Position,
+    *,
+    model: Model,
+    optimisers: Mapping[str, Optimizer],
+    best: Mapping[str, Tensor],
+    average: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write the run as `folder/step-<n>` and remove the older ones; a crash leaves one of them whole."""
     target = folder / f"step-{position.step:08d}"
@@ -81,6 +87,8 @@ def save(
     with whole_folder(target) as draft:
         save_file(_plain(learning(model)), draft / "weights.safetensors")
         save_file(_plain(best), draft / "best.safetensors")
+        if average is not None:
+            save_file(_plain(average), draft / "average.safetensors")
         save_file(tensors, draft / "optimiser.safetensors")
         save_file(_plain(model.memory() | _random_state()), draft / "memory.safetensors")
         state = {"position": dataclasses.asdict(position), "optimiser": scalars}
@@ -97,13 +105,20 @@ def read(folder: Path) -> Position | None:
     return _state(saved[-1])[0] if saved else None
 
 
-def load(folder: Path, *, model: Model, optimisers: Mapping[str, Optimizer]) -> tuple[Position, Tensors]:
-    """Put the newest checkpoint into model, optimisers and torch's generator; give position and best weights."""
+def load(
+    folder: Path, *, model: Model, optimisers: Mapping[str, Optimizer]
+) -> tuple[Position, Tensors, Tensors | None]:
+    """Put the newest checkpoint into model, optimisers and torch's generator.
+
+    Gives position, best weights and the moving average, None where the run keeps none.
+    """
     path = _saved(folder)[-1]
     position, scalars = _state(path)
     try:
         weights, best = load_file(path / "weights.safetensors"), load_file(path / "best.safetensors")
         kept, memory = load_file(path / "optimiser.safetensors"), load_file(path / "memory.safetensors")
+        mean = path / "average.safetensors"
+        average = load_file(mean) if mean.exists() else None
     except (SafetensorError, OSError) as error:
         raise InputError(f"checkpoint {path} is damaged ({error}): remove it and start again") from error
     put_back(model, weights)
@@ -112,7 +127,7 @@ def load(folder: Path, *, model: Model, optimisers: Mapping[str, Optimizer]) -> 
     for name in [name for name in memory if name.startswith("random/cuda")]:
         torch.cuda.set_rng_state(memory.pop(name))
     model.remember(memory)
-    return position, best
+    return position, best, average
 
 
 def _saved(folder: Path) -> list[Path]:

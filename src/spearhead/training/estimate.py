@@ -9,7 +9,7 @@ from spearhead.nn.model import Model
 from spearhead.training.loop import Source
 from spearhead.training.plan import Plan
 
-OPTIMISER_COPIES = {"adamw": 2, "sgd": 1}
+OPTIMISER_COPIES = {"adamw": 2, "muon": 2, "sgd": 1}
 """Numbers that an optimiser keeps for each learning parameter."""
 
 
@@ -60,7 +60,7 @@ def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Est
     whole, steps = (limit, int(limit / step_seconds)) if 0 < limit < whole else (whole, plan.steps)
     learn = sum(p.numel() for p in model.parameters() if p.requires_grad)
     held = sum(p.numel() * p.element_size() for p in model.parameters())
-    memory = held + learn * 4 * (2 + OPTIMISER_COPIES[plan.optimiser]) + working
+    memory = held + learn * 4 * (2 + OPTIMISER_COPIES[plan.optimiser] + bool(plan.average)) + working
     return Estimate(
         steps=max(1, steps),
         seconds=whole,

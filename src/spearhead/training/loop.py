@@ -19,7 +19,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from spearhead.core import digest
 from spearhead.core.errors import InputError, SpearheadError
@@ -78,7 +77,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How a run ended. The model holds its best weights."""
+    """How a run ended. The model holds its best weights: with `plan.average` their average."""
 
     steps: int
     ended: str
@@ -109,6 +108,8 @@ def train(
 ) -> Generator[Step, None, Trained]:
     """Train `model` in place and yield every step; return how it ended, with the best weights in the model.
 
+    While a step with a validation is out, the model holds what was validated: the average, where the plan keeps one.
+
     `validation` are micro-batches whose loss decides what is best (without them: the last weights). With a `folder`,
     the run is kept there every `save_every` steps and goes on from there, bit for bit, when it is called again.
     Raises Diverged, and InputError when the folder holds another run.
@@ -122,12 +123,13 @@ def train(
         raise InputError(f"{folder} holds a run with other data or another plan: remove it, or name another folder")
     device = next(model.parameters()).device
     if kept is not None and folder is not None:
-        position, best = checkpoint.load(folder, model=model, optimisers=made)
+        position, best, average = checkpoint.load(folder, model=model, optimisers=optimisers.named(made))
     else:
         torch.manual_seed(plan.seed)
         kind = devices.precision(plan.precision, device)
         position, best = Position(mark, precision=str(kind).removeprefix("torch.")), checkpoint.snapshot(model)
-    run = _Run(model, plan, made, folder, position, best, validation, device)
+        average = checkpoint.snapshot(model) if plan.average else None
+    run = _Run(model, plan, made, folder, position, best, average, validation, device)
     return (yield from run.go(batches))
 
 
@@ -144,15 +146,17 @@ class _Run:
         self,
         model: Model,
         plan: Plan,
-        made: Mapping[str, Optimizer],
+        made: optimisers.Made,
         folder: Path | None,
         position: Position,
         best: checkpoint.Tensors,
+        average: checkpoint.Tensors | None,
         validation: Sequence[Any],
         device: torch.device,
     ) -> None:
         self.model, self.plan, self.made, self.folder = model, plan, made, folder
-        self.position, self.best, self.validation, self.device = position, best, validation, device
+        self.position, self.best, self.average = position, best, average
+        self.validation, self.device = validation, device
         self.saved_at = position.step if position.step or position.ended else -1
         self.pace = position.elapsed / position.step if position.step else 0.0
 
@@ -169,22 +173,26 @@ class _Run:
                         step = dataclasses.replace(step, saved=self._save())
                 if interrupted:
                     raise KeyboardInterrupt
-                yield step
+                with self._averaged() if step.validation is not None else nullcontext():
+                    yield step
         except (GeneratorExit, KeyboardInterrupt):
             if self.whole:  # broken off inside a step, only the last saved state is exact
                 self._save()
             raise
         if self.validation:
             checkpoint.put_back(self.model, self.best)
+        elif self.average is not None:
+            checkpoint.put_back(self.model, self.average)
         self.model.eval()
         return self._trained()
 
     def _step(self, batches: Source) -> Step:
         began = time.perf_counter()
-        rate = self.plan.learning_rate * schedules.factor(self.plan, self._progress(ahead=0.5))
+        factor = schedules.factor(self.plan, self._progress(ahead=0.5))
         micros = batches.at(self.position.step)
         total = _over_processes(float(sum(micro.weight for micro in micros)), self.device)
-        losses, norm = self._learn(micros, total, rate)
+        losses, norm = self._learn(micros, total, factor)
+        self._follow()
         seconds = time.perf_counter() - began
         units, weight = sum(micro.units for micro in micros), sum(micro.weight for micro in micros)
         was = self.position
@@ -201,7 +209,9 @@ class _Run:
         loss = self._validate() if due else None
         better = loss is not None and loss < self.position.best_loss
         if loss is not None and better:
-            self.best = checkpoint.snapshot(self.model)
+            self.best = {
+                name: value.clone() for name, value in (self.average or checkpoint.learning(self.model)).items()
+            }
             self.position = dataclasses.replace(self.position, best_step=self.position.step, best_loss=loss, waited=0)
         elif loss is not None:
             self.position = dataclasses.replace(self.position, waited=self.position.waited + 1)
@@ -215,7 +225,7 @@ class _Run:
             progress=1.0 if ended else self._progress(),
             loss=next(iter(losses.values())),
             losses=losses,
-            rate=rate,
+            rate=self.plan.learning_rate * factor,
             norm=norm,
             units=units,
             weight=weight,
@@ -226,7 +236,7 @@ class _Run:
             saved=bool(ended) and self.folder is not None,
         )
 
-    def _learn(self, micros: Sequence[Any], total: float, rate: float) -> tuple[dict[str, float], float]:
+    def _learn(self, micros: Sequence[Any], total: float, factor: float) -> tuple[dict[str, float], float]:
         """One pass over the micro-batches, stepping each named optimiser when all of them have given its loss."""
         streams = [self.model.losses(micro) for micro in micros]
         seen: dict[str, float] = {}
@@ -241,7 +251,7 @@ class _Run:
                     continue
                 name, loss = given
                 if not names:
-                    self._forget(self.made[name])
+                    self._forget(name)
                 names.add(name)
                 share = loss * (micro.weight / total)
                 share.backward()
@@ -252,21 +262,49 @@ class _Run:
                 raise ValueError(f"the micro-batches of one step named different losses: {sorted(names)}")
             (name,) = names
             seen[name] = _over_processes(float(value), self.device)
-            parameters = _parameters(self.made[name])
+            parameters = optimisers.parameters(self.made[name])
             _average_gradients(parameters)
             norm = float(nn.utils.clip_grad_norm_(parameters, self.plan.clip or math.inf))
             norms.append(norm)
             if not (math.isfinite(seen[name]) and math.isfinite(norm)):
                 self._diverged(name, seen[name], norm)
-            for group in self.made[name].param_groups:
-                group["lr"] = rate
-            self.made[name].step()
-        for optimiser in self.made.values():
-            self._forget(optimiser)
+            optimisers.set_rates(self.made[name], factor)
+            for optimiser in self.made[name]:
+                optimiser.step()
+        for name in self.made:
+            self._forget(name)
         return seen, max(norms)
 
-    def _forget(self, optimiser: Optimizer) -> None:
-        optimiser.zero_grad(set_to_none=True)
+    def _forget(self, name: str) -> None:
+        for optimiser in self.made[name]:
+            optimiser.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average a little towards the weights; at first further, since it begins with untrained ones."""
+        if self.average is None:
+            return
+        now = checkpoint.learning(self.model)
+        learn = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        step = self.position.step
+        decay = min(self.plan.average, (1 + step) / (10 + step))
+        means = [value for name, value in self.average.items() if name in learn]
+        torch._foreach_lerp_(means, [now[name] for name in self.average if name in learn], 1 - decay)
+        for name in self.average.keys() - learn:  # buffers may count or hold flags, which have no average
+            self.average[name].copy_(now[name])
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Have the average in the model for a while."""
+        if self.average is None:
+            yield
+            return
+        raw = checkpoint.snapshot(self.model)
+        checkpoint.put_back(self.model, self.average)
+        try:
+            yield
+        finally:
+            checkpoint.put_back(self.model, raw)
 
     def _diverged(self, name: str, loss: float, norm: float) -> None:
         checkpoint.put_back(self.model, self.best)
@@ -286,11 +324,12 @@ class _Run:
         self.model.eval()
         summed = weight = 0.0
         try:
-            for batch in self.validation:
-                with self._autocast():
-                    _, loss = next(iter(self.model.losses(batch)))
-                summed += float(loss) * batch.weight
-                weight += batch.weight
+            with self._averaged():
+                for batch in self.validation:
+                    with self._autocast():
+                        _, loss = next(iter(self.model.losses(batch)))
+                    summed += float(loss) * batch.weight
+                    weight += batch.weight
         finally:
             self.model.train()
         return summed / weight
@@ -314,7 +353,14 @@ class _Run:
     def _save(self) -> bool:
         if self.folder is None or self.saved_at == self.position.step or not _first_process():
             return False
-        checkpoint.save(self.folder, self.position, model=self.model, optimisers=self.made, best=self.best)
+        checkpoint.save(
+            self.folder,
+            self.position,
+            model=self.model,
+            optimisers=optimisers.named(self.made),
+            best=self.best,
+            average=self.average,
+        )
         self.saved_at = self.position.step
         return True
 
@@ -341,10 +387,6 @@ def _interrupts_at_the_end() -> Iterator[list[int]]:
         yield seen
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _parameters(optimiser: Optimizer) -> list[nn.Parameter]:
-    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
 
 # -- several processes: gradients are sums over the whole batch, so they are added up --------------------------------

@@ -17,11 +17,17 @@ class Plan:
     micro_batch: int = 0
     """Examples a forward pass; 0: as many as `micro_tokens` allows. Gradients are the large batch's to 1e-5."""
     micro_tokens: int = 4096
-    optimiser: Literal["adamw", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "muon", "sgd"] = "adamw"
+    """`muon` moves matrices; embeddings, heads and vectors stay with AdamW."""
     learning_rate: float = 1e-3
+    muon_rate: float = 0.02
+    """Learning rate of what Muon moves; `learning_rate` is for the rest then."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     clip: float = 1.0
+    average: float = 0.0
+    """Decay of the moving average of the weights, 0: none. The average is what is validated, kept and released;
+    training goes on with the weights themselves."""
     schedule: Literal["constant", "step", "cosine", "wsd"] = "wsd"
     warmup: float = 0.05
     """Share of the run."""

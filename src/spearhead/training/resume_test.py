@@ -27,7 +27,8 @@ from spearhead.training.plan import Plan
 base, folder, order = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 rng = np.random.default_rng(0)
 examples = [Example(tuple(int(i) for i in rng.integers(3, 259, rng.integers(6, 31))), 3) for _ in range(40)]
-plan = Plan(steps=30, batch=6, micro_batch=4, learning_rate=1e-2, save_every=3, validate_every=4, embedding_noise=5.0)
+plan = Plan(steps=30, batch=6, micro_batch=4, learning_rate=1e-2, save_every=3, validate_every=4, embedding_noise=5.0,
+            optimiser="muon", average=0.9)
 config = Config(base=Base("CC0-1.0", ""), method="adalora", rank=4, dropout=0.1)
 model = build(config, base, steps=plan.steps, seed=0, perturbation=Perturbation(noise=5.0))
 batches = Batches(examples, pack, plan=plan)
@@ -66,7 +67,7 @@ def test_kill_at_any_step_and_resume_is_bit_identical(tiny: Path, tmp_path: Path
     assert undisturbed.wait(timeout=240) == 0
     (ours,), (theirs,) = list(killed.glob("step-*")), list(calm.glob("step-*"))
     assert ours.name == theirs.name == "step-00000030"
-    for name in ("weights", "optimiser", "memory", "best"):
+    for name in ("weights", "average", "optimiser", "memory", "best"):
         a, b = load_file(ours / f"{name}.safetensors"), load_file(theirs / f"{name}.safetensors")
         assert a.keys() == b.keys() and a, name
         assert all(torch.equal(a[key], b[key]) for key in a), name

@@ -4,7 +4,7 @@ Pixels are uint8, (height, width, channels), sRGB values as the file has them.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,7 @@ _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16", "I;16B")
 _WANTED = {1: "L", 3: "RGB", 4: "RGBA"}
 _JPEG_QUALITY = 95
+_WEBP_QUALITY = 90  # when a lossy file is drawn anew: what it was made with is not written in it
 
 
 def read(media: Media, *, size: tuple[int, int] | None = None, channels: Channels = 3) -> Pixels:
@@ -38,28 +39,10 @@ def read(media: Media, *, size: tuple[int, int] | None = None, channels: Channel
     there are 4 channels. Raises InputError on a file over 32 MiB or 16 megapixels (before it is decoded), on an
     animation, on a damaged file and on a mode that is not named here.
     """
-    from PIL import Image, ImageOps
-
     if size is not None and (min(size) < 1 or size[0] * size[1] > MOST_PIXELS):
         raise InputError(f"size {size} cannot be made: wanted height and width, at most {MOST_PIXELS:,} pixels")
-    if media.mime not in _FORMATS or container.recognise(media.data[:16]) != media.mime:
-        raise InputError(f"this is no {media.mime} picture: wanted {', '.join(_FORMATS)}, named as what it is")
-    if len(media.data) > MOST_BYTES:
-        raise InputError(f"the picture has {len(media.data):,} bytes: wanted at most {MOST_BYTES:,}")
-    try:
-        with Image.open(io.BytesIO(media.data), formats=[_FORMATS[media.mime]]) as opened:
-            _refuse(opened)
-            opened.load()
-            upright = ImageOps.exif_transpose(opened)
-            flat = _converted(upright, channels=channels)
-    except InputError:
-        raise
-    except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
-        raise InputError(f"the picture cannot be read, it is damaged or cut short ({type(error).__name__})") from error
-    if size is not None:
-        flat = _fitted(flat, height=size[0], width=size[1])
-    pixels = np.asarray(flat, np.uint8)
-    return pixels.reshape(*pixels.shape[:2], channels).copy()
+    flat, _ = _decoded(media, channels=channels)
+    return _pixels(flat if size is None else _fitted(flat, height=size[0], width=size[1]))
 
 
 def write(
@@ -88,11 +71,30 @@ def write(
         flat = _on_white(image) if channels == 4 else image
         flat.save(out, "JPEG", quality=quality or _JPEG_QUALITY, subsampling=0)
     elif mime == "image/webp":
-        image.save(out, "WEBP", lossless=quality is None, quality=quality or 80, exact=True)
+        image.save(out, "WEBP", lossless=quality is None, quality=quality or _WEBP_QUALITY, exact=True)
     else:
         image.save(out, "PNG")
     made = Media("image", mime, out.getvalue())
     return made if parameters is None else metadata.with_parameters(made, parameters)
+
+
+def redraw(media: Media, change: Callable[[Pixels], Pixels]) -> Media:
+    """The picture with changed pixels, in the same format and with the same compression, saying the same of its making.
+
+    Other metadata is left behind: what it said was about other pixels.
+    """
+    flat, tables = _decoded(media, channels=None)
+    pixels, parameters = change(_pixels(flat)), metadata.parameters(media)
+    if tables:
+        from PIL import Image
+
+        out = io.BytesIO()
+        made = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
+        made.save(out, "JPEG", qtables=tables, subsampling=0)
+        again = Media("image", media.mime, out.getvalue())
+        return again if parameters is None else metadata.with_parameters(again, parameters)
+    lossy = media.mime == "image/webp" and b"VP8L" not in {c.name for c in container.split(media.data, media.mime)}
+    return write(pixels, mime=media.mime, parameters=parameters, quality=_WEBP_QUALITY if lossy else None)
 
 
 def enlarge(pixels: Pixels, shortest: int = DELIVERED) -> Pixels:
@@ -168,6 +170,42 @@ def _check(pixels: Pixels) -> None:
         raise InputError(f"{pixels.shape[1]}x{pixels.shape[0]} pixels: wanted 1 to {MOST_PIXELS:,}")
 
 
+def _decoded(
+    media: Media, *, channels: Channels | None
+) -> "tuple[PillowImage.Image, Mapping[int, Sequence[int]] | None]":
+    """The upright picture with these channels (None: as many as it needs), and the quantisation tables of a JPEG."""
+    from PIL import Image
+
+    if media.mime not in _FORMATS or container.recognise(media.data[:16]) != media.mime:
+        raise InputError(f"this is no {media.mime} picture: wanted {', '.join(_FORMATS)}, named as what it is")
+    if len(media.data) > MOST_BYTES:
+        raise InputError(f"the picture has {len(media.data):,} bytes: wanted at most {MOST_BYTES:,}")
+    try:
+        with Image.open(io.BytesIO(media.data), formats=[_FORMATS[media.mime]]) as image:
+            _refuse(image)
+            image.load()
+            tables = getattr(image, "quantization", None) if image.mode in ("L", "RGB") else None
+            return _converted(_upright(image), channels=channels), tables
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
+        raise InputError(f"the picture cannot be read, it is damaged or cut short ({type(error).__name__})") from error
+
+
+def _upright(image: "PillowImage.Image") -> "PillowImage.Image":
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken Exif block does not say which way is up
+        return image
+
+
+def _pixels(image: "PillowImage.Image") -> Pixels:
+    pixels = np.asarray(image, np.uint8)
+    return pixels.reshape(*pixels.shape[:2], len(image.getbands())).copy()
+
+
 def _refuse(image: "PillowImage.Image") -> None:
     """Raise for what is not to be decoded; reads the header alone."""
     if image.width * image.height > MOST_PIXELS:
@@ -178,12 +216,15 @@ def _refuse(image: "PillowImage.Image") -> None:
         raise InputError(f"the picture has the mode {image.mode!r}, which is not read: save it as RGB or grey first")
 
 
-def _converted(image: "PillowImage.Image", *, channels: Channels) -> "PillowImage.Image":
+def _converted(image: "PillowImage.Image", *, channels: Channels | None) -> "PillowImage.Image":
     from PIL import Image
 
+    clear = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+    if channels is None:
+        channels = 4 if clear else 1 if image.mode in ("1", "L") else 3
+    if clear:
         image = image.convert("RGBA")
         if channels != 4:
             image = _on_white(image)

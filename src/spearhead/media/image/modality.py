@@ -1,8 +1,9 @@
-"""What one can do with a picture: count it, label it, read its label. Knows no model and no review."""
+"""What one can do with a picture: count it, label it, read its label, mark it for people. Knows no model, no review."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from spearhead.core.errors import InputError
 from spearhead.core.media import Label, Media
 from spearhead.media.image import container, metadata
 
@@ -34,3 +35,18 @@ class ImageModality:
     def content(self, media: Media) -> bytes:
         """The bytes without the label: what ReservedCode1 is the digest of."""
         return metadata.content(media)
+
+    def mark(self, media: Media) -> Media:
+        """A copy with "AI生成" in its corner or on a strip below; once, however often it is asked for."""
+        from spearhead.media.image import codec, mark
+
+        return media if self.marked(media) else codec.redraw(media, mark.mark)
+
+    def marked(self, media: Media) -> bool:
+        """Whether the mark stands in its place."""
+        from spearhead.media.image import codec, mark
+
+        try:
+            return mark.marked(codec.read(media))
+        except InputError:
+            return False

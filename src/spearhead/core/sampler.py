@@ -3,10 +3,13 @@
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from spearhead.core.errors import InputError
 
+LARGEST = 1_000_000
+"""Bytes of a sampler's file."""
 MOST = 4096
 """Classes, names and sides a sampler may have at most."""
 
@@ -56,6 +59,16 @@ class Sampler:
     def to_json(self) -> str:
         """Indented JSON with a final newline."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> "Sampler":
+        """The sampler in a file; raises InputError."""
+        try:
+            if path.stat().st_size > LARGEST:
+                raise InputError(f"{path} has {path.stat().st_size:,} bytes: wanted at most {LARGEST:,}")
+            return cls.from_json(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read: {error}") from error
 
     @classmethod
     def from_json(cls, text: str) -> "Sampler":

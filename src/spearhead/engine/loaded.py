@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from spearhead.core import generation
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import Manifest, PriceTag
 from spearhead.core.review import Direction, Policy, Rule
+from spearhead.core.sampler import Sampler
 from spearhead.core.template import Example, Template
 from spearhead.review.reviewer import Reviewer
 from spearhead.store.releases import Release
@@ -42,6 +43,8 @@ class Loaded:
     price: PriceTag
     policy: Policy
     reviewer: Reviewer
+    size: tuple[int, int] = (0, 0)
+    """Height and width of the pictures that the model makes."""
     running: int = 0
     """Requests under way: a release is put down only when there are none."""
 
@@ -74,19 +77,34 @@ async def load(release: Release, *, room: Room) -> Loaded:
     template = read_template(manifest.template)
     policy = read_policy(manifest.policy)
     reviewer = await asyncio.to_thread(Reviewer, policy)
+    size = Sampler.read(release.file("sampler")).size if manifest.modality == "image" else (0, 0)
     runtime = await _start(release, room=room)
-    return Loaded(release, runtime, template, manifest.price, policy, reviewer)
+    return Loaded(release, runtime, template, manifest.price, policy, reviewer, size)
 
 
 async def _start(release: Release, *, room: Room) -> Runtime:
     manifest = release.manifest
-    if manifest.runtime != "llamacpp":
+    if manifest.runtime not in _STARTS:
         raise InputError(f"{manifest.name} wants the runtime {manifest.runtime!r}, which this server does not have")
+    return await _STARTS[manifest.runtime](release, room)
+
+
+async def _llamacpp(release: Release, room: Room) -> Runtime:
     from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
     model, tokenizer = release.file("model"), release.file("tokenizer")
-    settings = Settings(context=room.context or manifest.context, slots=room.slots, threads=room.threads)
+    settings = Settings(context=room.context or release.manifest.context, slots=room.slots, threads=room.threads)
     return await LlamaCpp.start(model, tokenizer, settings=settings)
+
+
+async def _onnx(release: Release, room: Room) -> Runtime:
+    from spearhead.runtimes.onnx import Onnx, Settings
+
+    return await Onnx.start(release.file("sampler").parent, settings=Settings(batch=room.slots, threads=room.threads))
+
+
+_STARTS: Mapping[str, Callable[[Release, Room], Awaitable[Runtime]]] = {"llamacpp": _llamacpp, "onnx": _onnx}
+"""What starts a runtime, by the name in the manifest."""
 
 
 def read_template(raw: Mapping[str, Any]) -> Template:

@@ -35,7 +35,7 @@ from spearhead.core.generation import (
 )
 from spearhead.core.media import Label, Media
 from spearhead.core.review import Context, Decision, Direction, Verdict
-from spearhead.engine import books, outputs
+from spearhead.engine import books, outputs, pictures
 from spearhead.engine.desk import Desk
 from spearhead.engine.loaded import Loaded
 from spearhead.engine.outputs import Output
@@ -66,6 +66,8 @@ class _Answer:
 
     index: int
     stream: StreamReview
+    media: Media | None = None
+    """The picture; None for a text."""
     pieces: list[str] = field(default_factory=list)
     shown: int = 0
     usage: Usage = Usage()
@@ -90,7 +92,11 @@ class Job:
     prompt: Prompt
     words: str
     units: int
+    most: int
+    """Units that one answer can have."""
     reserved: int
+    context: Context
+    """What a check may know of its answers."""
     reservation: Reservation | None = None
     reserving: "asyncio.Task[None] | None" = None
     answers: dict[int, _Answer] = field(default_factory=dict)
@@ -141,22 +147,18 @@ class Engine:
         stop = tuple(dict.fromkeys((*filter(None, (loaded.template.stop,)), *request.options.get("stop", ()))))
         seed = request.seed if request.seed is not None else random.SystemRandom().getrandbits(31)
         prompt = Prompt(tuple(segments), count=request.count, options=options, seed=seed, stop=stop)
+        words = _words(messages)
+        context = _context(loaded, Direction.OUTPUT, source=media.text(words))
         units = loaded.runtime.measure(prompt)
-        room = loaded.runtime.context - units
-        if room < 1:
-            raise PromptTooLong(
-                f"The prompt has {units:,} tokens and the context of {request.scenario} {loaded.runtime.context:,}: "
-                "shorten it."
-            )
-        if request.options.get("max_tokens", 0) > room:
-            raise PromptTooLong(
-                f"The prompt has {units:,} tokens and {request.options['max_tokens']:,} were asked for; the context of "
-                f"{request.scenario} is {loaded.runtime.context:,} in all: shorten the prompt or ask for less."
-            )
-        most = min(int(options.get("max_tokens", room)), room)
-        prompt = dataclasses.replace(prompt, options={**options, "max_tokens": most})
+        if loaded.manifest.modality == "image":
+            pictures.check(request.options, made=loaded.size)
+            own = {name: value for name, value in options.items() if name not in pictures.OURS}
+            prompt, most = dataclasses.replace(prompt, options=own), 1
+        else:
+            most = _room(loaded, request, units=units, options=options)
+            prompt = dataclasses.replace(prompt, options={**options, "max_tokens": most})
         reserved = price.most_it_can_cost(loaded.price, prompt_units=units, max_completion=most, count=request.count)
-        return Job(request, key, loaded, prompt, _words(messages), units, reserved)
+        return Job(request, key, loaded, prompt, words, units, most, reserved, context)
 
     async def run(self, request: Request, *, key: str | None = None, job: Job | None = None) -> AsyncIterator[Event]:
         """The events of one request; closing the iterator stops the work and settles what was made.
@@ -171,15 +173,13 @@ class Engine:
             job.reserving = asyncio.create_task(self._reserve(job))
             self._keep(job.reserving)
             await asyncio.shield(job.reserving)
-            asked = media.text(job.words)
-            verdict = await self._look(loaded, asked, _context(loaded, Direction.PROMPT))
+            verdict = await self._look(loaded, media.text(job.words), _context(loaded, Direction.PROMPT))
             if verdict.decision is Decision.BLOCK:
                 yield Refused(verdict)
                 return
             job.began = True
-            context = _context(loaded, Direction.OUTPUT, source=asked)
             answers = job.answers = {
-                index: _Answer(index, StreamReview(loaded.reviewer, context)) for index in range(request.count)
+                index: _Answer(index, StreamReview(loaded.reviewer, job.context)) for index in range(request.count)
             }
             quiet = verdict.decision is Decision.HOLD
             left = request.count
@@ -189,6 +189,8 @@ class Engine:
                     async for draft in drafts:
                         answer = answers[draft.index]
                         answer.usage = draft.usage
+                        if draft.finish is not None:
+                            answer.media = draft.media
                         if draft.delta:
                             answer.pieces.append(draft.delta)
                             if (ready := answer.stream.feed(draft.delta)) and not quiet:
@@ -233,7 +235,7 @@ class Engine:
     async def file(self, output: Output) -> Media:
         """The labelled file of an answer."""
         if output.blob is None:  # cut off, and sealing it failed then
-            return (await self.sealer.make(output.text, self.label(output)))[1]
+            return (await self.sealer.make(media.text(output.text), self.label(output)))[1]
         return await self.sealer.file(output.blob, mime=output.mime)
 
     def label(self, output: Output) -> Label:
@@ -248,7 +250,10 @@ class Engine:
 
     async def _judge(self, job: Job, answer: _Answer, held: Verdict | None) -> None:
         """The last word on a finished answer, and its row."""
-        answer.tail, verdict = answer.stream.finish()
+        if answer.media is None:
+            answer.tail, verdict = answer.stream.finish()
+        else:
+            verdict = await asyncio.to_thread(self._look_at, job, answer, answer.media)
         if held is not None and verdict.decision is not Decision.BLOCK:
             verdict = Verdict(Decision.HOLD, (*held.findings, *verdict.findings), verdict.policy)
         if verdict.decision is not Decision.ALLOW:
@@ -261,9 +266,18 @@ class Engine:
         # Sealed whatever the verdict: what a person approves, now or on appeal, is bound to the very bytes that leave.
         answer.row = await self._sealed(job, answer, row)
 
+    def _look_at(self, job: Job, answer: _Answer, made: Media) -> Verdict:
+        """The review of a picture in the very form that it leaves in."""
+        seed = job.prompt.seed or 0
+        facts = {"prompt": job.words, "model": job.loaded.manifest.name, "seed": str(seed + answer.index)}
+        facts |= {name: str(value) for name, value in job.prompt.options.items()}
+        answer.media = pictures.deliver(made, job.request.options, facts=facts)
+        return job.loaded.reviewer.review(answer.media, job.context)
+
     async def _sealed(self, job: Job, answer: _Answer, row: Output) -> Output:
-        blob, answer.file = await self.sealer.make(row.text, label(job.loaded.manifest.labels, row))
-        return dataclasses.replace(row, blob=blob)
+        piece = answer.media or media.text(row.text)
+        blob, answer.file = await self.sealer.make(piece, label(job.loaded.manifest.labels, row))
+        return dataclasses.replace(row, blob=blob, mime=answer.file.mime)
 
     def _row(self, job: Job, answer: _Answer, verdict: Verdict, *, text: str) -> Output:
         request = job.request
@@ -395,6 +409,22 @@ class Engine:
     def _keep(self, task: "asyncio.Task[Any]") -> None:
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
+
+
+def _room(loaded: Loaded, request: Request, *, units: int, options: Mapping[str, Any]) -> int:
+    """Tokens that an answer can have; raises PromptTooLong."""
+    room = loaded.runtime.context - units
+    if room < 1:
+        raise PromptTooLong(
+            f"The prompt has {units:,} tokens and the context of {request.scenario} {loaded.runtime.context:,}: "
+            "shorten it."
+        )
+    if request.options.get("max_tokens", 0) > room:
+        raise PromptTooLong(
+            f"The prompt has {units:,} tokens and {request.options['max_tokens']:,} were asked for; the context of "
+            f"{request.scenario} is {loaded.runtime.context:,} in all: shorten the prompt or ask for less."
+        )
+    return min(int(options.get("max_tokens", room)), room)
 
 
 def label(labels: Mapping[str, Any], output: Output) -> Label:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from spearhead.core import media
 from spearhead.core.media import Label, Media
 from spearhead.store.blobs import Blobs
 
@@ -18,26 +17,26 @@ Seal = Callable[[Media, Label], Media]
 
 
 class Sealer:
-    """Seals texts and keeps the files by the hash of their bytes."""
+    """Seals pieces and keeps the files by the hash of their bytes."""
 
     def __init__(self, seal: Seal, *, blobs: Blobs) -> None:
         self._seal, self._blobs = seal, blobs
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="seals", initializer=_step_back)
 
-    async def make(self, text: str, label: Label) -> tuple[str, Media]:
-        """The labelled file of a text, kept, and the name of its bytes."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._make, text, label)
+    async def make(self, piece: Media, label: Label) -> tuple[str, Media]:
+        """The labelled file of a piece, kept, and the name of its bytes."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._make, piece, label)
 
     async def file(self, blob: str, *, mime: str) -> Media:
         """A file that was kept."""
-        return Media("text", mime, await asyncio.to_thread(self._blobs.get, blob))
+        return Media(mime.partition("/")[0], mime, await asyncio.to_thread(self._blobs.get, blob))
 
     def close(self) -> None:
         """Finish what waits."""
         self._thread.shutdown()
 
-    def _make(self, text: str, label: Label) -> tuple[str, Media]:
-        file = self._seal(media.text(text), label)
+    def _make(self, piece: Media, label: Label) -> tuple[str, Media]:
+        file = self._seal(piece, label)
         return self._blobs.put(file.data), file
 
 

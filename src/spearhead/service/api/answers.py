@@ -3,6 +3,7 @@
 Knows nothing of where the text comes from.
 """
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from spearhead.core.generation import Usage
-from spearhead.core.media import Label
+from spearhead.core.media import Label, Media
 
-Kind = Literal["chat", "completion"]
+Kind = Literal["chat", "completion", "image"]
 DONE = b"data: [DONE]\n\n"
 
 
@@ -24,6 +25,9 @@ class Choice:
     index: int
     text: str
     finish: str
+    output: str = ""
+    """Its number, under which the file is to be had."""
+    file: Media | None = None
 
 
 def whole(kind: Kind, *, id: str, created: int, model: str, choices: Sequence[Choice], usage: Usage) -> bytes:
@@ -40,6 +44,36 @@ def whole(kind: Kind, *, id: str, created: int, model: str, choices: Sequence[Ch
             "system_fingerprint": None,
         }
     )
+
+
+def pictures(*, created: int, choices: Sequence[Choice], usage: Usage, link: bool) -> bytes:
+    """The body of an answer in pictures: their labelled files, or addresses that want the caller's key.
+
+    One that waits for a person or was withheld has neither, and `finish_reason` says so.
+    """
+    formats = {choice.file.mime.partition("/")[2] for choice in choices if choice.file is not None}
+    return _json(
+        {
+            "created": created,
+            "data": [_picture(choice, link=link) for choice in choices],
+            **({"output_format": formats.pop()} if len(formats) == 1 else {}),
+            "usage": {
+                "input_tokens": usage.prompt,
+                "output_tokens": 0,
+                "total_tokens": usage.prompt,
+                "input_tokens_details": {"text_tokens": usage.prompt, "image_tokens": 0},
+                "pictures": usage.completion,
+            },
+        }
+    )
+
+
+def _picture(choice: Choice, *, link: bool) -> dict[str, Any]:
+    if choice.file is None:
+        return {"b64_json": None, "url": None, "revised_prompt": None, "finish_reason": choice.finish}
+    where = f"/v1/outputs/{choice.output}/file"
+    body = {"url": where} if link else {"b64_json": base64.b64encode(choice.file.data).decode("ascii")}
+    return {**body, "revised_prompt": None, "finish_reason": choice.finish}
 
 
 def _choice(kind: Kind, choice: Choice) -> dict[str, Any]:

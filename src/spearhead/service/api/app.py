@@ -21,7 +21,7 @@ from spearhead.engine.outputs import Output
 from spearhead.engine.run import Engine
 from spearhead.ledger.keys import Doorkeeper, Principal
 from spearhead.service.api import answers, errors, figures, generate
-from spearhead.service.api.asks import ChatBody, CompletionBody
+from spearhead.service.api.asks import ChatBody, CompletionBody, ImageBody
 from spearhead.service.api.errors import ApiError
 from spearhead.service.api.figures import Figures
 from spearhead.service.api.frame import Frame
@@ -79,6 +79,12 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
         principal = await who(request, "generate", route="completions")
         return await generate.answer(desk, request, who=principal, kind="completion")
 
+    @app.post("/v1/images/generations", openapi_extra=_body(ImageBody), responses=_STREAM)
+    async def picture(request: Request) -> Response:
+        """Make pictures."""
+        principal = await who(request, "generate", route="images")
+        return await generate.answer(desk, request, who=principal, kind="image")
+
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
         """Every name that `model` may have."""
@@ -127,7 +133,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
             "model": found.release,
             "created": int(datetime.fromisoformat(found.created).timestamp()),
             "request": found.request,
-            "text": found.text,
+            **({"text": found.text} if found.mime.startswith("text/") else {"mime": found.mime}),
             "finish_reason": found.finish,
             "completion_tokens": found.completion_units,
             "file": f"/v1/outputs/{found.id}/file",
@@ -141,9 +147,11 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
         if found.state == "held":
             raise ApiError(409, f"The output {found.id} waits for a person.", param="id", code="output_held")
         media = await engine.file(found)
+        is_text = media.modality == "text"
+        ending = "txt" if is_text else media.mime.rpartition("/")[2]
         headers = {
-            "content-type": f"{media.mime}; charset=utf-8",
-            "content-disposition": f'attachment; filename="{found.id}.txt"',
+            "content-type": f"{media.mime}; charset=utf-8" if is_text else media.mime,
+            "content-disposition": f'attachment; filename="{found.id}.{ending}"',
             "etag": f'"{found.blob}"',
             **_labels(engine, found),
         }

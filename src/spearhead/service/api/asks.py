@@ -76,6 +76,24 @@ class ChatBody(_Sampling):
     max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
 
 
+class ImageBody(BaseModel):
+    """`POST /v1/images/generations`."""
+
+    model_config = ConfigDict(extra="ignore")
+    model: Annotated[StrictStr, Field(min_length=1, max_length=200)]
+    prompt: Annotated[StrictStr, Field(max_length=32_000)]
+    n: Annotated[StrictInt, Field(ge=1, le=16)] | None = None
+    size: Annotated[StrictStr, Field(max_length=20)] | None = None
+    response_format: Literal["b64_json", "url"] | None = None
+    output_format: Literal["png", "jpeg", "webp"] | None = None
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None = Field(None, description="spearhead")
+    steps: Annotated[StrictInt, Field(ge=1, le=1000)] | None = Field(None, description="spearhead")
+    guidance: Annotated[Number, Field(ge=0, le=20)] | None = Field(None, description="spearhead")
+    truncation: Annotated[Number, Field(gt=0, le=2)] | None = Field(None, description="spearhead")
+    parameters: StrictBool | None = Field(None, description="spearhead: say inside the file how it was made")
+    user: StrictStr | None = None
+
+
 class CompletionBody(_Sampling):
     """`POST /v1/completions`."""
 
@@ -86,11 +104,13 @@ class CompletionBody(_Sampling):
 class Ask:
     """A checked body."""
 
-    kind: Literal["chat", "completion"]
+    kind: Literal["chat", "completion", "image"]
     request: Request
     model: str
     stream: bool
     include_usage: bool
+    link: bool = False
+    """Pictures as addresses instead of bytes."""
 
 
 _empty: Callable[[Any], bool] = lambda value: value in (None, [], {}, "", False)  # noqa: E731
@@ -127,6 +147,17 @@ _COMPLETION: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **_BOTH,
     "echo": (_only(False), "the prompt is not repeated; leave it out or false"),
     "suffix": (_only(""), "text is written forwards only; leave it out"),
+}
+
+
+_IMAGE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "background": (_only("auto", "opaque"), "pictures have no transparency; leave it out"),
+    "moderation": (_only("auto"), "every request is reviewed by the scenario's own policy"),
+    "output_compression": (_only(100), "pictures are delivered at full quality; leave it out"),
+    "partial_images": (_only(0), "a picture leaves when it is whole and reviewed; leave it out"),
+    "quality": (_only("auto", "standard"), "there is one quality, 'auto'; name steps instead"),
+    "stream": (_only(False), "a picture leaves when it is whole and reviewed; leave it out"),
+    "style": (_empty, "the scenario sets the style; leave it out"),
 }
 
 
@@ -180,6 +211,31 @@ def completion(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
     _check_text(prompt, "prompt")
     request = _request(body, account=account, key=key, prompt=prompt, most=body.max_tokens)
     return Ask("completion", request, body.model, bool(body.stream), _usage_wanted(body))
+
+
+def image(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
+    """A request for pictures; raises a 400 that names the parameter."""
+    _check_known(raw, _IMAGE)
+    body = _validated(ImageBody, raw)
+    _check_text(body.prompt, "prompt")
+    options = {
+        "size": body.size,
+        "format": body.output_format,
+        "parameters": body.parameters,
+        "steps": body.steps,
+        "guidance": body.guidance,
+        "truncation": body.truncation,
+    }
+    request = Request(
+        scenario=body.model,
+        account=account,
+        key=key,
+        prompt=body.prompt,
+        count=body.n or 1,
+        options={name: value for name, value in options.items() if value is not None},
+        seed=body.seed,
+    )
+    return Ask("image", request, body.model, False, False, link=body.response_format == "url")
 
 
 def _request(

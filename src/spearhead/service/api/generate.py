@@ -52,6 +52,11 @@ LONG = 20_000
 """Characters of a prompt that is measured off the event loop."""
 MOST_RUNNING = 1024
 """Generations under way, those that wait for a slot among them."""
+READERS: Mapping[str, Callable[..., Ask]] = {
+    "chat": asks.chat,
+    "completion": asks.completion,
+    "image": asks.image,
+}
 SEND_SECONDS = 60.0
 """A client that takes nothing for so long has left."""
 
@@ -92,7 +97,9 @@ class Turn:
     @property
     def id(self) -> str:
         """As clients see it in the body."""
-        return ("chatcmpl-" if self.ask.kind == "chat" else "cmpl-") + self.number.removeprefix("req_")
+        return {"chat": "chatcmpl-", "completion": "cmpl-", "image": "img-"}[self.ask.kind] + self.number.removeprefix(
+            "req_"
+        )
 
     @property
     def release(self) -> str:
@@ -201,8 +208,7 @@ async def _accepted(
     desk: Desk, raw: dict[str, Any], *, who: Principal, kind: str, number: str, once: str | None, start: float
 ) -> tuple[Turn, AsyncGenerator[Event, None]]:
     """The request after money was held and its prompt passed review; raises what an answer of its own is for."""
-    read = asks.chat if kind == "chat" else asks.completion
-    ask = read(raw, account=who.account, key=number)
+    ask = READERS[kind](raw, account=who.account, key=number)
     words = ask.request.prompt or "".join(message["content"] for message in ask.request.messages)
     try:
         if len(words) > LONG:  # counting its tokens takes a while: others go on meanwhile
@@ -212,7 +218,8 @@ async def _accepted(
     except PromptTooLong as error:
         param = "messages" if kind == "chat" else "prompt"
         raise ApiError(400, str(error), param=param, code=error.code) from error
-    most = job.units + ask.request.count * int(job.prompt.options["max_tokens"])
+    _fitting(kind, job)
+    most = job.units + ask.request.count * job.most
     ticket = desk.gate.enter(who.key, tokens=most)
     events = cast("AsyncGenerator[Event, None]", desk.engine.run(ask.request, job=job))
     try:
@@ -239,6 +246,19 @@ async def _accepted(
     desk.running += 1
     desk.figures.running.set(desk.running)
     return Turn(desk, who, ask, job, ticket, start, once), events
+
+
+def _fitting(kind: str, job: Job) -> None:
+    """Raise when the release does not make what this endpoint gives."""
+    modality = job.loaded.manifest.modality
+    if (kind == "image") != (modality == "image"):
+        where = "/v1/images/generations" if modality == "image" else "/v1/chat/completions"
+        raise ApiError(
+            400,
+            f"The model {job.request.scenario!r} makes {modality}: ask it at {where}.",
+            param="model",
+            code="wrong_endpoint",
+        )
 
 
 async def _whole(turn: Turn, events: AsyncGenerator[Event, None], receive: Receive) -> Response:
@@ -272,8 +292,8 @@ async def _collect(turn: Turn, events: AsyncGenerator[Event, None]) -> tuple[int
         async for event in events:
             turn.count(event)
             match event:
-                case Delivered(index, _, text, finish):
-                    choices[index] = Choice(index, text, finish)
+                case Delivered(index, output, text, finish, _, file):
+                    choices[index] = Choice(index, text, finish, output, file)
                 case Held(index, review):
                     choices[index] = Choice(index, "", "content_filter")
                     reviews.append(review)
@@ -281,14 +301,13 @@ async def _collect(turn: Turn, events: AsyncGenerator[Event, None]) -> tuple[int
                     choices[index] = Choice(index, "", "content_filter")
                 case Failed():
                     raise _failure(event)
-    body = answers.whole(
-        turn.ask.kind,
-        id=turn.id,
-        created=int(turn.desk.clock().timestamp()),
-        model=turn.release,
-        choices=[choices[index] for index in sorted(choices)],
-        usage=turn.usage,
-    )
+    created, found = int(turn.desk.clock().timestamp()), [choices[index] for index in sorted(choices)]
+    if turn.ask.kind == "image":
+        body = answers.pictures(created=created, choices=found, usage=turn.usage, link=turn.ask.link)
+    else:
+        body = answers.whole(
+            turn.ask.kind, id=turn.id, created=created, model=turn.release, choices=found, usage=turn.usage
+        )
     headers = {**turn.headers(), "content-type": "application/json"}
     if reviews:
         headers["x-review-id"] = ",".join(reviews)

@@ -21,7 +21,7 @@ from spearhead.core.template import Template
 from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
 from spearhead.media.text import noise
-from spearhead.metrics import baselines, evaluate, memorisation, perplexity
+from spearhead.metrics import baselines, evaluate, memorisation, ngram, perplexity
 from spearhead.pipeline import answers
 from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.told import Told, table
@@ -157,8 +157,32 @@ def judge(
             likely[which] = yield from likelihoods(scenario, ours, place, note=which)
     if "ours" in likely:
         mine = likely.pop("ours")
+        if "ngram" in scenario.baselines:
+            likely["ngram"] = yield from _counted(scenario, dataset, ours)
         scores += perplexity.likelihoods_measured(mine, likely, seed=SEED, draws=wanted.draws)
     return Judged(tuple(scores), tuple(extras), tuple(ours), beside)
+
+
+def _counted(
+    scenario: Scenario, dataset: Dataset, cases: Sequence[Case]
+) -> Generator[Progress, None, perplexity.Likelihoods]:
+    """What characters counted in the training outputs give to the references: the bar under every text model."""
+    yield Progress("likelihood", 0, 1, f"{NGRAM}-gram")
+    texts, size = [], 0
+    for record in dataset.read("train"):
+        part = record.parts.get("output", record.parts.get("text"))
+        if part is not None and size < COUNTED:
+            texts.append(part.text)
+            size += len(part.text)
+    wanted = [case.reference.text for case in cases if case.reference is not None]
+    model = ngram.fit(texts, order=NGRAM)
+    return ngram.likelihoods(model, wanted[: scenario.evaluation.perplexity_cases])
+
+
+NGRAM = 5
+"""Characters of the counting model's longest run."""
+COUNTED = 20_000_000
+"""Characters of training text that it counts at most."""
 
 
 def _robustness(

@@ -20,7 +20,7 @@ class Made:
     runtime: str
     parts: Mapping[str, Path]
     """File name under `parts/` to file."""
-    index: Path
+    index: Path | None
     """The folder of the copy index."""
     layouts: tuple[Layout, ...]
     speed: float

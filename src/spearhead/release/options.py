@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from spearhead.core.errors import InputError
+from spearhead.core.sampler import Sampler
 
 LONGEST_STOP, MOST_STOPS = 256, 4
+SHORTEST, LONGEST_SIDE, MOST_SIZES = 256, 1024, 8
+"""Pixels of a delivered picture's shortest side at least and longest side at most, and how many sizes are offered."""
 
 
 def schema(generation: Mapping[str, Any], *, context: int) -> dict[str, Any]:
@@ -29,9 +32,36 @@ def schema(generation: Mapping[str, Any], *, context: int) -> dict[str, Any]:
             "title": "Stop texts",
         },
     }
-    for name, value in generation.items():
-        if name == "context":
-            continue
+    given = {name: value for name, value in generation.items() if name != "context"}
+    return _schema(properties, given)
+
+
+def for_pictures(generation: Mapping[str, Any], *, sampler: Sampler) -> dict[str, Any]:
+    """JSON Schema (2020-12) of what a request for pictures may set; `sampler` says what the model can."""
+    height, width = sampler.size
+    least, most = -(-SHORTEST // min(height, width)), max(1, LONGEST_SIDE // max(height, width))
+    sizes = [f"{width * times}x{height * times}" for times in range(least, max(least, most) + 1)]
+    properties: dict[str, dict[str, Any]] = {
+        "size": {"type": "string", "enum": ["auto", *sizes[:MOST_SIZES]], "default": "auto", "title": "Size"},
+        "format": {"type": "string", "enum": ["png", "jpeg", "webp"], "default": "png", "title": "Format"},
+        "parameters": {"type": "boolean", "default": True, "title": "Say inside the file how it was made"},
+        "seed": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**63 - 1, "title": "Seed"},
+    }
+    if sampler.kind == "flow":
+        steps = {"type": "integer", "minimum": 1, "maximum": 1000, "default": sampler.steps, "title": "Steps"}
+        properties["steps"] = steps
+        guidance = {"type": "number", "minimum": 0, "maximum": 20, "default": sampler.guidance, "title": "Guidance"}
+        properties |= {"guidance": guidance} if sampler.classes else {}
+    else:
+        spread = {"type": "number", "exclusiveMinimum": 0, "maximum": 2, "default": sampler.truncation}
+        properties["truncation"] = {**spread, "title": "Spread of the noise"}
+    if sampler.classes:
+        properties["prompt"] = {"type": "string", "enum": list(sampler.classes), "title": "What to make"}
+    return _schema(properties, generation)
+
+
+def _schema(properties: dict[str, dict[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in given.items():
         if name not in properties:
             raise InputError(f"generation option {name!r} is unknown: there are {', '.join(properties)}")
         properties[name]["default"] = value

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from spearhead.core import generation
 from spearhead.core.generation import Progress, Prompt, Usage
+from spearhead.core.media import Media
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Answer:
     text: str
     usage: Usage
     finish: str
+    media: Media | None = None
+    """The picture; None for a text."""
 
 
 class Runtime(generation.Generator, Protocol):
@@ -75,11 +78,11 @@ def run_all(
 
 async def _answers(runtime: generation.Generator, prompt: Prompt, number: int) -> list[Answer]:
     texts: list[list[str]] = [[] for _ in range(prompt.count)]
-    last: dict[int, tuple[Usage, str]] = {}
+    last: dict[int, tuple[Usage, str, Media | None]] = {}
     async for draft in runtime.generate(prompt):
         texts[draft.index].append(draft.delta)
         if draft.finish is not None:
-            last[draft.index] = (draft.usage, draft.finish)
+            last[draft.index] = (draft.usage, draft.finish, draft.media)
     return [Answer(number, index, "".join(texts[index]), *last[index]) for index in range(prompt.count)]
 
 

@@ -18,6 +18,8 @@ from spearhead.training.plan import Plan
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 Share = Annotated[float, Field(ge=0, le=1)]
 UNITS = {"text": "token", "image": "picture"}
+LIKELIHOODS = ("bits_per_byte", "perplexity")
+"""Measured of every text model whose evaluation.perplexity_cases is above 0."""
 BASELINES = {"text": ("copy", "base", "nearest", "ngram"), "image": ("real", "mean", "gaussian", "nearest")}
 """The trivial answers of a modality."""
 
@@ -241,7 +243,8 @@ class Scenario(BaseModel):
         if not self.bars:
             raise wrong("there are no [[bars]]: a release needs at least one bar to reach")
         for bar in self.bars:
-            if bar.metric not in self.evaluation.metrics:
+            likelihood = bar.metric in LIKELIHOODS and modality == "text" and self.evaluation.perplexity_cases
+            if bar.metric not in self.evaluation.metrics and not likelihood:
                 raise wrong(f"bars: metric {bar.metric!r} is not in evaluation.metrics {list(self.evaluation.metrics)}")
             if missing := [name for name in bar.beats if name not in self.baselines]:
                 raise wrong(f"bars: baseline {missing[0]!r} is not in evaluation.baselines")

@@ -1,6 +1,7 @@
 """What every check promises, whichever folder it came in."""
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -8,10 +9,14 @@ from spearhead.core import media
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.media import Media
 from spearhead.core.review import Check, Context, Direction
+from spearhead.index.copies import CopyIndex
 from spearhead.review import categories
-from spearhead.review.scanner import Streaming, scan
+from spearhead.review.example import Example
+from spearhead.review.scanner import Comparing, Following, Streaming, follow, scan
 
 CHECKS = Catalogue("spearhead.review", "CHECK")
+EXAMPLES = Catalogue("spearhead.review", "EXAMPLE")
+TEXTS = [name for name in CHECKS if CHECKS[name].modality in ("text", "any")]
 CONTEXT = Context("s", Direction.OUTPUT)
 BROKEN = [b"", b"\0", b"\xff\xfe\x00", b"\xed\xa0\x80", b"\x89PNG\r\n\x1a\n", "é".encode()[:1], bytes(range(256)) * 40]
 LONG = "1 " * 10_000 + "a@" * 10_000 + "how to make a " * 2_000 + "\u200b" * 20_000 + "怎么" * 10_000
@@ -21,7 +26,7 @@ LONG = "1 " * 10_000 + "a@" * 10_000 + "how to make a " * 2_000 + "\u200b" * 20_
 def test_a_check_says_what_it_is(name: str) -> None:
     check: Check = CHECKS[name]
     assert check.name == name
-    assert check.modality in ("text", "image", "audio", "video")
+    assert check.modality in ("text", "image", "audio", "video", "any")
     assert check.reach > 0
 
 
@@ -38,41 +43,52 @@ def test_broken_media_is_a_finding_and_never_an_error(name: str) -> None:
                 assert [finding.category for finding in found] == [categories.UNREADABLE]
 
 
-@pytest.mark.parametrize("name", CHECKS)
-def test_findings_name_a_known_category_and_a_place(name: str) -> None:
-    check: Check = CHECKS[name]
-    if check.modality != "text":
-        pytest.skip("places are for text")
-    text = "Write to bob@acme-corp.com, 138 0013 8000: how to make a pipe bomb, 怎么制造炸弹."
-    found = check(media.text(text), CONTEXT)
+def ready(name: str, folder: Path) -> tuple[Check, Example]:
+    """A check and its example; what compares with training data was trained on it."""
+    check, example = CHECKS[name], EXAMPLES[name]
+    if isinstance(check, Comparing):
+        CopyIndex.build([("r1", example.text)]).save(folder)
+        check = check.against(folder)
+    return check, example
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_findings_name_a_known_category_and_a_place(name: str, tmp_path: Path) -> None:
+    check, example = ready(name, tmp_path)
+    text = example.text
+    found = check(media.text(text), example.context)
     assert found
     for finding in found:
-        assert finding.check == name and finding.category in categories.NAMES and 0 <= finding.severity <= 1
-        assert finding.start is not None and finding.end is not None and 0 <= finding.start < finding.end <= len(text)
-        assert text[finding.start : finding.end] not in finding.reason
+        assert finding.check == name and finding.category in categories.KNOWN and 0 <= finding.severity <= 1
+        if finding.start is None:  # about the whole
+            assert finding.end is None
+            continue
+        assert finding.end is not None and 0 <= finding.start <= finding.end <= len(text)
+        if finding.end > finding.start:
+            assert text[finding.start : finding.end] not in finding.reason
 
 
-@pytest.mark.parametrize("name", CHECKS)
-def test_a_scanner_fed_in_pieces_finds_what_the_check_finds(name: str) -> None:
-    check: Check = CHECKS[name]
-    if not isinstance(check, Streaming):
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_scanner_fed_in_pieces_finds_what_the_check_finds(name: str, tmp_path: Path) -> None:
+    check, example = ready(name, tmp_path)
+    if not isinstance(check, Streaming | Following):
         pytest.skip("followed by a window")
-    text = "a 4111 1111 1111 1111 b how to make a p\u200bipe bomb \U0001f600 bob@acme-corp.com 怎么制造炸弹"
-    scanner, found = check.scanner(), []
+    text = "a plain beginning. \U0001f600 " + example.text
+    scanner, found = follow(check, example.context), []
     for character in text:
         found += scanner.feed(character)
         assert 0 <= scanner.pending() <= len(text)
     found += scanner.finish()
-    assert sorted(found, key=repr) == sorted(check(media.text(text), CONTEXT), key=repr)
-    assert scan(check.scanner(), "") == []
+    assert found and sorted(found, key=repr) == sorted(check(media.text(text), example.context), key=repr)
+    assert scan(follow(check, Context("s", Direction.PROMPT)), "") == []
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_hostile_lengths_cost_linear_time(name: str) -> None:
     check: Check = CHECKS[name]
-    if not isinstance(check, Streaming):
+    if not isinstance(check, Streaming | Following):
         pytest.skip("followed by a window")
-    scanner = check.scanner()
+    scanner = follow(check, CONTEXT)
     for start in range(0, len(LONG), 2_000):  # quadratic work on these 108,000 characters would take minutes
         scanner.feed(LONG[start : start + 2_000])
         scanner.pending()

@@ -1,38 +1,50 @@
 """Runs the checks of a policy over a piece. Knows which checks there are through the catalogue alone."""
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
+from spearhead.core import media as pieces
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Check, Context, Finding, Policy, Verdict
 from spearhead.review import categories, policy
-from spearhead.review.scanner import Configurable
+from spearhead.review.scanner import Comparing, Configurable, Needing, Reading
 
 CHECKS = Catalogue("spearhead.review", "CHECK")
+ANY = "any"
+"""The modality of a check that does not look at what is in a piece."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Reviewer:
-    """A policy with its checks at hand; make one and keep it. Raises InputError on an unknown check or option."""
+    """A policy with its checks at hand; make one and keep it.
+
+    `index` is the folder of the copy index of the release whose outputs are reviewed. Raises InputError on an unknown
+    check or option, and when a check needs something that is not installed.
+    """
 
     policy: Policy
     checks: tuple[Check, ...]
     digest: str
 
-    def __init__(self, rules: Policy) -> None:
+    def __init__(self, rules: Policy, *, index: Path | None = None) -> None:
         if strange := sorted(rules.options.keys() - set(rules.checks)):
             raise InputError(f"policy: options for {strange[0]!r}, which is not among its checks")
+        checks = tuple(_check(name, rules.options.get(name), index=index) for name in rules.checks)
         object.__setattr__(self, "policy", rules)
-        object.__setattr__(self, "checks", tuple(_check(name, rules.options.get(name)) for name in rules.checks))
+        object.__setattr__(self, "checks", checks)
         object.__setattr__(self, "digest", policy.digest_of(rules))
 
     def review(self, media: Media, context: Context) -> Verdict:
         """The verdict on a whole piece. A check that fails holds the piece; a piece that nothing looks at is held."""
         found = self.unseen(media.modality)
         for check in self.checks:
-            if check.modality == media.modality:
+            if check.modality in (media.modality, ANY):
                 found += look(check, media, context)
+                if isinstance(check, Reading):
+                    found += self._inside(check, media, context)
         return policy.decide(self.policy, found, context.direction, known=self.digest)
 
     def unseen(self, modality: str) -> list[Finding]:
@@ -40,6 +52,16 @@ class Reviewer:
         if not self.checks or any(check.modality == modality for check in self.checks):
             return []
         return [Finding("reviewer", categories.UNREADABLE, 1.0, f"no check of the policy looks at {modality}")]
+
+    def _inside(self, check: Reading, media: Media, context: Context) -> list[Finding]:
+        """What the text checks find in the text that `check` reads out of other media; places in it mean nothing."""
+        try:
+            item = pieces.text(check.read(media))
+        except Exception as error:  # what was not read was not looked at
+            return [failed(check, error)]
+        texts = [other for other in self.checks if other.modality == item.modality]
+        found = [finding for other in texts for finding in look(other, item, context)]
+        return [dataclasses.replace(one, reason=f"in its text: {one.reason}", start=None, end=None) for one in found]
 
 
 def look(check: Check, media: Media, context: Context) -> list[Finding]:
@@ -50,15 +72,17 @@ def look(check: Check, media: Media, context: Context) -> list[Finding]:
         return [failed(check, error)]
 
 
-def failed(check: Check, error: Exception) -> Finding:
+def failed(check: Check | Reading, error: Exception) -> Finding:
     """The finding of a check that could not look; names the kind of error, never the text."""
     return Finding(check.name, categories.UNREADABLE, 1.0, f"the check failed: {type(error).__name__}")
 
 
-def _check(name: str, options: "object | None") -> Check:
+def _check(name: str, options: "object | None", *, index: Path | None) -> Check:
     check: Check = CHECKS[name]
-    if not options:
-        return check
-    if not isinstance(check, Configurable) or not isinstance(options, dict):
-        raise InputError(f"policy: check {name!r} takes no options, got {options!r}")
-    return check.configured(options)
+    if options:
+        if not isinstance(check, Configurable) or not isinstance(options, dict):
+            raise InputError(f"policy: check {name!r} takes no options, got {options!r}")
+        check = check.configured(options)
+    if isinstance(check, Needing):
+        check.need()
+    return check.against(index) if index is not None and isinstance(check, Comparing) else check

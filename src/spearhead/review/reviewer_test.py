@@ -6,11 +6,11 @@ from spearhead.core import media
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Policy, Rule
-from spearhead.review.policy import TEMPLATES
+from spearhead.review.policy import named
 from spearhead.review.reviewer import Reviewer
 
 CONTEXT = Context("s", Direction.OUTPUT)
-GENERAL = Reviewer(TEMPLATES["general"])
+GENERAL = Reviewer(named("general"))
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_piece_gets_the_verdict_of_its_worst_finding(text: str, decision: Deci
 
 def test_what_cannot_be_read_is_held() -> None:
     verdict = GENERAL.review(Media("text", "text/plain", b"\xff"), CONTEXT)
-    assert verdict.decision is Decision.HOLD and len(verdict.findings) == 2
+    assert verdict.decision is Decision.HOLD and len(verdict.findings) == 4
 
 
 def test_what_no_check_looks_at_is_held() -> None:

@@ -1,5 +1,6 @@
 """How a check follows a stream: piece by piece, each character looked at once. Knows no particular check."""
 
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from spearhead.core.media import Media
@@ -34,6 +35,36 @@ class Streaming(Protocol):
 
 
 @runtime_checkable
+class Following(Protocol):
+    """A check that can follow a stream and needs to know what it is about: the source, the language."""
+
+    def scanner_for(self, context: Context) -> Scanner: ...
+
+
+@runtime_checkable
+class Reading(Protocol):
+    """A check that finds text inside other media: the policy's text checks look at what it reads."""
+
+    @property
+    def name(self) -> str: ...
+    def read(self, item: Media) -> str: ...
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A check that compares with what a release learnt from: it is given the folder of the release's copy index."""
+
+    def against(self, index: Path) -> Check: ...
+
+
+@runtime_checkable
+class Needing(Protocol):
+    """A check that cannot work without something to be installed; `need` raises InputError that says what."""
+
+    def need(self) -> None: ...
+
+
+@runtime_checkable
 class Configurable(Protocol):
     """A check that takes options from a policy."""
 
@@ -48,6 +79,13 @@ def scan(scanner: Scanner, text: str) -> list[Finding]:
 def place(finding: Finding) -> tuple[int, int, str]:
     """For sorting findings by where they are."""
     return (finding.start or 0, finding.end or 0, finding.reason)
+
+
+def follow(check: Check, context: Context) -> Scanner:
+    """A scanner for one stream: the check's own, else a window that moves along."""
+    if isinstance(check, Following):
+        return check.scanner_for(context)
+    return check.scanner() if isinstance(check, Streaming) else WindowScanner(check, context)
 
 
 class WindowScanner:

@@ -6,8 +6,8 @@ Under `fast`, text leaves at once and the stream is cut off where a finding show
 
 from spearhead.core.review import Check, Context, Decision, Finding, Verdict
 from spearhead.review import policy
-from spearhead.review.reviewer import Reviewer, failed
-from spearhead.review.scanner import Scanner, Streaming, WindowScanner, place
+from spearhead.review.reviewer import ANY, Reviewer, failed
+from spearhead.review.scanner import Scanner, follow, place
 
 
 class StreamReview:
@@ -20,7 +20,7 @@ class StreamReview:
     def __init__(self, reviewer: Reviewer, context: Context) -> None:
         self.reviewer, self.context = reviewer, context
         self.scanners: list[tuple[Check, Scanner | None, list[Finding]]] = [
-            (check, _scanner(check, context), []) for check in reviewer.checks if check.modality == "text"
+            (check, follow(check, context), []) for check in reviewer.checks if check.modality in ("text", ANY)
         ]
         self.unseen = reviewer.unseen("text")
         self.text = ""  # what has not left; its first character stands at `shown`
@@ -82,7 +82,3 @@ class StreamReview:
         free, self.text = self.text[:count], self.text[count:]
         self.shown += count
         return free
-
-
-def _scanner(check: Check, context: Context) -> Scanner:
-    return check.scanner() if isinstance(check, Streaming) else WindowScanner(check, context)

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from spearhead.core.score import Better, Case
+from spearhead.media.text.numerals import in_digits, in_words
 from spearhead.metrics import parts
 from spearhead.metrics.mean import percent, rows
-from spearhead.metrics.truthfulness.numerals import in_digits, in_words
 from spearhead.metrics.words import is_mainly_han, words
 
 _WORD = re.compile(r"[^\W\d_]{2,}")

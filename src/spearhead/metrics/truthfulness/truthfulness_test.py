@@ -4,9 +4,9 @@ import pytest
 
 from spearhead.core.media import text
 from spearhead.core.score import Case
+from spearhead.media.text.numerals import in_words
 from spearhead.metrics.evaluate import evaluate
 from spearhead.metrics.truthfulness import METRIC, additions
-from spearhead.metrics.truthfulness.numerals import in_words
 
 
 @pytest.mark.parametrize(

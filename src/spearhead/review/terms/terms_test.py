@@ -6,7 +6,7 @@ from spearhead.core import media
 from spearhead.core.errors import InputError
 from spearhead.core.review import Context, Direction
 from spearhead.review.terms import CHECK
-from spearhead.review.terms.check import read_terms
+from spearhead.review.wordlist import read_terms
 
 CONTEXT = Context("s", Direction.OUTPUT)
 

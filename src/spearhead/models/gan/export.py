@@ -1,0 +1,55 @@
+"""A trained maker as what a runtime serves: one ONNX graph, and how it is to be asked. The critic stays behind."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spearhead.core.files import write_whole
+from spearhead.core.sampler import Sampler
+from spearhead.models.gan.network import Gan
+from spearhead.models.pictures import Shape
+from spearhead.nn import onnx_file
+
+
+class Oneshot(nn.Module):
+    """Noise (n, d) and label (n,) to pixels (n, c, h, w) in [0, 1]."""
+
+    def __init__(self, model: Gan) -> None:
+        super().__init__()
+        self.maker = model.maker
+
+    def forward(self, noise: Tensor, label: Tensor) -> Tensor:
+        out: Tensor = self.maker(noise, label)
+        # An unconditional maker does not look at the label; the graph takes one all the same.
+        return (out.clamp(-1, 1) + 1) / 2 + 0 * label[:, None, None, None]
+
+
+def export(model: Gan, folder: Path, shape: Shape) -> Mapping[str, Any]:
+    """Write `model.onnx` and `sampler.json` into `folder`; say which step the weights are of.
+
+    The graph equals the maker to 1e-4. `rolled_back` is whether training went on past the best held-out distance.
+    """
+    config = model.config
+    sampler = Sampler(
+        kind="oneshot",
+        noise=(config.noise,),
+        size=(shape.height, shape.width),
+        channels=shape.channels,
+        classes=shape.classes,
+        truncation=config.truncation,
+    )
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.randn(3, config.noise, generator=rng)
+    label = torch.arange(3) % max(1, len(shape.classes))
+    onnx_file.write(Oneshot(model), {"noise": noise, "label": label}, ["pixels"], folder / sampler.model)
+    write_whole(folder / "sampler.json", sampler.to_json())
+    of_step = int(model.taken)
+    return {
+        "maker_parameters": sum(parameter.numel() for parameter in model.maker.parameters()),
+        "weights_of_step": of_step,
+        "trained_steps": model.reached,
+        "rolled_back": model.reached > of_step,
+    }

@@ -87,6 +87,16 @@ def without_signature(chunks: Sequence[Chunk], mime: str) -> list[Chunk]:
     return [chunk for chunk in chunks if not FORMATS[mime].signed(chunk)]
 
 
+def signature(chunks: Sequence[Chunk], mime: str) -> tuple[int, int] | None:
+    """First byte and length of the C2PA store in the file of these chunks; None without one, or if it is scattered."""
+    form = FORMATS[mime]
+    numbers = [number for number, chunk in enumerate(chunks) if form.signed(chunk)]
+    if not numbers or numbers[-1] - numbers[0] + 1 != len(numbers):
+        return None
+    start = len(form.join(chunks[: numbers[0]]))
+    return start, len(form.join(chunks[: numbers[-1] + 1])) - start
+
+
 def content(chunks: Sequence[Chunk], mime: str) -> bytes:
     """The bytes that make the picture: every chunk but XMP, C2PA and those that only announce others."""
     form = FORMATS[mime]

@@ -36,6 +36,13 @@ class ImageModality:
         """The bytes without the label: what ReservedCode1 is the digest of."""
         return metadata.content(media)
 
+    def signature(self, media: Media) -> tuple[int, int] | None:
+        """Where the C2PA manifest lies: its first byte and its length; None when there is none."""
+        try:
+            return container.signature(container.split(media.data, media.mime), media.mime)
+        except InputError:
+            return None
+
     def mark(self, media: Media) -> Media:
         """A copy with "AI生成" in its corner or on a strip below; once, however often it is asked for."""
         from spearhead.media.image import codec, mark

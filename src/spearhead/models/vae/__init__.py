@@ -1,0 +1,42 @@
+"""Variational autoencoders, flat and with two latent layers: what the catalogue sees. Imports no torch."""
+
+from collections.abc import Generator, Mapping
+
+from spearhead.core.family import Family, Lesson, Task
+from spearhead.core.generation import Progress
+from spearhead.models.vae.config import Config
+
+
+def _begin(task: Task) -> Generator[Progress, None, Lesson]:
+    """See `pictures.begin`."""
+    from spearhead.models import pictures
+    from spearhead.models.vae.export import export
+    from spearhead.models.vae.network import build
+
+    return (yield from pictures.begin(task, build=build, export=export))
+
+
+def _words(config: Config) -> Mapping[str, str]:
+    prior = f"vamp, {config.pseudo} pseudo-pictures" if config.prior == "vamp" else config.prior
+    return {"network": config.network, "prior": prior, "likelihood": config.likelihood}
+
+
+FAMILY = Family(
+    name="vae",
+    config=Config,
+    presets={
+        "debug": Config(size=8, latent=4, hidden=16, pseudo=20),
+        "default": Config(),
+        "vamp": Config(prior="vamp"),
+        "conv": Config(network="conv", hidden=32),
+        "hierarchical": Config(network="hierarchical", prior="vamp"),
+        "colour": Config(network="conv", likelihood="logistic", size=64, channels=3, hidden=32, latent=64),
+    },
+    begin=_begin,
+    modality="image",
+    options={
+        "truncation": {"type": "number", "exclusiveMinimum": 0, "maximum": 2, "default": 1},
+        "seed": {"type": "integer", "minimum": 0},
+    },
+    words=_words,
+)

@@ -1,0 +1,33 @@
+"""What a scenario says about a variational autoencoder. Plain values, no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The `[model]` table of a scenario whose family is `vae`.
+
+    The defaults are the setting whose likelihood on FashionMNIST is published (arXiv 2004.04795, table 1): two gated
+    layers of 300 units each way, 40 latent numbers, pixels drawn anew from the grey values in every pass.
+    """
+
+    size: int = 28
+    """Height and width of the pictures in pixels."""
+    channels: int = 1
+    network: Literal["mlp", "conv", "hierarchical"] = "mlp"
+    """`hierarchical` is the MLP with two layers of latent variables (arXiv 1705.07120, section 4)."""
+    prior: Literal["gaussian", "vamp"] = "gaussian"
+    """`vamp`: a mixture of the posteriors of learnt pseudo-pictures (arXiv 1705.07120, equation 9)."""
+    likelihood: Literal["bernoulli", "logistic"] = "bernoulli"
+    """`bernoulli` for grey pictures, binarised anew in every pass; `logistic` for 256 levels, also in colour."""
+    latent: int = 40
+    """Latent numbers of each layer."""
+    hidden: int = 300
+    """Units of a gated layer; feature maps of the first convolution of `conv`."""
+    pseudo: int = 500
+    """Pseudo-pictures of the `vamp` prior."""
+    warmup: float = 0.2
+    """Share of the run's steps over which the divergence's weight rises from 0 to 1."""
+    conditional: bool = True
+    """Whether classes, where the pictures have them, steer what is made."""

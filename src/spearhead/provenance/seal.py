@@ -4,11 +4,14 @@ A function of its arguments (the signature alone differs between two calls), saf
 """
 
 import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.media import Label, Media
-from spearhead.provenance.labels import c2pa_text, gb45438, visible
+from spearhead.provenance.labels import c2pa_file, c2pa_text, gb45438, visible
+from spearhead.provenance.labels.manifest import Manifest
 from spearhead.provenance.signer import Signer
 
 
@@ -17,7 +20,7 @@ class Seen:
     """Every layer that was found in a piece."""
 
     implicit: gb45438.Implicit | None
-    c2pa: c2pa_text.Manifest | None
+    c2pa: Manifest | None
     visible: bool
 
     @property
@@ -28,34 +31,72 @@ class Seen:
         return self.implicit.produce_id if self.implicit else ""
 
 
+class _Embed(Protocol):
+    def __call__(self, media: Media, label: Label, *, signer: Signer, training: str) -> Media: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """How the files of a modality carry a manifest."""
+
+    bare: Callable[[Media], Media]
+    """The piece in which the other layers are looked for; raises InputError when there is nothing to look at."""
+    check: Callable[[Media], object]
+    """Raises InputError for a piece that cannot be shown to anyone."""
+    embed: _Embed
+    read: Callable[[Media], Manifest | None]
+    bound: Callable[[Media], bool]
+    """Whether the manifest holds this very file by our own count, whatever the library says."""
+
+
+def _bare_text(media: Media) -> Media:
+    try:
+        text = media.text
+    except UnicodeDecodeError as error:
+        raise InputError(f"a text must be UTF-8; byte {error.start} is not: convert it first") from error
+    return Media("text", media.mime, c2pa_text.without(unicodedata.normalize("NFC", text)).encode())
+
+
+def _seen(media: Media) -> object:
+    from spearhead.media.image import codec
+
+    return codec.read(media, channels=1)
+
+
+CARRIERS: Mapping[str, Carrier] = {
+    # A text's own reader counts for itself already: the library does not know where the wrapper lies.
+    "text": Carrier(_bare_text, _bare_text, c2pa_text.embed, c2pa_text.read, lambda media: True),
+    "image": Carrier(lambda media: media, _seen, c2pa_file.embed, c2pa_file.read, c2pa_file.bound),
+}
+
+
 def seal(media: Media, label: Label, *, signer: Signer, training: str = "notAllowed") -> Media:
     """A copy of `media` with all its labels, read back; raises SpearheadError when one does not read as written."""
-    piece = _encoded(media)
+    carrier = CARRIERS.get(media.modality)
+    if carrier is None:
+        raise InputError(f"sealing {media.modality} is not built yet, {' and '.join(CARRIERS)} are")
+    carrier.check(media)
+    piece = carrier.bare(media)
     if label.visible:
         piece = visible.embed(piece)
     piece = gb45438.embed(piece, label)
-    piece = c2pa_text.embed(piece, label, signer=signer, training=training)
-    if problems := _unlike(read(piece), label):
+    piece = carrier.embed(piece, label, signer=signer, training=training)
+    problems = _unlike(read(piece), label) + ([] if carrier.bound(piece) else ["C2PA: it does not hold this file"])
+    if problems:
         raise SpearheadError(f"the sealed file does not read back: {'; '.join(problems)}; nothing was released")
     return piece
 
 
 def read(media: Media) -> Seen:
     """What a piece says of itself, checked; reads anything and fetches nothing."""
+    carrier = CARRIERS.get(media.modality)
+    if carrier is None:
+        return Seen(gb45438.read(media), None, visible.read(media))
     try:
-        text = media.text
-    except UnicodeDecodeError:
+        bare = carrier.bare(media)
+    except InputError:
         return Seen(None, None, False)
-    bare = Media(media.modality, media.mime, c2pa_text.without(unicodedata.normalize("NFC", text)).encode())
-    return Seen(gb45438.read(bare), c2pa_text.read(media), visible.read(bare))
-
-
-def _encoded(media: Media) -> Media:
-    """The text in NFC, as it will be hashed, and without labels of an earlier sealing."""
-    if media.modality != "text":
-        raise InputError(f"sealing {media.modality} is not built yet, text is")
-    text = c2pa_text.without(unicodedata.normalize("NFC", media.text))
-    return Media("text", media.mime, text.encode())
+    return Seen(gb45438.read(bare), carrier.read(media), visible.read(bare))
 
 
 def _unlike(seen: Seen, label: Label) -> list[str]:

@@ -6,6 +6,7 @@ handle.
 """
 
 import ctypes
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
@@ -83,6 +84,17 @@ class Signer:
         if len(store) > size:
             raise SpearheadError("the C2PA manifest came out larger than its place; nothing was written")
         return store
+
+    def sign_file(self, definition: Mapping[str, Any], data: bytes, *, mime: str) -> bytes:
+        """The file with a signed manifest inside, put there by the library; a manifest that was there is replaced."""
+        out = io.BytesIO()
+        with self._lock:
+            try:
+                with self._builder(json.dumps(definition), self._context) as builder:
+                    builder.sign(self._signer, mime, io.BytesIO(data), out)
+            except self._failure as error:
+                raise SpearheadError(f"the C2PA manifest could not be signed: {error}") from error
+        return out.getvalue()
 
     def _call(self, function: Any, *arguments: Any) -> bytes:
         pointer = ctypes.c_void_p()

@@ -15,8 +15,7 @@ from sqlalchemy import Connection, Engine
 from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import Credit
-from spearhead.core.media import Media
-from spearhead.provenance import seal, verify
+from spearhead.provenance import recognise, seal, verify
 from spearhead.store import releases, tables
 from spearhead.store.database import reading
 from spearhead.store.home import Home
@@ -70,10 +69,10 @@ class Trace:
         return dataclasses.asdict(self)
 
 
-def trace(data: bytes, home: Home, store: Engine | Connection | None, *, mime: str = "text/plain") -> Trace:
+def trace(data: bytes, home: Home, store: Engine | Connection | None, *, mime: str | None = None) -> Trace:
     """Walk back from a file; raises InputError when the file carries no label that leads anywhere."""
-    seen = seal.read(Media("text", mime, data))
-    layers = verify.verify(data, mime=mime)
+    media = recognise.named(data, mime) if mime else recognise.recognise(data)
+    seen, layers = seal.read(media), verify.of_media(media)
     number = seen.produce_id
     signed = seen.c2pa.release if seen.c2pa and seen.c2pa.valid else ""
     if not number and not signed:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spearhead.core.media import Media
-from spearhead.provenance import seal
+from spearhead.provenance import recognise, seal
 
 State = Literal["valid", "invalid", "absent"]
 
@@ -18,9 +18,14 @@ class Layer:
     detail: str
 
 
-def verify(data: bytes, *, mime: str = "text/plain") -> tuple[Layer, ...]:
-    """The layers c2pa, gb45438 and visible of a file; anything may be given."""
-    seen = seal.read(Media("text", mime, data))
+def verify(data: bytes, *, mime: str | None = None) -> tuple[Layer, ...]:
+    """The layers c2pa, gb45438 and visible of a file; anything may be given, its type is found in the bytes."""
+    return of_media(recognise.named(data, mime) if mime else recognise.recognise(data))
+
+
+def of_media(media: Media) -> tuple[Layer, ...]:
+    """The layers of a piece."""
+    seen = seal.read(media)
     return (_c2pa(seen), _implicit(seen), _visible(seen))
 
 

@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 from spearhead.core.clock import Clock
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Receipt, Usage
+from spearhead.core.manifest import PriceTag
 from spearhead.engine import outputs
-from spearhead.ledger import journal, usage
+from spearhead.ledger import journal, plans
 from spearhead.ledger.journal import NotEnoughCredit, Reservation
-from spearhead.store.tables import journal_groups, reservations, usage_events
+from spearhead.store.tables import usage_events
 
 SOURCE = "engine"
 MOST_ANSWERS = 16
@@ -26,10 +27,10 @@ SPARE_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An amount under a key of its own."""
+    """Units under a key of their own."""
 
     key: str
-    amount: int
+    units: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,12 @@ class Bill:
     key: str | None
     release: str
     made: Usage
-    owed: int
+    owed: Usage
     waiting: tuple[Line, ...]
     hours: int
+    price: PriceTag
+    milliseconds: int = 0
+    """Of the whole machine."""
 
 
 def held_key(request: str, output: str) -> str:
@@ -51,43 +55,56 @@ def held_key(request: str, output: str) -> str:
 
 
 def reserve(
-    connection: Connection, account: str, amount: int, *, currency: str, request: str, clock: Clock
+    connection: Connection, account: str, most: Usage, *, price: PriceTag, request: str, key: str | None, clock: Clock
 ) -> Reservation:
-    """Hold the most that a request can cost; a request that is over already raises InputError."""
-    made = journal.reserve(connection, account, amount, currency=currency, key=request, clock=clock)
+    """Hold the most that a request can take, within its plan and limits; one that is over already raises InputError."""
+    made = plans.hold(
+        connection,
+        account,
+        tag=price,
+        prompt=most.prompt,
+        completion=most.completion,
+        request=request,
+        key=key,
+        clock=clock,
+    )
     if made.state != "open":
         raise InputError(f"The request {request!r} was answered before: give a new one a key of its own.")
     return made
 
 
 def cancel(connection: Connection, reservation: Reservation, *, request: str, clock: Clock) -> Receipt:
-    """Give everything back: nothing was made."""
+    """Give everything back: nothing was made, and it counts for no limit."""
     journal.release(connection, reservation.id, clock=clock)
     return Receipt(request, Usage(), 0, reservation.currency, True)
 
 
 def close(connection: Connection, reservation: Reservation, bill: Bill, *, clock: Clock) -> Receipt:
     """Charge what is owed, record what was made, and hold what waits: all of it or nothing."""
-    receipt = usage.settle_and_record(
+    receipt = plans.close(
         connection,
-        reservation.id,
-        bill.made,
-        amount=bill.owed,
+        reservation,
+        made=bill.made,
+        owed=bill.owed,
         source=SOURCE,
         event=bill.request,
         key=bill.key,
         release=bill.release,
+        milliseconds=bill.milliseconds,
         clock=clock,
     )
     for line in bill.waiting:
         try:
-            journal.reserve(
+            plans.hold(
                 connection,
                 reservation.account,
-                line.amount,
-                currency=reservation.currency,
-                key=line.key,
+                tag=bill.price,
+                prompt=line.units.prompt,
+                completion=line.units.completion,
+                request=line.key,
+                key=bill.key,
                 seconds=bill.hours * 3600 + SPARE_SECONDS,
+                within=reservation,
                 clock=clock,
             )
         except NotEnoughCredit:
@@ -107,23 +124,23 @@ def decided(
     clock: Clock,
 ) -> None:
     """Charge the hold of an answer that a person approved, or give it back; doing it again changes nothing."""
-    found = connection.execute(_holds(account, [key])).one_or_none()
-    if found is None:
-        return
-    if not approved:
-        journal.release(connection, found.id, clock=clock)
-        return
-    usage.settle_and_record(
-        connection,
-        found.id,
-        Usage(),  # its units are in the request's own event
-        amount=found.amount,
-        source=SOURCE,
-        event=key,
-        key=None,
-        release=release,
-        clock=clock,
-    )
+    for found in journal.open_under(connection, account, [key]):
+        if not approved:
+            journal.release(connection, found.id, clock=clock)
+            continue
+        beside = found.beside
+        unit = plans.unit_of(beside.unit)
+        plans.close(
+            connection,
+            found,
+            made=Usage(unit=unit),  # its units are in the request's own event
+            owed=Usage(beside.prompt_units, beside.completion_units, unit=unit),
+            source=SOURCE,
+            event=key,
+            key=beside.key,
+            release=release,
+            clock=clock,
+        )
 
 
 def receipt(connection: Connection, request: str, *, account: str) -> Receipt | None:
@@ -150,16 +167,4 @@ def receipt(connection: Connection, request: str, *, account: str) -> Receipt | 
 
 def _waits(connection: Connection, request: str, *, account: str) -> bool:
     keys = [held_key(request, outputs.name(request, index)) for index in range(MOST_ANSWERS)]
-    return connection.execute(_holds(account, keys)).first() is not None
-
-
-def _holds(account: str, keys: list[str]) -> "sa.Select[tuple[str, int]]":
-    """Open reservations by the keys that they were made under; the journal puts verb and account before a key."""
-    return (
-        sa.select(reservations.c.id, reservations.c.amount)
-        .join(journal_groups, journal_groups.c.id == reservations.c.group_id)
-        .where(
-            reservations.c.state == "open",
-            journal_groups.c.key.in_([f"reserve:{account}:{key}" for key in keys]),
-        )
-    )
+    return bool(journal.open_under(connection, account, keys))

@@ -1,7 +1,9 @@
 """The database from an event loop: one thread that writes, a few that read. Knows nothing of what is written.
 
 Writes that wait together share one commit (and so one wait for the disk), each inside its own savepoint: one that
-fails undoes itself alone.
+fails undoes itself alone. On PostgreSQL several processes do so at once, and each commit holds the rows of many
+accounts: they are locked before anything else, in the order of their names, then those accounts' teams. A write that
+does not say whose rows it locks has a transaction of its own there.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from spearhead.store.database import StoreUnavailable, reading, writing
+from spearhead.store.tables import accounts, team_members, teams
 
 T = TypeVar("T")
 TOGETHER = 32
@@ -24,7 +27,7 @@ WAITING = 4096
 """Most writes that wait; past it the database counts as unavailable."""
 READERS = 2
 
-_Job = tuple[Callable[[Connection], Any], "Future[Any]"]
+_Job = tuple[Callable[[Connection], Any], "Future[Any]", str | None]
 
 
 class Desk:
@@ -37,14 +40,14 @@ class Desk:
         self._thread = threading.Thread(target=self._write_all, name="writes", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, account: str | None = None) -> T:
         """What `work` returns once its transaction is on the disk; raises what it raised, with nothing written.
 
-        Cancelling the wait does not undo the write.
+        `account` is the only one whose rows (and whose team's) it locks. Cancelling the wait does not undo the write.
         """
         future: Future[T] = Future()
         try:
-            self._jobs.put_nowait((work, future))
+            self._jobs.put_nowait((work, future, account))
         except queue.Full:
             raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from None
         return await asyncio.wrap_future(future)
@@ -75,15 +78,29 @@ class Desk:
                     last = True
                     break
                 jobs.append(following)
-            self._write_together(jobs)
+            for together in self._groups(jobs):
+                self._write_together(together)
             if last:
                 return
+
+    def _groups(self, jobs: list[_Job]) -> list[list[_Job]]:
+        """What may share a transaction, in the order in which it came."""
+        if self.database.dialect.name == "sqlite":
+            return [jobs]
+        groups: list[list[_Job]] = []
+        for job in jobs:
+            if job[2] is not None and groups and groups[-1][-1][2] is not None:
+                groups[-1].append(job)
+            else:
+                groups.append([job])
+        return groups
 
     def _write_together(self, jobs: list[_Job]) -> None:
         results: list[tuple[Future[Any], Any, Exception | None]] = []
         try:
             with writing(self.database) as connection:
-                for work, future in jobs:
+                _lock(connection, sorted({account for *_, account in jobs if account is not None}))
+                for work, future, _ in jobs:
                     try:
                         with connection.begin_nested() if len(jobs) > 1 else contextlib.nullcontext():
                             results.append((future, work(connection), None))
@@ -92,7 +109,7 @@ class Desk:
                             raise  # nothing of this transaction can be trusted: everyone in it is told
                         results.append((future, None, error))
         except Exception as error:
-            results = [(future, None, error) for _, future in jobs]
+            results = [(future, None, error) for _, future, _ in jobs]
         for future, value, problem in results:
             # A waiter that was cancelled has no use for the answer.
             if not future.set_running_or_notify_cancel():
@@ -101,3 +118,14 @@ class Desk:
                 future.set_result(value)
             else:
                 future.set_exception(problem)
+
+
+def _lock(connection: Connection, names: list[str]) -> None:
+    """Lock the rows of these accounts, then of their teams, each in order: whoever does so never waits in a circle."""
+    if connection.dialect.name == "sqlite" or len(names) < 2:
+        return
+    connection.execute(
+        sa.select(accounts.c.id).where(accounts.c.id.in_(names)).order_by(accounts.c.id).with_for_update(key_share=True)
+    )
+    of_them = sa.select(team_members.c.team).where(team_members.c.account.in_(names))
+    connection.execute(sa.select(teams.c.id).where(teams.c.id.in_(of_them)).order_by(teams.c.id).with_for_update())

@@ -33,11 +33,13 @@ from spearhead.core.generation import (
     Usage,
     Withheld,
 )
+from spearhead.core.manifest import PriceTag
 from spearhead.core.media import Label, Media
 from spearhead.core.review import Context, Decision, Direction, Verdict
 from spearhead.engine import books, outputs, pictures
 from spearhead.engine.desk import Desk
 from spearhead.engine.loaded import Loaded
+from spearhead.engine.machine import Machine
 from spearhead.engine.outputs import Output
 from spearhead.engine.sealing import Sealer
 from spearhead.ledger import price
@@ -97,11 +99,15 @@ class Job:
     reserved: int
     context: Context
     """What a check may know of its answers."""
+    price: PriceTag
+    """As it was when the request came: the release's own may change meanwhile."""
     reservation: Reservation | None = None
     reserving: "asyncio.Task[None] | None" = None
     answers: dict[int, _Answer] = field(default_factory=dict)
     unsaved: list[_Answer] = field(default_factory=list)
     began: bool = False
+    milliseconds: int = 0
+    """Of the whole machine: its share while others ran beside it."""
 
     @property
     def made(self) -> Usage:
@@ -111,7 +117,7 @@ class Job:
             max((part.prompt for part in parts), default=0),
             sum(part.completion for part in parts),
             max((part.cached for part in parts), default=0),
-            self.loaded.price.unit,
+            self.price.unit,
         )
 
 
@@ -126,6 +132,7 @@ class Engine:
     clock: Clock
     decided: int = 0
     """The last line of the queue's history that was carried out; see held.py."""
+    machine: Machine = field(default_factory=Machine)
     _settling: set["asyncio.Task[Any]"] = field(default_factory=set)
 
     def loaded(self, model: str) -> Loaded:
@@ -158,7 +165,7 @@ class Engine:
             most = _room(loaded, request, units=units, options=options)
             prompt = dataclasses.replace(prompt, options={**options, "max_tokens": most})
         reserved = price.most_it_can_cost(loaded.price, prompt_units=units, max_completion=most, count=request.count)
-        return Job(request, key, loaded, prompt, words, units, most, reserved, context)
+        return Job(request, key, loaded, prompt, words, units, most, reserved, context, loaded.price)
 
     async def run(self, request: Request, *, key: str | None = None, job: Job | None = None) -> AsyncIterator[Event]:
         """The events of one request; closing the iterator stops the work and settles what was made.
@@ -184,6 +191,7 @@ class Engine:
             quiet = verdict.decision is Decision.HOLD
             left = request.count
             yield Accepted(request.key, loaded.manifest.name, job.reserved)
+            share = self.machine.begin()
             try:
                 async with aclosing(loaded.runtime.generate(job.prompt)) as drafts:  # type: ignore[type-var]
                     async for draft in drafts:
@@ -214,6 +222,8 @@ class Engine:
                 raise
             except SpearheadError as error:
                 failed = _failed(error)
+            finally:
+                job.milliseconds = self.machine.end(share)
         finally:
             loaded.running -= 1
             receipt = await self._in_any_case(self._settle(job))
@@ -315,7 +325,9 @@ class Engine:
     async def _save(self, job: Job) -> None:
         """Write the rows of finished answers."""
         answers, job.unsaved = job.unsaved, []
-        await self.desk.write(lambda connection: self._write_rows(connection, job, answers))
+        await self.desk.write(
+            lambda connection: self._write_rows(connection, job, answers), account=job.request.account
+        )
 
     def _write_rows(self, connection: Connection, job: Job, answers: Iterable[_Answer]) -> None:
         policy = job.loaded.policy
@@ -354,16 +366,18 @@ class Engine:
             yield Delivered(answer.index, row.id, row.text, row.finish, answer.usage, answer.file)
 
     async def _reserve(self, job: Job) -> None:
-        request, currency = job.request, job.loaded.price.currency
+        request = job.request
         job.reservation = await self.desk.write(
             lambda connection: books.reserve(
                 connection,
                 request.account,
-                job.reserved,
-                currency=currency,
+                Usage(job.units, job.most * request.count, unit=job.price.unit),
+                price=job.price,
                 request=request.key,
+                key=job.key,
                 clock=self.clock,
-            )
+            ),
+            account=request.account,
         )
 
     async def _settle(self, job: Job) -> Receipt | StoreUnavailable:
@@ -374,7 +388,7 @@ class Engine:
         if job.reserving is not None:  # one who leaves while money is being held must not leave it held
             await asyncio.wait({job.reserving})
         if job.reservation is None:
-            return Receipt(job.request.key, Usage(), 0, job.loaded.price.currency, True)
+            return Receipt(job.request.key, Usage(), 0, job.price.currency, True)
         await self._keep_what_left(job)
         answers, job.unsaved = job.unsaved, []
         bill, reservation = _bill(job), job.reservation
@@ -386,16 +400,16 @@ class Engine:
             return books.close(connection, reservation, bill, clock=self.clock)
 
         try:
-            return await self.desk.write(work)
+            return await self.desk.write(work, account=job.request.account)
         except StoreUnavailable as error:
-            self._keep(asyncio.create_task(self._settle_again(work)))
+            self._keep(asyncio.create_task(self._settle_again(work, account=job.request.account)))
             return error
 
-    async def _settle_again(self, work: Any) -> None:
+    async def _settle_again(self, work: Any, *, account: str) -> None:
         for pause in (0.2, 1, 5, 15, 60):
             await asyncio.sleep(pause)
             try:
-                await self.desk.write(work)
+                await self.desk.write(work, account=account)
                 return
             except StoreUnavailable:
                 continue
@@ -444,30 +458,31 @@ def _bill(job: Job) -> books.Bill:
     The customer pays for what left or was cut short by nobody's review: delivered answers and unfinished ones. The
     prompt is counted once however many answers it got, and is owed with the first answer that is.
     """
-    tag, request = job.loaded.price, job.request
+    request, made = job.request, job.made
     answers = list(job.answers.values())
-    made = job.made
     paid = [a for a in answers if a.verdict is None or a.verdict.decision is Decision.ALLOW]
     held = [a for a in answers if a.verdict is not None and a.verdict.decision is Decision.HOLD]
 
-    def amount(some: list[_Answer], *, with_prompt: bool) -> int:
-        units = sum(answer.usage.completion for answer in some)
-        return price.amount(Usage(made.prompt if with_prompt else 0, units, unit=tag.unit), tag)
+    def units(some: list[_Answer], *, with_prompt: bool) -> Usage:
+        made_of_them = sum(answer.usage.completion for answer in some)
+        return Usage(made.prompt if with_prompt else 0, made_of_them, unit=job.price.unit)
 
     return books.Bill(
         request=request.key,
         key=job.key,
         release=job.loaded.manifest.name,
         made=made,
-        owed=amount(paid, with_prompt=bool(paid)),
+        owed=units(paid, with_prompt=bool(paid)),
         waiting=tuple(
             books.Line(
                 books.held_key(request.key, outputs.name(request.key, answer.index)),
-                amount([answer], with_prompt=not paid and answer is held[0]),
+                units([answer], with_prompt=not paid and answer is held[0]),
             )
             for answer in held
         ),
         hours=job.loaded.policy.held_hours,
+        price=job.price,
+        milliseconds=job.milliseconds,
     )
 
 

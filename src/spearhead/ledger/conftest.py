@@ -23,28 +23,40 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> Iterator[str]:
-    """The URL of an empty, migrated database."""
-    if request.param == "sqlite":
-        shutil.copy(migrated, tmp_path / "spearhead.db")
-        yield f"sqlite:///{tmp_path / 'spearhead.db'}"
-        return
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[tuple[sa.URL, str]]:
+    """The server, and a migrated database on it to copy."""
     if not (server := os.environ.get("SPEARHEAD_TEST_POSTGRES")):
         if "SPEARHEAD_CI" in os.environ:  # there it is started by `.ci/run`: a skip would hide that it was not
             pytest.fail(HOW)
         pytest.skip(HOW)
-    name = f"spearhead_test_{secrets.token_hex(6)}"
     parsed = sa.make_url(server).set(drivername="postgresql+psycopg")
-    admin = sa.create_engine(parsed, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    fresh = parsed.set(database=name).render_as_string(hide_password=False)
-    database.migrate(fresh)
-    yield fresh
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    name = f"spearhead_model_{secrets.token_hex(6)}"
+    _order(parsed, f"CREATE DATABASE {name}")
+    database.migrate(parsed.set(database=name).render_as_string(hide_password=False))
+    yield parsed, name
+    _order(parsed, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _order(server: sa.URL, words: str) -> None:
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(words))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty, migrated database."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated"), tmp_path / "spearhead.db")
+        yield f"sqlite:///{tmp_path / 'spearhead.db'}"
+        return
+    server, model = request.getfixturevalue("postgres")
+    name = f"spearhead_test_{secrets.token_hex(6)}"
+    _order(server, f"CREATE DATABASE {name} TEMPLATE {model}")
+    yield server.set(database=name).render_as_string(hide_password=False)
+    _order(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

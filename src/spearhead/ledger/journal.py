@@ -2,13 +2,14 @@
 
 Groups of entries are immutable and sum to zero. Every write is once-only under its key: the same key with the same
 payload gives the same result again, with another payload it raises KeyReused. Balances are projections of the entries.
-Knows nothing of prices, units, requests or plans.
+Knows nothing of plans or of what things cost; which pot is used first is said in pots.py.
 
-Account `a` has the two sides `a:available` and `a:reserved`; `wash` is the world's money, `earnings` is ours.
+Account `a` has its pots (`a:available` and others, see pots.py) and `a:reserved`; `wash` is the world's money,
+`earnings` is ours. Units that a plan includes are entries too, in a currency of their own.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -17,9 +18,11 @@ from sqlalchemy import Connection, Engine
 from spearhead.core import digest, money
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError, SpearheadError
+from spearhead.ledger import limits, pots, sums
 from spearhead.store.database import reading, writing
 from spearhead.store.tables import (
     accounts,
+    grants,
     journal_entries,
     journal_groups,
     journal_snapshots,
@@ -31,7 +34,6 @@ MOST = 10**17
 SNAPSHOT_EVERY = 512
 """An account's entries are summed anew from its last snapshot; past this many a new snapshot is kept."""
 
-
 # Statements of the hot path are built once: building them anew took half the time of a write.
 _account = sa.select(accounts.c.currency).where(accounts.c.id == sa.bindparam("account"))
 _account_locked = _account.with_for_update(key_share=True)
@@ -41,17 +43,14 @@ _insert_entries = journal_entries.insert()
 _insert_reservation = reservations.insert()
 _reservation_by_id = sa.select(reservations).where(reservations.c.id == sa.bindparam("wanted"))
 _reservation_by_group = sa.select(reservations).where(reservations.c.group_id == sa.bindparam("wanted"))
-_close_reservation = reservations.update().where(reservations.c.id == sa.bindparam("wanted"))
-_snapshot = sa.select(journal_snapshots.c.entry, journal_snapshots.c.amount).where(
-    journal_snapshots.c.account == sa.bindparam("name"), journal_snapshots.c.currency == sa.bindparam("currency")
+_lines_of = (
+    sa.select(journal_entries.c.account, journal_entries.c.currency, journal_entries.c.amount)
+    .where(journal_entries.c.group_id == sa.bindparam("wanted"))
+    .order_by(journal_entries.c.id)
 )
-_since_snapshot = sa.select(
-    sa.func.count(), sa.func.max(journal_entries.c.id), sa.func.sum(journal_entries.c.amount)
-).where(
-    journal_entries.c.account == sa.bindparam("name"),
-    journal_entries.c.currency == sa.bindparam("currency"),
-    journal_entries.c.id > sa.bindparam("start"),
-)
+
+Line = tuple[str, str, int]
+"""Account, currency and amount of an entry."""
 
 
 class KeyReused(SpearheadError):
@@ -110,6 +109,26 @@ class Reservation:
     settled: int | None
     created: str
     expires: str
+    beside: "Beside"
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What else a reservation takes and remembers; see plans.py and limits.py, which decide on it."""
+
+    owing: int = 0
+    """How much the account may owe in all; not remembered."""
+    unit: str | None = None
+    """The journal's code of the units that are held beside the money."""
+    units: int = 0
+    prompt_price: int | None = None
+    completion_price: int | None = None
+    prompt_units: int = 0
+    completion_units: int = 0
+    key: str | None = None
+    team: str | None = None
+    requests: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +136,7 @@ class Settlement:
     """How a reservation ended: `asked` was the price of the work, `charged` is what the account paid.
 
     `charged` is less than `asked` when the reservation was smaller, and nothing when it had been released before.
+    `taken` says from which pots, in money and in units.
     """
 
     reservation: str
@@ -124,6 +144,7 @@ class Settlement:
     currency: str
     asked: int
     charged: int
+    taken: tuple[Line, ...] = ()
 
 
 def credit(
@@ -146,10 +167,8 @@ def credit(
         scoped = _scoped("credit", account, key)
         if found := _group(connection, scoped, payload=payload):
             return found
-        lines = {"wash": -amount, _available(account): amount}
-        return _post(
-            connection, "credit", lines, currency=currency, key=scoped, payload=payload, moment=moment, booked=booked
-        )
+        lines = [("wash", currency, -amount), (pots.available(account), currency, amount)]
+        return post(connection, "credit", lines, key=scoped, payload=payload, moment=moment, booked=booked)
 
 
 def reserve(
@@ -160,6 +179,7 @@ def reserve(
     currency: str,
     key: str,
     seconds: int = 3600,
+    beside: Beside = Beside(),
     clock: Clock = now,
 ) -> Reservation:
     """Hold `amount` for work that costs at most that; raises NotEnoughCredit and holds nothing when there is less.
@@ -176,19 +196,27 @@ def reserve(
         scoped = _scoped("reserve", account, key)
         if found := _group(connection, scoped, payload=payload):
             return _reservation(connection, found.id)
-        available, newest, fresh = _sum(connection, _available(account), currency)
-        if available < amount:
-            raise NotEnoughCredit(
-                f"The account {account} has {money.show(max(available, 0))} {currency} available, and this may cost "
-                f"up to {money.show(amount)} {currency}: add credit, or ask for less."
-            )
-        if fresh >= SNAPSHOT_EVERY:
-            _keep_snapshot(connection, _available(account), currency, amount=available, entry=newest)
-            held, newest, _ = _sum(connection, _reserved(account), currency)
-            _keep_snapshot(connection, _reserved(account), currency, amount=held, entry=newest)
         moment = clock()
-        lines = {_available(account): -amount, _reserved(account): amount}
-        group = _post(connection, "reserve", lines, currency=currency, key=scoped, payload=payload, moment=moment)
+        here = pots.of(connection, account, currency, moment=moment, owing=beside.owing)
+        drawn, short = pots.draw(here, amount)
+        if short:
+            there = money.show(max(0, amount - short))
+            raise NotEnoughCredit(
+                f"The account {account} has {there} {currency} available, and this may cost up to {money.show(amount)} "
+                f"{currency}: add credit, or ask for less."
+            )
+        _keep_snapshots(connection, account, currency, here)
+        lines: list[Line] = [(name, currency, -part) for name, part in drawn]
+        lines.append((pots.reserved(account), currency, amount))
+        if beside.unit is not None and beside.units:
+            here = pots.of(connection, account, beside.unit, moment=moment)
+            _keep_snapshots(connection, account, beside.unit, here)
+            drawn, short = pots.draw(here, beside.units)
+            if short:
+                raise NotEnoughCredit(f"The account {account} has {short} {beside.unit} less than were to be held.")
+            lines += [(name, beside.unit, -part) for name, part in drawn]
+            lines.append((pots.reserved(account), beside.unit, beside.units))
+        group = post(connection, "reserve", lines, key=scoped, payload=payload, moment=moment)
         reservation = Reservation(
             id="rsv_" + digest.of_bytes(scoped.encode())[:40],
             group=group.id,
@@ -199,6 +227,7 @@ def reserve(
             settled=None,
             created=group.created,
             expires=stamp(moment + timedelta(seconds=seconds)),
+            beside=replace(beside, owing=0),
         )
         connection.execute(
             _insert_reservation,
@@ -211,38 +240,68 @@ def reserve(
                 "state": "open",
                 "created": reservation.created,
                 "expires": reservation.expires,
+                "units": beside.units,
+                "unit": beside.unit,
+                "prompt_price": beside.prompt_price,
+                "completion_price": beside.completion_price,
+                "prompt_units": beside.prompt_units,
+                "completion_units": beside.completion_units,
+                "key_id": beside.key,
+                "team": beside.team,
+                "requests": beside.requests,
+                "tokens": beside.tokens,
             },
         )
         return reservation
 
 
-def settle(store: Engine | Connection, reservation: str, amount: int, *, clock: Clock = now) -> Settlement:
+def settle(
+    store: Engine | Connection,
+    reservation: str,
+    amount: int,
+    *,
+    units: int = 0,
+    tokens: int | None = None,
+    clock: Clock = now,
+) -> Settlement:
     """Charge `amount` for the work and give the rest of the reservation back.
 
     Never more than was reserved: the account agreed to that much and no more, and the money beyond it may be promised
     elsewhere. A reservation that was released before (by hand or by the sweep) charges nothing. Both show in the
-    difference between `asked` and `charged`. Settling again with the same amount gives the same result.
+    difference between `asked` and `charged`. Settling again with the same amount gives the same result. `units` are
+    taken of those held beside the money; `tokens` is what the work took of its limits.
     """
     _check_amount(amount, least=0)
+    _check_amount(units, least=0)
     with writing(store) as connection:
         found = _locked(connection, reservation)
-        key, payload = f"close:{reservation}", digest.of_value(["settle", amount])
+        key, payload = f"close:{reservation}", digest.of_value(["settle", amount, *([units] if units else [])])
         charged = 0 if found.state == "released" else min(amount, found.amount)
+        drawn = _drawn(connection, found)
+        taken = [] if found.state == "released" else _use(drawn, found, money=charged, units=units)
         done = Settlement(
-            reservation=reservation, account=found.account, currency=found.currency, asked=amount, charged=charged
+            reservation=reservation,
+            account=found.account,
+            currency=found.currency,
+            asked=amount,
+            charged=charged,
+            taken=tuple(line for line in taken if line[2]),
         )
         if found.state == "released":
             return done
         if found.state == "settled":
             _group(connection, key, payload=payload)  # raises when it was settled with another amount
             return done
-        lines = {
-            _reserved(found.account): -found.amount,
-            "earnings": charged,
-            _available(found.account): found.amount - charged,
-        }
-        _post(connection, "settle", lines, currency=found.currency, key=key, payload=payload, moment=clock())
-        _close(connection, found, state="settled", settled=charged)
+        reserved = pots.reserved(found.account)
+        lines: list[Line] = [(reserved, found.currency, -found.amount), ("earnings", found.currency, charged)]
+        if found.beside.unit is not None and found.beside.units:
+            used = sum(part for _, currency, part in taken if currency == found.beside.unit)
+            lines += [(reserved, found.beside.unit, -found.beside.units), ("earnings", found.beside.unit, used)]
+        lines += [
+            (name, currency, part - used) for (name, currency, part), (*_, used) in zip(drawn, taken, strict=True)
+        ]
+        post(connection, "settle", lines, key=key, payload=payload, moment=clock())
+        _close(connection, found, state="settled", settled=charged, tokens=tokens)
         return done
 
 
@@ -254,9 +313,12 @@ def release(store: Engine | Connection, reservation: str, *, clock: Clock = now)
         if found.state != "open":
             _group(connection, key, payload=payload)
             return False
-        lines = {_reserved(found.account): -found.amount, _available(found.account): found.amount}
-        _post(connection, "release", lines, currency=found.currency, key=key, payload=payload, moment=clock())
-        _close(connection, found, state="released", settled=None)
+        origin = [
+            (row.account, row.currency, row.amount) for row in connection.execute(_lines_of, {"wanted": found.group})
+        ]
+        lines = [(name, currency, -amount) for name, currency, amount in origin]
+        post(connection, "release", lines, key=key, payload=payload, moment=clock())
+        _close(connection, found, state="released", settled=None, tokens=0)
         return True
 
 
@@ -285,8 +347,8 @@ def reverse(store: Engine | Connection, group: int, *, key: str, clock: Clock = 
         if origin.kind == "settle":
             held = _reservation(connection, origin.key.removeprefix("close:"))
             undo.append(held.group)
-        lines = _lines(connection, undo)
-        currency = lock(connection, next(n for n in lines[group] if ":" in n).rsplit(":", 1)[0])
+        lines = {number: _group_lines(connection, number) for number in undo}
+        lock(connection, next(name for name, *_ in lines[group] if ":" in name).split(":", 1)[0])
         made = []
         for number in undo:
             payload = digest.of_value(["reverse", number])
@@ -296,13 +358,13 @@ def reverse(store: Engine | Connection, group: int, *, key: str, clock: Clock = 
                 continue
             if connection.execute(sa.select(journal_groups.c.id).where(journal_groups.c.reverses == number)).first():
                 raise KeyReused(f"Group {number} was reversed before, under another key.")
-            opposite = {account: -amount for account, amount in lines[number].items()}
+            opposite = [(name, currency, -amount) for name, currency, amount in lines[number]]
+            _open_again(connection, [name for name, *_ in opposite])
             made.append(
-                _post(
+                post(
                     connection,
                     "reverse",
                     opposite,
-                    currency=currency,
                     key=scoped,
                     payload=payload,
                     moment=clock(),
@@ -313,7 +375,10 @@ def reverse(store: Engine | Connection, group: int, *, key: str, clock: Clock = 
 
 
 def sweep(store: Engine, clock: Clock = now) -> list[str]:
-    """Release every open reservation past its time and return their ids: what a crash left behind goes back."""
+    """Release every open reservation past its time and return their ids: what a crash left behind goes back.
+
+    Its own short transaction for each. Grants that have run out are closed after that.
+    """
     with reading(store) as connection:
         late = connection.scalars(
             sa.select(reservations.c.id)
@@ -327,18 +392,58 @@ def sweep(store: Engine, clock: Clock = now) -> list[str]:
             if found.state == "open" and found.expires < stamp(clock()):
                 release(connection, reservation, clock=clock)
                 swept.append(reservation)
+    expire(store, clock=clock)
     return swept
 
 
-def balance(store: Engine | Connection, account: str, *, as_of: datetime | None = None) -> Balance:
-    """What `account` has now, or had of what was booked up to `as_of`."""
+def expire(store: Engine | Connection, *, clock: Clock = now) -> int:
+    """Book what is left of every grant past its end as `breakage`; the number of grants closed.
+
+    What an open reservation took of a grant before its end stays with that work; what comes back of it later runs out
+    the next time.
+    """
+    late = sa.select(grants).where(grants.c.closed.is_(None), grants.c.expires <= stamp(clock())).order_by(grants.c.id)
+    with reading(store) as connection:
+        found = connection.execute(late).all()
+    closed = 0
+    for row in found:
+        with writing(store) as connection:
+            lock(connection, row.account)
+            pot = pots.granted(row.account, row.id)
+            rest, newest, _ = sums.of(connection, pot, row.currency)
+            if rest:
+                lines = [(pot, row.currency, -rest), ("breakage", row.currency, rest)]
+                key, payload = f"expire:{row.id}:{newest}", digest.of_value(["expire", row.id, rest])
+                post(connection, "expire", lines, key=key, payload=payload, moment=clock())
+            waiting = sa.select(reservations.c.id).where(
+                reservations.c.account == row.account,
+                reservations.c.state == "open",
+                reservations.c.created < row.expires,
+            )
+            if connection.execute(waiting.limit(1)).first() is None:
+                connection.execute(grants.update().where(grants.c.id == row.id).values(closed=stamp(clock())))
+                closed += 1
+    return closed
+
+
+def balance(store: Engine | Connection, account: str, *, as_of: datetime | None = None, clock: Clock = now) -> Balance:
+    """What `account` has now, or had of what was booked up to `as_of`: plain credit and every grant that is alive.
+
+    What it may owe besides is a plan's affair and not counted.
+    """
     with reading(store) as connection:
         currency = _currency(connection, account)
         if as_of is None:
-            sums = [_sum(connection, name, currency)[0] for name in (_available(account), _reserved(account))]
+            here = pots.of(connection, account, currency, moment=clock())
+            available, reserved = (
+                sum(pot.left for pot in here),
+                sums.of(connection, pots.reserved(account), currency)[0],
+            )
         else:
-            sums = [_sum_as_of(connection, name, as_of) for name in (_available(account), _reserved(account))]
-        return Balance(account=account, currency=currency, available=sums[0], reserved=sums[1])
+            names = [pot.name for pot in pots.of(connection, account, currency, moment=as_of)]
+            available = sum(_sum_as_of(connection, name, currency, as_of) for name in names)
+            reserved = _sum_as_of(connection, pots.reserved(account), currency, as_of)
+        return Balance(account=account, currency=currency, available=available, reserved=reserved)
 
 
 def reservation(store: Engine | Connection, id: str) -> Reservation:
@@ -354,15 +459,37 @@ def under(store: Engine | Connection, account: str, key: str) -> Reservation | N
         return None if row is None else _reservation(connection, row.id)
 
 
+def settlement_of(store: Engine | Connection, reservation: str) -> int | None:
+    """The number of the group that settled `reservation`."""
+    query = sa.select(journal_groups.c.id).where(
+        journal_groups.c.key == f"close:{reservation}", journal_groups.c.kind == "settle"
+    )
+    with reading(store) as connection:
+        return connection.scalar(query)
+
+
+def open_under(store: Engine | Connection, account: str, keys: Sequence[str]) -> list[Reservation]:
+    """Those reservations that `account` made under `keys` which are open, oldest first."""
+    scoped = [_scoped("reserve", account, key) for key in keys]
+    query = (
+        sa.select(reservations.c.id)
+        .join(journal_groups, journal_groups.c.id == reservations.c.group_id)
+        .where(reservations.c.state == "open", journal_groups.c.key.in_(scoped))
+        .order_by(journal_groups.c.id)
+    )
+    with reading(store) as connection:
+        return [_reservation(connection, id) for id in connection.scalars(query).all()]
+
+
 def entries(store: Engine | Connection, account: str, *, after: int = 0, limit: int = 100) -> list[Entry]:
     """Entries of `account` in order, at most `limit` of them in groups later than group `after`.
 
     All entries of a group come together, so that `entries(..., after=got[-1].group)` is the next page.
     """
-    names = (_available(account), _reserved(account))
+    own = sa.and_(journal_entries.c.account >= f"{account}:", journal_entries.c.account < f"{account};")
     picked = (
         sa.select(journal_entries.c.group_id)
-        .where(journal_entries.c.account.in_(names), journal_entries.c.group_id > after)
+        .where(own, journal_entries.c.group_id > after)
         .group_by(journal_entries.c.group_id)
         .order_by(journal_entries.c.group_id)
         .limit(max(1, limit // 2))
@@ -371,7 +498,7 @@ def entries(store: Engine | Connection, account: str, *, after: int = 0, limit: 
         rows = connection.execute(
             sa.select(journal_entries, journal_groups.c.kind, journal_groups.c.booked)
             .join(journal_groups, journal_groups.c.id == journal_entries.c.group_id)
-            .where(journal_entries.c.account.in_(names), journal_entries.c.group_id.in_(picked))
+            .where(own, journal_entries.c.group_id.in_(picked))
             .order_by(journal_entries.c.id)
         )
         return [
@@ -407,11 +534,15 @@ def check(store: Engine | Connection) -> list[str]:
             )
         }
         promised = {
-            (_reserved(row[0]), row[1]): int(row[2])
+            (pots.reserved(row[0]), row[1]): int(row[2])
+            for column, sum in (
+                (reservations.c.currency, reservations.c.amount),
+                (reservations.c.unit, reservations.c.units),
+            )
             for row in connection.execute(
-                sa.select(reservations.c.account, reservations.c.currency, sa.func.sum(reservations.c.amount))
-                .where(reservations.c.state == "open")
-                .group_by(reservations.c.account, reservations.c.currency)
+                sa.select(reservations.c.account, column, sa.func.sum(sum))
+                .where(reservations.c.state == "open", column.is_not(None))
+                .group_by(reservations.c.account, column)
             )
         }
         for name in sorted(held.keys() | promised.keys()):
@@ -451,14 +582,6 @@ def _currency(connection: Connection, account: str) -> str:
     return str(currency)
 
 
-def _available(account: str) -> str:
-    return f"{account}:available"
-
-
-def _reserved(account: str) -> str:
-    return f"{account}:reserved"
-
-
 def _check_amount(amount: int, *, least: int) -> None:
     if type(amount) is not int or not least <= amount <= MOST:
         raise InputError(f"{amount!r} is not an amount: wanted a whole number of billionths from {least} to {MOST}.")
@@ -482,21 +605,26 @@ def _group(connection: Connection, key: str, *, payload: str) -> Group | None:
     return Group(id=row.id, kind=row.kind, booked=row.booked, created=row.created, reverses=row.reverses)
 
 
-def _post(
+def post(
     connection: Connection,
     kind: str,
-    lines: Mapping[str, int],
+    lines: Sequence[Line],
     *,
-    currency: str,
     key: str,
     payload: str,
     moment: datetime,
     booked: datetime | None = None,
     reverses: int | None = None,
 ) -> Group:
-    """Write one group: the only place that writes entries, and it refuses what does not sum to zero."""
-    if sum(lines.values()):
-        raise SpearheadError(f"A {kind} that does not sum to zero was not booked: {dict(lines)}.")
+    """Write one group: the only place that writes entries, and it refuses what does not sum to zero.
+
+    For this folder's own files, behind the lock of the account that the lines name.
+    """
+    totals: dict[str, int] = {}
+    for _, currency, amount in lines:
+        totals[currency] = totals.get(currency, 0) + amount
+    if any(totals.values()):
+        raise SpearheadError(f"A {kind} that does not sum to zero was not booked: {list(lines)}.")
     created = stamp(moment)
     values = {
         "key": key,
@@ -509,43 +637,63 @@ def _post(
     id = connection.execute(_insert_group, values).scalar_one()
     connection.execute(
         _insert_entries,
-        [{"group_id": id, "account": name, "currency": currency, "amount": n} for name, n in lines.items()],
+        [{"group_id": id, "account": name, "currency": currency, "amount": n} for name, currency, n in lines],
     )
     return Group(id=id, kind=kind, booked=str(values["booked"]), created=created, reverses=reverses)
 
 
-def _sum(connection: Connection, name: str, currency: str) -> tuple[int, int, int]:
-    """The balance of `name`, its newest entry, and how many entries came since its snapshot."""
-    last = connection.execute(_snapshot, {"name": name, "currency": currency}).first()
-    start, base = (last.entry, last.amount) if last else (0, 0)
-    fresh, newest, since = connection.execute(
-        _since_snapshot, {"name": name, "currency": currency, "start": start}
-    ).one()
-    return base + int(since or 0), newest or start, fresh
+def posted(connection: Connection, key: str, *, payload: str) -> Group | None:
+    """The group written under `key`, if any; raises KeyReused when it was written with another payload."""
+    return _group(connection, key, payload=payload)
 
 
-def _keep_snapshot(connection: Connection, name: str, currency: str, *, amount: int, entry: int) -> None:
-    """Remember a sum. Behind the account's lock only: there its entries' ids are in the order of their commits."""
-    here = (journal_snapshots.c.account == name, journal_snapshots.c.currency == currency)
-    connection.execute(journal_snapshots.delete().where(*here))
-    connection.execute(journal_snapshots.insert().values(account=name, currency=currency, entry=entry, amount=amount))
-
-
-def _sum_as_of(connection: Connection, name: str, moment: datetime) -> int:
+def _sum_as_of(connection: Connection, name: str, currency: str, moment: datetime) -> int:
     total = connection.scalar(
         sa.select(sa.func.sum(journal_entries.c.amount))
         .join(journal_groups, journal_groups.c.id == journal_entries.c.group_id)
-        .where(journal_entries.c.account == name, journal_groups.c.booked <= stamp(moment))
+        .where(
+            journal_entries.c.account == name,
+            journal_entries.c.currency == currency,
+            journal_groups.c.booked <= stamp(moment),
+        )
     )
     return int(total or 0)
 
 
-def _lines(connection: Connection, groups: Sequence[int]) -> dict[int, dict[str, int]]:
-    lines: dict[int, dict[str, int]] = {group: {} for group in groups}
-    query = sa.select(journal_entries).where(journal_entries.c.group_id.in_(groups)).order_by(journal_entries.c.id)
-    for row in connection.execute(query):
-        lines[row.group_id][row.account] = row.amount
-    return lines
+def _group_lines(connection: Connection, group: int) -> list[Line]:
+    return [(row.account, row.currency, row.amount) for row in connection.execute(_lines_of, {"wanted": group})]
+
+
+def _drawn(connection: Connection, found: Reservation) -> list[Line]:
+    """What the reservation took from which pot, in the order in which it is used up."""
+    reserved = pots.reserved(found.account)
+    return [(name, coin, -part) for name, coin, part in _group_lines(connection, found.group) if name != reserved]
+
+
+def _use(drawn: Sequence[Line], found: Reservation, *, money: int, units: int) -> list[Line]:
+    """How much of each drawn part is used up: the first drawn first."""
+    left = {found.currency: money, found.beside.unit: min(units, found.beside.units)}
+    taken = []
+    for name, currency, part in drawn:
+        used = min(left[currency], part)
+        left[currency] -= used
+        taken.append((name, currency, used))
+    return taken
+
+
+def _keep_snapshots(connection: Connection, account: str, currency: str, here: Sequence[pots.Pot]) -> None:
+    """New snapshots of what has grown; a line's own sum is not what its pot says is left."""
+    grown = [pot.name for pot in here if pot.fresh >= SNAPSHOT_EVERY]
+    for name in [*grown, pots.reserved(account)] if grown else []:
+        amount, newest, _ = sums.of(connection, name, currency)
+        sums.keep(connection, name, currency, amount=amount, entry=newest)
+
+
+def _open_again(connection: Connection, names: Sequence[str]) -> None:
+    """Grants that something comes back to are looked at again when grants run out."""
+    ids = [name.rsplit(":", 1)[1] for name in names if ":grant:" in name]
+    if ids:
+        connection.execute(grants.update().where(grants.c.id.in_(ids)).values(closed=None))
 
 
 def _reservation(connection: Connection, id: str | int) -> Reservation:
@@ -564,6 +712,18 @@ def _reservation(connection: Connection, id: str | int) -> Reservation:
         settled=row.settled,
         created=row.created,
         expires=row.expires,
+        beside=Beside(
+            unit=row.unit,
+            units=row.units,
+            prompt_price=row.prompt_price,
+            completion_price=row.completion_price,
+            prompt_units=row.prompt_units,
+            completion_units=row.completion_units,
+            key=row.key_id,
+            team=row.team,
+            requests=row.requests,
+            tokens=row.tokens,
+        ),
     )
 
 
@@ -574,5 +734,17 @@ def _locked(connection: Connection, id: str) -> Reservation:
     return _reservation(connection, id)
 
 
-def _close(connection: Connection, found: Reservation, *, state: str, settled: int | None) -> None:
-    connection.execute(reservations.update().where(reservations.c.id == found.id).values(state=state, settled=settled))
+def _close(connection: Connection, found: Reservation, *, state: str, settled: int | None, tokens: int | None) -> None:
+    kept = found.beside.tokens if tokens is None else tokens
+    values = {"state": state, "settled": settled, "tokens": kept}
+    connection.execute(reservations.update().where(reservations.c.id == found.id).values(values))
+    limits.leave(
+        connection,
+        account=found.account,
+        key=found.beside.key,
+        team=found.beside.team,
+        created=found.created,
+        requests=-found.beside.requests if state == "released" else 0,
+        tokens=kept - found.beside.tokens,
+        budget=(settled or 0) - found.amount,
+    )

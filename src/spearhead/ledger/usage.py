@@ -4,7 +4,7 @@ The identity of an event comes from the request, never from a delivery or a retr
 nothing. Units are those that the runtime counted. Knows nothing of how the amount was made.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -13,9 +13,10 @@ from sqlalchemy import Connection, Engine
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Receipt, Usage
-from spearhead.ledger import journal
+from spearhead.ledger import journal, pots
 from spearhead.ledger.journal import KeyReused
 from spearhead.store.database import reading, writing
+from spearhead.store.tables import grants
 from spearhead.store.tables import usage_events as table
 
 
@@ -33,6 +34,28 @@ class Line:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """How the amount of an event came about; see plans.py."""
+
+    reservation: str | None = None
+    charged_prompt: int = 0
+    """Of the units, those that were to be paid: what review refuses is not."""
+    charged_completion: int = 0
+    covered: int = 0
+    """Of those, the ones that the plan includes."""
+    covered_worth: int = 0
+    """What was paid for them with the plan's fee."""
+    on_account: int = 0
+    """Of the amount, what an invoice asks for; the rest was paid before."""
+    prompt_price: int | None = None
+    completion_price: int | None = None
+    milliseconds: int = 0
+    """Of the whole machine."""
+
+
+CORRECTION = "correction"
+"""The source of events that undo others."""
 _same = sa.select(table).where(table.c.source == sa.bindparam("source"), table.c.event == sa.bindparam("event"))
 _insert = table.insert()
 
@@ -48,6 +71,7 @@ def record(
     release: str,
     amount: int,
     currency: str,
+    charge: Charge = Charge(),
     clock: Clock = now,
 ) -> bool:
     """Record an event; False when the same was recorded before. Another event of that name raises KeyReused."""
@@ -69,6 +93,7 @@ def record(
         "unit": usage.unit,
         "amount": amount,
         "currency": currency,
+        **asdict(charge),
     }
     with writing(store) as connection:
         journal.lock(connection, account)
@@ -90,15 +115,34 @@ def settle_and_record(
     event: str,
     key: str | None,
     release: str,
+    units: int = 0,
+    owed: Usage | None = None,
+    milliseconds: int = 0,
     clock: Clock = now,
 ) -> Receipt:
     """Settle `reservation` at `amount` and record `usage` in one transaction: both happen, or neither.
 
-    `usage` is all that was made; `amount` is the price of what is charged, less when review refused a part. The
+    `usage` is all that was made; `owed` what of it is charged (all of it, where it is left out), `units` what of that
+    the plan includes, `amount` the price of the rest; `milliseconds` of the whole machine went into it. The
     receipt and the event hold what was really charged (see `journal.settle`). Doing it again gives the same receipt.
     """
     with writing(store) as connection:
-        settlement = journal.settle(connection, reservation, amount, clock=clock)
+        paid = usage if owed is None else owed
+        settlement = journal.settle(
+            connection, reservation, amount, units=units, tokens=usage.prompt + usage.completion, clock=clock
+        )
+        beside = journal.reservation(connection, reservation).beside
+        charge = Charge(
+            reservation=reservation,
+            charged_prompt=paid.prompt,
+            charged_completion=paid.completion,
+            covered=sum(part for _, coin, part in settlement.taken if coin == beside.unit),
+            covered_worth=_worth(connection, settlement),
+            on_account=sum(part for name, _, part in settlement.taken if name == pots.line(settlement.account)),
+            prompt_price=beside.prompt_price,
+            completion_price=beside.completion_price,
+            milliseconds=milliseconds,
+        )
         record(
             connection,
             usage,
@@ -109,11 +153,53 @@ def settle_and_record(
             release=release,
             amount=settlement.charged,
             currency=settlement.currency,
+            charge=charge,
             clock=clock,
         )
         return Receipt(
             request=event, usage=usage, amount=settlement.charged, currency=settlement.currency, settled=True
         )
+
+
+def correct(store: Engine | Connection, event: str, *, source: str, clock: Clock = now) -> bool:
+    """Undo what an event charged: its settlement is reversed and an event opposite to it recorded; False when it was
+    undone before.
+
+    The event stays. An invoice that it is on stays as well; the next one shows the correction.
+    """
+    with writing(store) as connection:
+        row = connection.execute(_same, {"source": source, "event": event}).one_or_none()
+        if row is None or source == CORRECTION or row.reservation is None:
+            raise InputError(f"There is no usage event {event[:80]!r} of {source[:40]!r} that could be corrected.")
+        journal.lock(connection, row.account)
+        name = {"source": CORRECTION, "event": str(row.id)}
+        if connection.execute(_same, name).first():
+            return False
+        group = journal.settlement_of(connection, row.reservation)
+        if group is not None:
+            journal.reverse(connection, group, key=f"correct:{row.id}", clock=clock)
+        counts = [  # all but the machine's time, which was spent all the same
+            *("prompt_units", "completion_units", "amount", "charged_prompt", "charged_completion"),
+            *("covered", "covered_worth", "on_account"),
+        ]
+        same = ("account", "key_id", "release", "unit", "currency", "reservation", "prompt_price", "completion_price")
+        values = {column: row._mapping[column] for column in same}
+        values |= {column: -row._mapping[column] for column in counts}
+        connection.execute(_insert, {**name, **values, "milliseconds": 0, "happened": stamp(clock())})
+        return True
+
+
+def _worth(connection: Connection, settlement: journal.Settlement) -> int:
+    """What was paid for the included units that went into it, rounded down."""
+    total = 0
+    for name, currency, part in settlement.taken:
+        if currency != settlement.currency:
+            row = connection.execute(_granted, {"id": name.rsplit(":", 1)[1]}).one()
+            total += row.worth * part // row.amount
+    return total
+
+
+_granted = sa.select(grants.c.worth, grants.c.amount).where(grants.c.id == sa.bindparam("id"))
 
 
 def report(
@@ -131,7 +217,7 @@ def report(
         t.release,
         t.unit,
         t.currency,
-        sa.func.count(),
+        sa.func.sum(sa.case((t.source == CORRECTION, 0), else_=1)),
         sa.func.sum(t.prompt_units),
         sa.func.sum(t.completion_units),
         sa.func.sum(t.amount),

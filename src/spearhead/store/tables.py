@@ -111,6 +111,8 @@ reservations = Table(
     Column("unit", String(3)),
     Column("prompt_price", BigInteger),  # frozen when it was made: what settles it
     Column("completion_price", BigInteger),
+    Column("prompt_units", BigInteger, nullable=False, server_default="0"),  # the most that it is for
+    Column("completion_units", BigInteger, nullable=False, server_default="0"),
     Column("key_id", String(64)),
     Column("team", String(64)),
     Column("requests", Integer, nullable=False, server_default="0"),
@@ -140,6 +142,7 @@ usage_events = Table(
     Column("charged_prompt", BigInteger, nullable=False, server_default="0"),  # what of the units was to be paid
     Column("charged_completion", BigInteger, nullable=False, server_default="0"),
     Column("covered", BigInteger, nullable=False, server_default="0"),  # of those, what the plan includes
+    Column("on_account", BigInteger, nullable=False, server_default="0"),  # of the amount, what an invoice asks for
     Column("covered_worth", BigInteger, nullable=False, server_default="0"),
     Column("prompt_price", BigInteger),
     Column("completion_price", BigInteger),

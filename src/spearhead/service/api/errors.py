@@ -9,6 +9,7 @@ from spearhead.core.errors import InputError
 from spearhead.engine.run import UnknownModel
 from spearhead.ledger.idempotency import StillRunning
 from spearhead.ledger.journal import KeyReused, NotEnoughCredit
+from spearhead.ledger.limits import BudgetSpent, LimitReached
 from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
 from spearhead.store.database import StoreUnavailable
 
@@ -89,6 +90,17 @@ def of(error: Exception) -> ApiError:
                 code="insufficient_quota",
                 headers={"x-should-retry": "false"},
             )
+        case BudgetSpent():
+            return ApiError(
+                429,
+                str(error),
+                kind="insufficient_quota",
+                code="insufficient_quota",
+                headers={"x-should-retry": "false"},
+            )
+        case LimitReached():
+            again = {"x-should-retry": "false"} if error.seconds is None else _Wait(error.seconds).headers
+            return ApiError(429, str(error), kind=error.measure, code="rate_limit_exceeded", headers=again)
         case StillRunning():
             return ApiError(409, str(error), kind="conflict_error", code="request_in_progress", headers=_Wait().headers)
         case KeyReused():

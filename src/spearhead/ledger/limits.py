@@ -1,0 +1,327 @@
+"""How much a key, an account or a team may have: requests, tokens, answers at once, money, each in its own window.
+
+Limits are rows in the store, so they hold for every process together. A request that is refused, by a limit or by
+review, or that is given back, counts for nothing. The counters are a cache of what the reservations say: `check`
+recomputes them. Windows are those of the clock in UTC (a minute, hour, day or month). Knows nothing of prices.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from spearhead.core import money
+from spearhead.core.clock import Clock, now, stamp
+from spearhead.core.errors import InputError, SpearheadError
+from spearhead.store.database import reading, writing
+from spearhead.store.tables import accounts, keys, limit_windows, reservations, team_members, teams
+from spearhead.store.tables import limits as table
+
+MEASURES = ("requests", "tokens", "parallel", "budget")
+SPANS = ("minute", "hour", "day", "month")
+MOST = 10**17
+KINDS = ("key", "account", "team")
+
+
+class LimitReached(SpearheadError):
+    """There is no room in a window (an API answers 429 `rate_limit_exceeded`); `seconds` until it may be had again."""
+
+    def __init__(self, message: str, *, measure: str, seconds: int | None) -> None:
+        super().__init__(message)
+        self.measure, self.seconds = measure, seconds
+
+
+class BudgetSpent(SpearheadError):
+    """A budget has less left than this may cost (an API answers 429 `insufficient_quota`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The most of a measure that a subject (`key:ID`, `account:ID`, `team:ID`) may have in a span.
+
+    Tokens are units of any kind; a budget is billionths; `parallel` has no span.
+    """
+
+    subject: str
+    measure: str
+    span: str
+    most: int
+
+
+_team = sa.select(team_members.c.team).where(team_members.c.account == sa.bindparam("account"))
+_limits = sa.select(table).where(table.c.subject.in_(sa.bindparam("subjects", expanding=True))).order_by(table.c.id)
+_windows = sa.select(limit_windows).where(limit_windows.c.subject.in_(sa.bindparam("subjects", expanding=True)))
+_COLUMNS = {"key": reservations.c.key_id, "account": reservations.c.account, "team": reservations.c.team}
+
+
+def set_limit(
+    store: Engine | Connection,
+    subject: str,
+    *,
+    measure: str,
+    span: str = "",
+    most: int | None,
+    actor: str,
+    clock: Clock = now,
+) -> None:
+    """Let `subject` have at most so much from now on; None lifts the limit. Earlier limits stay on record."""
+    kind, _, id = subject.partition(":")
+    if kind not in KINDS or not id:
+        raise InputError(f"{subject[:80]!r} is no subject of a limit: wanted key:ID, account:ID or team:ID.")
+    if measure not in MEASURES:
+        raise InputError(f"{measure[:40]!r} is not limited: wanted {', '.join(MEASURES)}.")
+    if (span != "") if measure == "parallel" else (span not in SPANS):
+        wanted = "no span" if measure == "parallel" else f"a span of {', '.join(SPANS)}"
+        raise InputError(f"A limit of {measure} has {wanted}, not {span[:40]!r}.")
+    if most is not None and not (type(most) is int and 0 <= most <= MOST):
+        raise InputError(f"{most!r} is no limit: wanted a whole number from 0 to {MOST}, or nothing to lift it.")
+    home = {"key": keys.c.id, "account": accounts.c.id, "team": teams.c.id}[kind]
+    with writing(store) as connection:
+        if not connection.execute(sa.select(home).where(home == id)).first():
+            raise InputError(f"There is no {kind} {id[:64]!r}.")
+        connection.execute(
+            table.insert().values(
+                subject=subject, measure=measure, span=span, most=most, actor=actor, created=stamp(clock())
+            )
+        )
+
+
+def create_team(store: Engine | Connection, name: str, *, clock: Clock = now) -> str:
+    """A new team without members; gives its id, which is made of its name."""
+    if not (0 < len(name) <= 60 and name.isascii() and name.replace("-", "").isalnum() and name == name.lower()):
+        raise InputError(f"{name[:60]!r} is no name of a team: wanted 1 to 60 lower-case letters, digits and dashes.")
+    with writing(store) as connection:
+        if connection.execute(sa.select(teams.c.id).where(teams.c.id == name)).first():
+            raise InputError(f"There is a team {name!r} already.")
+        connection.execute(teams.insert().values(id=name, name=name, created=stamp(clock())))
+    return name
+
+
+def join(store: Engine | Connection, team: str, account: str, *, clock: Clock = now) -> None:
+    """Make `account` a member of `team`, and of no other; what it asks for from now on counts for the team."""
+    with writing(store) as connection:
+        coin = connection.scalar(
+            sa.select(accounts.c.currency).where(accounts.c.id == account).with_for_update(key_share=True)
+        )
+        if coin is None:
+            raise InputError(f"There is no account {account[:64]!r}.")
+        if not connection.execute(sa.select(teams.c.id).where(teams.c.id == team).with_for_update()).first():
+            raise InputError(f"There is no team {team[:64]!r}.")
+        others = connection.scalars(
+            sa.select(accounts.c.currency)
+            .join(team_members, team_members.c.account == accounts.c.id)
+            .where(team_members.c.team == team, accounts.c.currency != coin)
+        ).all()
+        if others:
+            raise InputError(f"The team {team} counts in {others[0]}, and the account {account} holds {coin}.")
+        connection.execute(team_members.delete().where(team_members.c.account == account))
+        connection.execute(team_members.insert().values(account=account, team=team, since=stamp(clock())))
+
+
+def of(store: Engine | Connection, *, subject: str | None = None) -> list[Limit]:
+    """The limits that hold, of one subject or of all."""
+    query = sa.select(table).order_by(table.c.id)
+    with reading(store) as connection:
+        return _newest(connection.execute(query.where(table.c.subject == subject) if subject else query).all())
+
+
+def enter(
+    connection: Connection, *, account: str, key: str | None, tokens: int, budget: int, moment: datetime
+) -> str | None:
+    """Count a request that may take so many tokens and so much money; gives the account's team.
+
+    Raises LimitReached or BudgetSpent and counts nothing. Behind the account's lock; the team's is taken here, always
+    after it.
+    """
+    team = connection.scalar(_team, {"account": account})
+    subjects = _subjects(account=account, key=key, team=team)
+    here = _newest(connection.execute(_limits, {"subjects": subjects}).all())
+    if not here:
+        return team
+    if team is not None and connection.dialect.name != "sqlite":
+        connection.execute(sa.select(teams.c.id).where(teams.c.id == team).with_for_update())
+    asked = {"requests": 1, "tokens": tokens, "budget": budget}
+    counted: list[tuple[Limit, str, int]] = []
+    for limit in here:
+        if limit.measure == "parallel":
+            if (running := _running(connection, limit.subject)) >= limit.most:
+                raise LimitReached(
+                    f"{running} requests of {limit.subject} run already, of {limit.most} at once.",
+                    measure="parallel",
+                    seconds=1,
+                )
+            continue
+        start, end = window(limit.span, moment)
+        used = _used(connection, limit.subject, measure=limit.measure, span=limit.span, start=start, end=end)
+        _refuse(limit, used=used, asked=asked[limit.measure], seconds=int((end - moment).total_seconds()) + 1)
+        counted.append((limit, stamp(start), used + asked[limit.measure]))
+    for limit, since, used in counted:
+        _count(connection, limit, start=since, used=used)
+    return team
+
+
+def add(connection: Connection, *, account: str, key: str | None, team: str | None, created: str, budget: int) -> None:
+    """Count money that is held for work that was let in before: it is within what that work was let in with."""
+    leave(connection, account=account, key=key, team=team, created=created, requests=0, tokens=0, budget=budget)
+
+
+def leave(
+    connection: Connection,
+    *,
+    account: str,
+    key: str | None,
+    team: str | None,
+    created: str,
+    requests: int,
+    tokens: int,
+    budget: int,
+) -> None:
+    """Change what a request counts for, in the windows that it came in: negative gives back."""
+    delta = {"requests": requests, "tokens": tokens, "budget": budget}
+    moment = datetime.fromisoformat(created)
+    for row in connection.execute(_windows, {"subjects": _subjects(account=account, key=key, team=team)}).all():
+        if delta[row.measure] and row.start == stamp(window(row.span, moment)[0]):
+            here = _here(row.subject, measure=row.measure, span=row.span, start=row.start)
+            connection.execute(
+                limit_windows.update().where(*here).values(used=limit_windows.c.used + delta[row.measure])
+            )
+
+
+def left(store: Engine | Connection, subjects: Sequence[str], *, clock: Clock = now) -> list[tuple[Limit, int]]:
+    """Every limit of `subjects` with what is used of it now."""
+    moment, found = clock(), []
+    with reading(store) as connection:
+        for limit in _newest(connection.execute(_limits, {"subjects": list(subjects)}).all()):
+            if limit.measure == "parallel":
+                found.append((limit, _running(connection, limit.subject)))
+                continue
+            start, end = window(limit.span, moment)
+            found.append((limit, _counted(connection, limit.subject, measure=limit.measure, start=start, end=end)))
+        return found
+
+
+def subjects_of(store: Engine | Connection, account: str, key: str | None = None) -> list[str]:
+    """Everything whose limits a request of this account and key must keep."""
+    with reading(store) as connection:
+        return _subjects(account=account, key=key, team=connection.scalar(_team, {"account": account}))
+
+
+def check(store: Engine | Connection) -> list[str]:
+    """Every counter that does not say what the reservations say, a sentence each."""
+    problems = []
+    with reading(store) as connection:
+        for row in connection.execute(sa.select(limit_windows)):
+            start, end = window(row.span, datetime.fromisoformat(row.start))
+            real = _counted(connection, row.subject, measure=row.measure, start=start, end=end)
+            if real != row.used:
+                problems.append(
+                    f"{row.subject} has used {row.used} {row.measure} of the {row.span} {row.start}, "
+                    f"and its reservations {real}."
+                )
+    return problems
+
+
+def purge(store: Engine | Connection, *, clock: Clock = now) -> int:
+    """Forget the counters of windows that are over for two months; the number forgotten."""
+    with writing(store) as connection:
+        old = limit_windows.c.start < stamp(clock() - timedelta(days=62))
+        return connection.execute(limit_windows.delete().where(old)).rowcount
+
+
+def window(span: str, moment: datetime) -> tuple[datetime, datetime]:
+    """The first moment of the window that holds `moment`, and the first after it.
+
+    >>> window("month", datetime.fromisoformat("2026-12-05T10:00:00+00:00"))[1].isoformat()
+    '2027-01-01T00:00:00+00:00'
+    """
+    start = moment.replace(second=0, microsecond=0)
+    if span == "minute":
+        return start, start + timedelta(minutes=1)
+    start = start.replace(minute=0)
+    if span == "hour":
+        return start, start + timedelta(hours=1)
+    start = start.replace(hour=0)
+    if span == "day":
+        return start, start + timedelta(days=1)
+    start = start.replace(day=1)
+    return start, (start + timedelta(days=32)).replace(day=1)
+
+
+def _refuse(limit: Limit, *, used: int, asked: int, seconds: int) -> None:
+    rest = limit.most - used
+    if asked <= rest:
+        return
+    who = limit.subject
+    if limit.measure == "budget":
+        raise BudgetSpent(
+            f"The budget of {who} has {money.show(max(0, rest))} left this {limit.span}, and this may cost up to "
+            f"{money.show(asked)}: raise the budget, or ask for less."
+        )
+    if asked > limit.most:
+        raise LimitReached(
+            f"The request may take {asked:,} {limit.measure}, more than the {limit.most:,} that {who} may have in a "
+            f"{limit.span}: ask for less.",
+            measure=limit.measure,
+            seconds=None,
+        )
+    raise LimitReached(
+        f"{who} may have {limit.most:,} {limit.measure} in a {limit.span}. Try again in {seconds} s.",
+        measure=limit.measure,
+        seconds=seconds,
+    )
+
+
+def _subjects(*, account: str, key: str | None, team: str | None) -> list[str]:
+    return [f"{kind}:{id}" for kind, id in (("key", key), ("account", account), ("team", team)) if id is not None]
+
+
+def _newest(rows: "Sequence[sa.Row[tuple[object, ...]]]") -> list[Limit]:
+    newest: Mapping[tuple[str, str, str], int | None] = {
+        (row._mapping["subject"], row._mapping["measure"], row._mapping["span"]): row._mapping["most"] for row in rows
+    }
+    return [Limit(*name, most) for name, most in sorted(newest.items()) if most is not None]
+
+
+def _here(subject: str, *, measure: str, span: str, start: str) -> "tuple[sa.ColumnElement[bool], ...]":
+    columns = limit_windows.c
+    return (columns.subject == subject, columns.measure == measure, columns.span == span, columns.start == start)
+
+
+def _used(connection: Connection, subject: str, *, measure: str, span: str, start: datetime, end: datetime) -> int:
+    """From the counter, or from the reservations where there is none yet."""
+    here = _here(subject, measure=measure, span=span, start=stamp(start))
+    found = connection.scalar(sa.select(limit_windows.c.used).where(*here))
+    return _counted(connection, subject, measure=measure, start=start, end=end) if found is None else int(found)
+
+
+def _count(connection: Connection, limit: Limit, *, start: str, used: int) -> None:
+    here = _here(limit.subject, measure=limit.measure, span=limit.span, start=start)
+    if connection.execute(limit_windows.update().where(*here).values(used=used)).rowcount:
+        return
+    values = {"subject": limit.subject, "measure": limit.measure, "span": limit.span, "start": start, "used": used}
+    connection.execute(limit_windows.insert().values(values))
+
+
+def _counted(connection: Connection, subject: str, *, measure: str, start: datetime, end: datetime) -> int:
+    """What the reservations of a window come to."""
+    kind, _, id = subject.partition(":")
+    held = sa.case((reservations.c.state == "settled", reservations.c.settled), else_=reservations.c.amount)
+    what = {"requests": reservations.c.requests, "tokens": reservations.c.tokens, "budget": held}[measure]
+    total = connection.scalar(
+        sa.select(sa.func.sum(what)).where(
+            _COLUMNS[kind] == id,
+            reservations.c.created >= stamp(start),
+            reservations.c.created < stamp(end),
+            reservations.c.state != "released",
+        )
+    )
+    return int(total or 0)
+
+
+def _running(connection: Connection, subject: str) -> int:
+    kind, _, id = subject.partition(":")
+    query = sa.select(sa.func.count()).select_from(reservations)
+    here = query.where(_COLUMNS[kind] == id, reservations.c.state == "open", reservations.c.requests > 0)
+    return int(connection.scalar(here) or 0)

@@ -1,0 +1,42 @@
+"""Flow matching on a U-Net or a small transformer: what the catalogue sees. Imports no torch."""
+
+from collections.abc import Generator, Mapping
+
+from spearhead.core.family import Family, Lesson, Task
+from spearhead.core.generation import Progress
+from spearhead.models.flow.config import Config
+
+
+def _begin(task: Task) -> Generator[Progress, None, Lesson]:
+    """See `pictures.begin`."""
+    from spearhead.models import pictures
+    from spearhead.models.flow.export import export
+    from spearhead.models.flow.network import build
+
+    return (yield from pictures.begin(task, build=build, export=export))
+
+
+def _words(config: Config) -> Mapping[str, str]:
+    return {"network": config.network, "solver": f"{config.solver}, {config.steps} steps, guidance {config.guidance:g}"}
+
+
+FAMILY = Family(
+    name="flow",
+    config=Config,
+    presets={
+        "debug": Config(size=8, width=16, heads=2, blocks=1, steps=8),
+        "default": Config(),
+        "small": Config(width=48),
+        "fine": Config(patch=1, width=32, levels=(1, 2, 4), blocks=1),
+        "dit": Config(network="dit", patch=4, width=144, blocks=6, heads=4),
+        "colour": Config(size=64, channels=3, patch=4, width=64, levels=(1, 2), guidance=2.0),
+    },
+    begin=_begin,
+    modality="image",
+    options={
+        "steps": {"type": "integer", "minimum": 1, "maximum": 250, "default": 25},
+        "guidance": {"type": "number", "minimum": 0, "maximum": 20, "default": 1.5},
+        "seed": {"type": "integer", "minimum": 0},
+    },
+    words=_words,
+)

@@ -1,0 +1,138 @@
+"""Flow matching: a velocity that carries noise to pictures along straight lines, learnt by regression.
+
+x(t) = (1 - t) noise + t picture, and the network answers E[picture - noise | x(t), t] (arXiv 2210.02747, equation 23
+with sigma_min = 0). Knows no file.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spearhead.core.errors import InputError
+from spearhead.models.flow.config import Config
+from spearhead.models.flow.dit import DiT
+from spearhead.models.flow.solve import guided, solve
+from spearhead.models.flow.unet import UNet
+from spearhead.models.pictures import Pictures, Shape
+from spearhead.nn.model import Model
+
+
+class Flow(Model):
+    """A velocity network and what it learns from; the label `classes` means no class."""
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        """Raises InputError when the picture does not divide into the network's places."""
+        super().__init__()
+        self.config, self.shape = config, shape
+        self.classes = len(shape.classes)
+        self.velocity = _network(config, self.classes)
+
+    @property
+    def none(self) -> int:
+        """The label of no class; the only one of a model without classes."""
+        return self.classes
+
+    def losses(self, batch: Pictures) -> Iterator[tuple[str, Tensor]]:
+        """Mean squared error of the velocity, over (n, c, h, w).
+
+        In evaluation the noise and the time of a picture are functions of its pixels, and no class is hidden: the
+        losses of two steps, or of two models, differ by what was learnt and by nothing else.
+        """
+        picture, label = batch.pixels, batch.labels
+        if self.training:
+            noise, time = torch.randn_like(picture), self._times(len(picture), picture.device)
+            hidden = torch.rand(len(label), device=label.device) < self.config.label_dropout
+            label = label.masked_fill(hidden, self.none)
+        else:
+            noise, time = self._fixed(picture)
+        share = time.view(-1, 1, 1, 1)
+        x = torch.lerp(noise, picture, share)
+        yield "loss", (self.velocity(x, time, label) - (picture - noise)).square().mean()
+
+    def sample(
+        self, prompt: Tensor, count: int, *, rng: torch.Generator, options: Mapping[str, Any]
+    ) -> Iterator[Tensor]:
+        """Pictures (count, c, h, w) in [-1, 1] of the classes `prompt` (count,): where they are heading, each step.
+
+        `options`: steps, solver and guidance, else the configuration's.
+        """
+        config = self.config
+        device = next(self.parameters()).device
+        noise = torch.randn(count, self.shape.channels, self.shape.height, self.shape.width, generator=rng)
+        with torch.no_grad():
+            field = guided(
+                self._field,
+                prompt.to(device),
+                none=self.none,
+                guidance=float(options.get("guidance", config.guidance if self.classes else 1.0)),
+            )
+            steps, solver = int(options.get("steps", config.steps)), str(options.get("solver", config.solver))
+            for _, ahead in solve(field, noise.to(device), steps=steps, solver=solver):
+                yield ahead
+
+    def _field(self, x: Tensor, time: float, label: Tensor) -> Tensor:
+        found: Tensor = self.velocity(x, x.new_full((len(x),), time), label)
+        return found
+
+    def _times(self, count: int, device: torch.device, rng: torch.Generator | None = None) -> Tensor:
+        config = self.config
+        normal = torch.randn(count, device=device, generator=rng) * config.time_deviation + config.time_mean
+        even = torch.rand(count, device=device, generator=rng)
+        which = torch.rand(count, device=device, generator=rng) < config.time_uniform
+        return torch.where(which, even, torch.sigmoid(normal))
+
+    def _fixed(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        noise, time = torch.empty(pictures.shape), torch.empty(len(pictures))
+        rng = torch.Generator()
+        for number, picture in enumerate(pictures.float().cpu().contiguous()):
+            rng.manual_seed(zlib.crc32(picture.numpy().tobytes()))
+            noise[number] = torch.randn(picture.shape, generator=rng)
+            time[number] = self._times(1, torch.device("cpu"), rng)[0]
+        return noise.to(pictures), time.to(pictures)
+
+
+def build(config: Config, shape: Shape, *, steps: int, seed: int) -> Flow:
+    """A fresh model; the same seed gives the same weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Flow(config, shape)
+    for parameter in model.parameters():
+        if parameter.ndim == 4:  # channels side by side: what the convolutions of a CPU want
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
+def _network(config: Config, classes: int) -> nn.Module:
+    places, rest = divmod(config.size, config.patch)
+    if config.network == "dit":
+        if rest or config.width % config.heads or config.width // config.heads % 2:
+            raise InputError(
+                f"model.size {config.size} must be a multiple of model.patch {config.patch}, and model.width "
+                f"{config.width} of twice model.heads {config.heads}"
+            )
+        return DiT(
+            size=config.size,
+            channels=config.channels,
+            classes=classes,
+            patch=config.patch,
+            width=config.width,
+            blocks=config.blocks,
+            heads=config.heads,
+        )
+    widths = tuple(config.width * level for level in config.levels)
+    if not widths or rest or places % 2 ** (len(widths) - 1) or widths[-1] % config.heads:
+        raise InputError(
+            f"model.size {config.size} must be a multiple of model.patch {config.patch} times 2 for each of "
+            f"{len(widths)} levels after the first, and the last level's width of model.heads {config.heads}"
+        )
+    return UNet(
+        channels=config.channels,
+        classes=classes,
+        patch=config.patch,
+        widths=widths,
+        blocks=config.blocks,
+        heads=config.heads,
+    )

@@ -1,0 +1,84 @@
+"""What a request may ask of a picture model. An option that is not listed here is refused by name, never ignored."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spearhead.core.errors import InputError
+from spearhead.core.generation import Prompt
+from spearhead.core.sampler import Sampler
+
+# name -> (type, least, most)
+_FLOW: Mapping[str, tuple[type, float, float]] = {
+    "steps": (int, 1, 250),
+    "guidance": (float, 0.0, 20.0),
+    "preview": (int, 0, 250),
+}
+_ONESHOT: Mapping[str, tuple[type, float, float]] = {"truncation": (float, 0.0, 2.0)}
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "flow": (*_FLOW, "size", "seed"),
+    "oneshot": (*_ONESHOT, "size", "seed"),
+}
+"""Every option that a prompt may carry, by the sampler's kind."""
+MOST_SEED = (1 << 63) - 1
+MOST_PICTURES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one answer is made with; `preview`: a look at it every so many steps, 0: none."""
+
+    label: int
+    seed: int
+    steps: int
+    guidance: float
+    truncation: float
+    preview: int
+
+
+def label(prompt: Prompt, sampler: Sampler) -> int:
+    """The class that the person's words name; markers and the scenario's own words are none of them."""
+    return sampler.label("".join(segment.text for segment in prompt.segments if not segment.special))
+
+
+def wishes(prompt: Prompt, sampler: Sampler) -> list[Wish]:
+    """One wish an answer, with the seeds seed, seed + 1, ...; raises InputError on what cannot be honoured."""
+    if not 1 <= prompt.count <= MOST_PICTURES:
+        raise InputError(f"{prompt.count} pictures were asked for: wanted 1 to {MOST_PICTURES}")
+    numbers = _FLOW if sampler.kind == "flow" else _ONESHOT
+    found: dict[str, Any] = {"steps": sampler.steps, "guidance": sampler.guidance, "truncation": sampler.truncation}
+    for name, value in prompt.options.items():
+        if value is None:
+            continue
+        if name == "size":
+            _check_size(value, sampler)
+        elif name == "seed":
+            found["seed"] = value
+        elif name in numbers:
+            found[name] = _number(name, value, *numbers[name])
+        else:
+            raise InputError(f"option {name!r} cannot be honoured here: there are {', '.join(NAMES[sampler.kind])}")
+    if not sampler.classes and found["guidance"] != 1:
+        raise InputError("guidance: this model knows no classes, so there is nothing to guide towards: leave it out")
+    seed = found.get("seed", prompt.seed)
+    seed = secrets.randbits(31) if seed is None else int(_number("seed", seed, int, 0, MOST_SEED))
+    number = label(prompt, sampler)
+    return [
+        Wish(number, seed + index, found["steps"], found["guidance"], found["truncation"], found.get("preview", 0))
+        for index in range(prompt.count)
+    ]
+
+
+def _number(name: str, value: Any, kind: type, least: float, most: float) -> float | int:
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+        raise InputError(f"{name}: wanted {'a whole number' if kind is int else 'a number'}, got {str(value)[:40]!r}")
+    if not least <= value <= most:  # false for NaN too
+        raise InputError(f"{name}: wanted {least:g} to {most:g}, got {str(value)[:40]}")
+    return value if kind is int else float(value)
+
+
+def _check_size(value: Any, sampler: Sampler) -> None:
+    height, width = sampler.size
+    if value not in ("auto", f"{width}x{height}"):
+        raise InputError(f"size is {str(value)[:40]!r}: this model makes {width}x{height} and nothing else")

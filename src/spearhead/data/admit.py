@@ -4,15 +4,17 @@ Whatever is left out becomes a Refusal with its reason. Does not know splits or 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from spearhead.core import media
+from spearhead.core.errors import InputError
 from spearhead.core.record import Record
 from spearhead.core.review import Check, Context
 from spearhead.core.rights import Licence, Right
-from spearhead.data import licences
+from spearhead.data import licences, pictures
 from spearhead.data.clean import Cleaner
-from spearhead.data.config import Source
+from spearhead.data.config import PictureRules, Source
 from spearhead.data.items import Item, Unread
 from spearhead.data.language import Languages
 from spearhead.data.refusal import Refusal
@@ -31,12 +33,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Texts with the right to use them, not yet clean. A pair has two origins."""
+    """Texts and pictures with the right to use them, not yet clean. A pair has two origins."""
 
     texts: Mapping[str, str]
     licence: Licence
     source: str
     origins: tuple[Origin, ...]
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    """As in `items.Item`."""
 
 
 class Rights:
@@ -71,7 +75,7 @@ def licensed(
         if isinstance(licence, str):
             yield Refusal("licence", licence, place)
         else:
-            yield item.key, Candidate(item.texts, licence, place, (Origin(label, licence),))
+            yield item.key, Candidate(item.texts, licence, place, (Origin(label, licence),), item.pictures)
 
 
 def paired(inputs: Mapping[str, Candidate], outputs: Mapping[str, Candidate]) -> Iterator[Candidate | Refusal]:
@@ -92,33 +96,64 @@ def paired(inputs: Mapping[str, Candidate], outputs: Mapping[str, Candidate]) ->
             licence,
             f"{asked.source} + {answered.source}",
             asked.origins + answered.origins,
+            {**asked.pictures, **answered.pictures},
         )
     for key, answered in outputs.items():
         if key not in inputs:
             yield Refusal("no partner", "no input has this key", answered.source)
 
 
-def cleaned(candidate: Candidate, cleaner: Cleaner) -> Record | Refusal:
-    """The record of a candidate, or why its texts do not do."""
+def named(item: Item | Unread, source: Source) -> Item | Unread:
+    """The item with its key and its class as the scenario writes them."""
+    if isinstance(item, Unread):
+        return item
+    if source.keys:
+        item = replace(item, key=item.key.lower() if source.keys == "lower" else item.key.upper())
+    if not source.classes or "input" not in item.texts:
+        return item
+    own = item.texts["input"].strip()
+    if own not in source.classes:
+        return Unread(item.key, f"class {own[:60]!r} is not among data.sources.classes")
+    return replace(item, texts={**item.texts, "input": source.classes[own][0]})
+
+
+def cleaned(candidate: Candidate, cleaner: Cleaner, rules: PictureRules) -> Record | Refusal:
+    """The record of a candidate, or why its texts or pictures do not do."""
     parts = {}
     for part, raw in candidate.texts.items():
         text = cleaner(part, raw)
         if reason := cleaner.misfit(part, text):
             return Refusal("short" if len(text) < cleaner.shortest else "long", reason, candidate.source)
         parts[part] = media.text(text)
+    for part, found in candidate.pictures.items():
+        try:
+            parts[part] = pictures.plain(found, rules)
+        except InputError as error:
+            return Refusal("picture", f"{part}: {error}", candidate.source)
     return Record(parts, candidate.licence, candidate.source)
 
 
 def examined(
-    record: Record, *, languages: Languages | None, checks: Sequence[Check], context: Context
+    record: Record,
+    *,
+    languages: Languages | None,
+    checks: Sequence[Check],
+    context: Context,
+    fine: set[str] | None = None,
 ) -> Refusal | None:
-    """What speaks against a clean record: its language, then what the checks find."""
+    """What speaks against a clean record: its language, then what the checks find, each looking at its own modality.
+
+    `fine` holds ids of pieces that nothing spoke against before; it is added to.
+    """
+    fresh = {part: piece for part, piece in record.parts.items() if fine is None or piece.id not in fine}
     if languages is not None:
-        for part, piece in record.parts.items():
+        for part, piece in fresh.items():
+            if piece.modality != "text":
+                continue
             if reason := languages.misfit(part, piece.text):
                 return Refusal("language", reason, record.source, record.id)
     for check in checks:
-        for part, piece in record.parts.items():
+        for part, piece in fresh.items():
             if check.modality != piece.modality:
                 continue
             try:
@@ -131,4 +166,6 @@ def examined(
                 worst = max(severe, key=lambda one: one.severity)
                 reason = f"{part}: {worst.category} ({worst.severity:.2f})"
                 return Refusal(f"check:{check.name}", reason, record.source, record.id)
+    if fine is not None:
+        fine.update(piece.id for piece in fresh.values() if piece.modality == "text")
     return None

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from spearhead.core.errors import InputError
@@ -21,6 +21,8 @@ class Cleaner:
     replace: tuple[tuple["re.Pattern[str]", str], ...]
     shortest: int
     longest: int
+    convert: Callable[[str], str] | None = None
+    """Chinese to the scenario's script."""
 
     @classmethod
     def of(cls, cleaning: Cleaning) -> "Cleaner":
@@ -35,6 +37,7 @@ class Cleaner:
             replace=tuple((_compiled(rule, "replace"), by) for rule, by in cleaning.replace.items()),
             shortest=cleaning.shortest,
             longest=cleaning.longest,
+            convert=_converter(cleaning.script),
         )
 
     def __call__(self, part: str, text: str) -> str:
@@ -44,6 +47,8 @@ class Cleaner:
             text = CONTROL.sub("", text)
         if not text.isascii():
             text = unicodedata.normalize("NFC", text)
+        if self.convert is not None:
+            text = self.convert(text)
         if rule := self.drop.get(part):
             text = rule.sub("", text)
         for rule, by in self.replace:
@@ -57,6 +62,17 @@ class Cleaner:
         if len(text) > self.longest:
             return f"{part} has {len(text)} characters, wanted at most {self.longest}"
         return ""
+
+
+def _converter(script: str) -> Callable[[str], str] | None:
+    if not script:
+        return None
+    try:
+        import opencc
+    except ImportError as error:
+        raise InputError("data.cleaning.script needs OpenCC: pip install 'spearhead[train]'") from error
+    convert: Callable[[str], str] = opencc.OpenCC({"simplified": "t2s", "traditional": "s2t"}[script]).convert
+    return convert
 
 
 def _compiled(rule: str, where: str) -> "re.Pattern[str]":

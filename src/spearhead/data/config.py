@@ -22,7 +22,13 @@ class Source:
     licence_column: str = ""
     """A column that holds each record's own licence."""
     reader: str = "auto"
-    """text, lines, paragraphs, csv, jsonl, json, parquet, pythonbible, chatterbot, wordnet; auto: by file name."""
+    """text, lines, paragraphs, csv, jsonl, json, parquet, pythonbible, chatterbot, wordnet, quatrains, idx, picture;
+    auto: by file name."""
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The source's own name of a class to ours, then its names in other languages: `{"0" = ["t-shirt", "T恤"]}`. An
+    input that is not among them is left out; empty: inputs stay as they are."""
+    keys: Literal["", "lower", "upper"] = ""
+    """The case to bring keys to, where two sources that are joined write them differently."""
     # package
     registry: Literal["", "pypi", "npm", "debian"] = ""
     package: str = ""
@@ -53,6 +59,22 @@ class Cleaning:
     """Part to a regular expression whose matches are removed (verse numbers, brackets)."""
     replace: dict[str, str] = field(default_factory=dict)
     """Regular expression to what takes its place, in every part, after `drop` (`{'`' = "'"}`)."""
+    script: Literal["", "simplified", "traditional"] = ""
+    """Bring Chinese texts to one script (OpenCC, character by character and by phrase); empty: as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRules:
+    """What a picture must look like."""
+
+    size: int = 0
+    """Cut and resample every picture to a square of so many pixels; 0: as it is."""
+    smallest: int = 8
+    """Pixels a side must have at least."""
+    largest: int = 256
+    """Pixels a side may have where `size` is 0."""
+    near: float = 0.9
+    """Similarity (see `index.pictures.similarity`) from which two pictures are near-duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +85,12 @@ class DataConfig:
     rights: tuple[str, ...] = ("train", "share", "sell")
     """What every record's licence must allow."""
     cleaning: Cleaning = Cleaning()
+    pictures: PictureRules = PictureRules()
     validation: float = 0.02
     test: float = 0.02
     """Shares by content hash."""
     near: float = 0.8
-    """Estimated Jaccard similarity from which two records are near-duplicates."""
+    """Estimated Jaccard similarity from which two texts are near-duplicates; pictures have `pictures.near`."""
     limit: int = 0
     """Look at only so many records (by content hash, so that a smaller limit looks at a subset); 0: all."""
     checks: tuple[str, ...] = ("terms", "personal")

@@ -49,23 +49,32 @@ CONTEXT: dict[str, Any] = {
 }
 
 
+DATA_TYPES = {"text": "sc:Text", "image": "sc:ImageObject"}
+
+
 def describe(
     *,
     name: str,
     sources: Sequence[str],
     licences: Sequence[str],
     credits: Sequence[str],
-    parts: Sequence[str],
+    parts: Mapping[str, str],
     checks: Sequence[str],
     files: Mapping[str, tuple[str, int]],
 ) -> dict[str, Any]:
-    """The JSON-LD of a data folder; `files` gives the sha256 and size of each split's file."""
+    """The JSON-LD of a data folder; `parts` gives modalities, `files` the sha256 and size of each split's file."""
     looked = f"Records in which these checks found something were left out: {', '.join(checks)}."
     looked = looked if checks else "Not looked for."
     plain: dict[str, dict[str, Any]] = {
         name: {"extract": {"column": name}} for name in ("id", "licence", "credit", "source")
     }
-    nested = {part: {"extract": {"column": "parts"}, "transform": {"jsonPath": f"$.{part}"}} for part in parts}
+    columns = any(file.endswith(".parquet") for file in files)  # a part is a column there, in JSON lines it is nested
+    held: dict[str, dict[str, Any]] = {
+        part: {"extract": {"column": part}}
+        if columns
+        else {"extract": {"column": "parts"}, "transform": {"jsonPath": f"$.{part}"}}
+        for part in parts
+    }
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -87,7 +96,7 @@ def describe(
                 "name": file,
                 "contentUrl": file,
                 "contentSize": f"{size} B",
-                "encodingFormat": "application/jsonlines",
+                "encodingFormat": "application/x-parquet" if columns else "application/jsonlines",
                 "sha256": sha,
             }
             for file, (sha, size) in files.items()
@@ -95,20 +104,24 @@ def describe(
         "recordSet": [
             {
                 "@type": "cr:RecordSet",
-                "@id": file.removesuffix(".jsonl"),
-                "name": file.removesuffix(".jsonl"),
-                "key": {"@id": f"{file.removesuffix('.jsonl')}/id"},
+                "@id": _stem(file),
+                "name": _stem(file),
+                "key": {"@id": f"{_stem(file)}/id"},
                 "field": [
                     {
                         "@type": "cr:Field",
-                        "@id": f"{file.removesuffix('.jsonl')}/{column}",
+                        "@id": f"{_stem(file)}/{column}",
                         "name": column,
-                        "dataType": "sc:Text",
+                        "dataType": DATA_TYPES[parts.get(column, "text")],
                         "source": {"fileObject": {"@id": file}, **place},
                     }
-                    for column, place in {**plain, **nested}.items()
+                    for column, place in {**plain, **held}.items()
                 ],
             }
             for file in files
         ],
     }
+
+
+def _stem(file: str) -> str:
+    return file.rpartition(".")[0]

@@ -1,6 +1,7 @@
 """Admitted data on disk: three splits, the refusals, a summary and a Croissant description. Knows no sources.
 
-Every file is plain JSON, equal content gives equal bytes, and the summary holds the sha256 of the others.
+Texts lie in JSON lines, records with pictures in Parquet; equal content gives equal bytes (of one version of Arrow),
+and the summary holds the sha256 of the other files.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.manifest import Credit
 from spearhead.core.record import Record
 from spearhead.core.rights import Licence, Right
-from spearhead.data import croissant
+from spearhead.data import croissant, pictured, pictures
 from spearhead.data.admit import Origin
 from spearhead.data.refusal import Refusal, counts
 from spearhead.data.split import SPLITS
@@ -23,6 +24,8 @@ from spearhead.data.split import SPLITS
 SUMMARY = "summary.json"
 REFUSALS = "refusals.jsonl"
 CROISSANT = "croissant.json"
+MOST_CLASSES = 1000
+"""Classes that the summary counts."""
 
 
 class Dataset:
@@ -53,6 +56,10 @@ class Dataset:
         """The records of `train`, `validation` or `test`, in the order of their ids."""
         if split not in SPLITS:
             raise InputError(f"split {split!r} is unknown: wanted {', '.join(SPLITS)}")
+        table = self.folder / f"{split}.parquet"
+        if table.exists():
+            yield from pictured.read(table)
+            return
         with (self.folder / f"{split}.jsonl").open(encoding="utf-8") as lines:
             for line in lines:
                 yield _record(json.loads(line))
@@ -70,6 +77,14 @@ class Dataset:
             for one in self.summary["credits"]
         )
 
+    def names(self) -> dict[str, str]:
+        """Further names of classes, in any language, to the class as it stands in the records."""
+        return dict(self.summary.get("names", {}))
+
+    def classes(self) -> dict[str, dict[str, int]]:
+        """How many pictures of each class there are in each split; empty where the records are no such pictures."""
+        return {name: dict(found) for name, found in self.summary.get("classes", {}).items()}
+
     def counts(self) -> dict[str, int]:
         """Records by split."""
         return {split: int(self.summary["records"][split]) for split in SPLITS}
@@ -85,17 +100,26 @@ def write(
     facts: Mapping[str, Any],
 ) -> None:
     """Fill `folder`; `origins` by record id, `facts` go into the summary as they are."""
+    everything = [record for split in SPLITS for record in records[split]]
+    with_pictures = any(pictures.of(record) is not None for record in everything)
+    suffix = "parquet" if with_pictures else "jsonl"
+    modalities = {part: piece.modality for record in everything for part, piece in record.parts.items()}
     for split in SPLITS:
-        _lines(folder / f"{split}.jsonl", map(_row, records[split]))
+        if with_pictures:
+            pictured.write(folder / f"{split}.parquet", records[split], modalities)
+        else:
+            _lines(folder / f"{split}.jsonl", map(_row, records[split]))
     _lines(folder / REFUSALS, (dataclasses.asdict(one) for one in refusals))
     credits = _credits(origins)
-    data_files = {file: digest.of_file(folder / file) for file in (*(f"{split}.jsonl" for split in SPLITS), REFUSALS)}
+    data_files = {
+        file: digest.of_file(folder / file) for file in (*(f"{split}.{suffix}" for split in SPLITS), REFUSALS)
+    }
     described = croissant.describe(
         name=name,
         sources=sorted({one["source"] for one in credits}),
-        licences=sorted({record.licence.spdx for split in SPLITS for record in records[split]}),
+        licences=sorted({record.licence.spdx for record in everything}),
         credits=sorted({one["credit"] for one in credits if one["credit"]}),
-        parts=sorted({part for split in SPLITS for record in records[split] for part in record.parts}),
+        parts=dict(sorted(modalities.items())),
         checks=facts["checks"],
         files={file: (sha, (folder / file).stat().st_size) for file, sha in data_files.items() if file != REFUSALS},
     )
@@ -105,15 +129,30 @@ def write(
         "digest": name,
         "records": {split: len(records[split]) for split in SPLITS},
         "characters": {
-            split: sum(len(piece.text) for record in records[split] for piece in record.parts.values())
+            split: sum(
+                len(piece.text)
+                for record in records[split]
+                for piece in record.parts.values()
+                if piece.modality == "text"
+            )
             for split in SPLITS
         },
-        "licences": dict(sorted(Counter(r.licence.spdx for split in SPLITS for r in records[split]).items())),
+        **({"classes": _classes(records)} if with_pictures else {}),
+        "licences": dict(sorted(Counter(record.licence.spdx for record in everything).items())),
         "credits": credits,
         "refusals": counts(refusals),
         "files": {**data_files, CROISSANT: digest.of_file(folder / CROISSANT)},
     }
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _classes(records: Mapping[str, Sequence[Record]]) -> dict[str, dict[str, int]]:
+    """Pictures by class and split; empty when there are no classes, or more than anybody would look at."""
+    tally = {split: Counter(r.parts["input"].text for r in records[split] if "input" in r.parts) for split in SPLITS}
+    names = sorted(set().union(*tally.values()))
+    if len(names) > MOST_CLASSES:
+        return {}
+    return {name: {split: tally[split][name] for split in SPLITS} for name in names}
 
 
 def _credits(origins: Mapping[str, tuple[Origin, ...]]) -> list[dict[str, Any]]:

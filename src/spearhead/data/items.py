@@ -1,17 +1,20 @@
 """What a source hands over before anything is judged, and what every folder of `data/sources/` exports as SOURCE."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
+
+from spearhead.core.media import Media
 from spearhead.data.config import Source
 from spearhead.store.home import Home
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Texts by part as they stand in the source; `licence` where the source names one for this item alone.
+    """Texts and pictures by part as they stand in the source; `licence` where the source names one for this item alone.
 
     `key` is the same for the same item on every read, and joins the sources of a pair.
     """
@@ -19,6 +22,8 @@ class Item:
     key: str
     texts: Mapping[str, str]
     licence: str = ""
+    pictures: Mapping[str, "Media | np.ndarray[Any, np.dtype[np.uint8]]"] = field(default_factory=dict)
+    """Files as they are, or pixels (h, w, channels)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,10 @@ class Unread:
 
     key: str
     reason: str
+
+
+class Unreadable(Exception):
+    """This file cannot be read; the message says why."""
 
 
 class SourceReader(Protocol):

@@ -15,8 +15,8 @@ from spearhead.core.generation import Progress
 from spearhead.core.record import Record
 from spearhead.core.review import Check, Context, Direction
 from spearhead.core.rights import Right
-from spearhead.data import dataset, split
-from spearhead.data.admit import Candidate, Origin, Rights, cleaned, examined, licensed, paired
+from spearhead.data import dataset, pictures, split
+from spearhead.data.admit import Candidate, Origin, Rights, cleaned, examined, licensed, named, paired
 from spearhead.data.clean import Cleaner
 from spearhead.data.config import DataConfig, Source
 from spearhead.data.dataset import Dataset
@@ -100,6 +100,7 @@ def prepare(
                 "beyond_limit": beyond,
                 "rights": wanted.names,
                 "checks": sorted(check.name for check in checks),
+                "names": _names(config),
             },
         )
     yield Progress("data", len(kept), len(kept), "written", "records")
@@ -110,7 +111,23 @@ def _reader(source: Source) -> SourceReader:
     reader: SourceReader = Catalogue("spearhead.data.sources", "SOURCE")[source.kind]
     if source.part not in ("", "input", "output", "text"):
         raise InputError(f"data.sources.part is {source.part!r}: wanted input, output or text")
+    for own, names in source.classes.items():
+        if not names or not all(name.strip() for name in names):
+            raise InputError(
+                f"data.sources.classes.{own} holds no name: wanted the class and its names, all with words"
+            )
     return reader
+
+
+def _names(config: DataConfig) -> dict[str, str]:
+    """Further names of classes to the class; raises InputError on a name that two classes share."""
+    found: dict[str, str] = {}
+    for source in config.sources:
+        for first, *others in source.classes.values():
+            for name in (first, *others):
+                if found.setdefault(name.strip(), first.strip()) != first.strip():
+                    raise InputError(f"data.sources.classes: {name!r} names {found[name.strip()]!r} and {first!r}")
+    return {name: first for name, first in found.items() if name != first}
 
 
 def _base(
@@ -156,7 +173,8 @@ def _gather(
             continue
         side: dict[str, Candidate] = {}
         joins = source.part in sides
-        for one in licensed(source, label, reader.read(source, home=home, folder=folder), wanted):
+        items = (named(item, source) for item in reader.read(source, home=home, folder=folder))
+        for one in licensed(source, label, items, wanted):
             if isinstance(one, Refusal):
                 batch.refusals.append(one)
                 continue
@@ -177,7 +195,7 @@ def _gather(
     for number, candidate in enumerate(found):
         if number % EVERY == 0:
             yield Progress("data: clean", number, len(found), "", "records")
-        record = cleaned(candidate, cleaner)
+        record = cleaned(candidate, cleaner, config.pictures)
         if isinstance(record, Refusal):
             batch.refusals.append(record)
         elif record.id in seen:
@@ -231,10 +249,12 @@ def _examine(batch: Batch, config: DataConfig, checks: Sequence[Check], *, scena
     languages = Languages.of(codes)
     context = Context(scenario, Direction.DATA, codes[0] if len(codes) == 1 else None)
     kept = []
+    fine: set[str] = set()
+    """Words of classes that passed: thousands of pictures share them."""
     for number, record in enumerate(batch.records):
         if number % EVERY == 0:
             yield Progress("data: check", number, len(batch.records), "", "records")
-        refusal = examined(record, languages=languages, checks=checks, context=context)
+        refusal = examined(record, languages=languages, checks=checks, context=context, fine=fine)
         if refusal is None:
             kept.append(record)
         else:
@@ -249,7 +269,7 @@ def _split(batch: Batch, splits: dict[str, list[Record]], config: DataConfig) ->
         splits[name] = []
     total = len(batch.records)
     yield Progress("data: compare", 0, total, "", "records")
-    for done, (number, record, refusal) in enumerate(split.apart(batch.records, places, threshold=config.near)):
+    for done, (number, record, refusal) in enumerate(_apart(batch.records, places, config)):
         if done % EVERY == 0:
             yield Progress("data: compare", done, total, "", "records")
         if refusal is None:
@@ -258,6 +278,20 @@ def _split(batch: Batch, splits: dict[str, list[Record]], config: DataConfig) ->
             batch.refusals.append(refusal)
     for records in splits.values():
         records.sort(key=lambda record: record.id)
+
+
+def _apart(
+    records: Sequence[Record], places: Sequence[str], config: DataConfig
+) -> Iterator[tuple[int, Record, Refusal | None]]:
+    """Pictures are compared as pictures, everything else as text."""
+    for holds, apart, threshold in (
+        (False, split.apart, config.near),
+        (True, split.pictures_apart, config.pictures.near),
+    ):
+        chosen = [n for n, record in enumerate(records) if (pictures.of(record) is not None) == holds]
+        if chosen:
+            found = apart([records[n] for n in chosen], [places[n] for n in chosen], threshold=threshold)
+            yield from ((chosen[number], record, refusal) for number, record, refusal in found)
 
 
 def _insist(splits: dict[str, list[Record]], batch: Batch, config: DataConfig) -> None:

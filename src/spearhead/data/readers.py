@@ -11,8 +11,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from spearhead.core.errors import InputError
+from spearhead.data import picture_files, poems
 from spearhead.data.config import Source
-from spearhead.data.items import Item, Unread
+from spearhead.data.items import Item, Unread, Unreadable
 
 MOST_BYTES = 2 << 30
 """The longest file that is read."""
@@ -28,6 +29,8 @@ SUFFIXES = {
     ".parquet": "parquet",
     ".yml": "chatterbot",
     ".yaml": "chatterbot",
+    ".idx": "idx",
+    **dict.fromkeys(picture_files.SUFFIXES, "picture"),
 }
 
 
@@ -39,23 +42,28 @@ def read(name: str, data: bytes, source: Source, *, alone: bool) -> Iterator[Ite
     """
     kind = source.reader
     if kind == "auto":
-        suffix = PurePosixPath(name).suffix.lower()
+        suffix = ".idx" if picture_files.is_idx(name) else PurePosixPath(name).suffix.lower()
         if suffix not in SUFFIXES:
-            yield Unread(name, f"no reader for {suffix or 'a name without a suffix'}; name one: {', '.join(READERS)}")
+            yield Unread(
+                name, f"no reader for {suffix or 'a name without a suffix'}; name one: {', '.join((*READERS, *NAMED))}"
+            )
             return
         kind = SUFFIXES[suffix]
-    if kind not in READERS:
-        raise InputError(f"data.sources.reader is {kind!r}: wanted one of {', '.join(READERS)}")
+    if kind not in READERS and kind not in NAMED:
+        raise InputError(f"data.sources.reader is {kind!r}: wanted one of {', '.join((*READERS, *NAMED))}")
     if len(data) > MOST_BYTES:
         yield Unread(name, f"has {len(data)} bytes, at most {MOST_BYTES} are read: split it")
         return
-    if not data.strip():
+    if not data[:1024].strip() and not data.strip():
         yield Unread(name, "is empty")
         return
     try:
+        if kind in NAMED:
+            yield from NAMED[kind](name, data, source)
+            return
         for item in READERS[kind](data, source):
             yield item if alone else _named(item, name)
-    except _Unreadable as error:
+    except Unreadable as error:
         yield Unread(name, str(error))
 
 
@@ -82,10 +90,6 @@ def rows(table: Iterator[Mapping[str, Any]], source: Source) -> Iterator[Item | 
             yield Unread(key, f"column {source.licence_column!r} names no licence")
             continue
         yield Item(key, {part: text for part, text in texts.items() if text is not None}, licence)
-
-
-class _Unreadable(Exception):
-    """This file cannot be read; the message says why."""
 
 
 def _named(item: Item | Unread, name: str) -> Item | Unread:
@@ -129,13 +133,13 @@ def _cell(value: Any) -> str | None:
 def _decoded(data: bytes, source: Source) -> str:
     encoding = "utf-8-sig" if source.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else source.encoding
     if b"\0" in data[:65536] and "16" not in encoding and "32" not in encoding:
-        raise _Unreadable("looks binary: it holds NUL bytes")
+        raise Unreadable("looks binary: it holds NUL bytes")
     try:
         return data.decode(encoding)
     except LookupError as error:
         raise InputError(f"data.sources.encoding {source.encoding!r} is unknown: try utf-8 or gb18030") from error
     except UnicodeDecodeError as error:
-        raise _Unreadable(
+        raise Unreadable(
             f"is not {source.encoding}: byte 0x{data[error.start]:02x} at offset {error.start}; "
             "set data.sources.encoding, or convert the file"
         ) from error
@@ -168,7 +172,7 @@ def _csv(data: bytes, source: Source) -> Iterator[Item | Unread]:
     try:
         yield from rows(iter(table), source)
     except csv.Error as error:
-        raise _Unreadable(f"is not a table in CSV at line {table.line_num}: {error}") from error
+        raise Unreadable(f"is not a table in CSV at line {table.line_num}: {error}") from error
 
 
 def _jsonl(data: bytes, source: Source) -> Iterator[Item | Unread]:
@@ -196,15 +200,15 @@ def _json(data: bytes, source: Source) -> Iterator[Item | Unread]:
     try:
         value = json.loads(_decoded(data, source))
     except (ValueError, RecursionError) as error:
-        raise _Unreadable(f"is not JSON: {error}") from error
+        raise Unreadable(f"is not JSON: {error}") from error
     if isinstance(value, dict):  # {"data": [...]} and its like: the one list inside
         lists = [inner for inner in value.values() if isinstance(inner, list)]
         value = lists[0] if len(lists) == 1 else [value]
     if not isinstance(value, list):
-        raise _Unreadable("is not a JSON list of objects")
+        raise Unreadable("is not a JSON list of objects")
     good = [row for row in value if isinstance(row, dict)]
     if not good:
-        raise _Unreadable("is not a JSON list of objects")
+        raise Unreadable("is not a JSON list of objects")
     yield from rows(iter(good), source)
     if len(good) < len(value):
         yield Unread("", f"{len(value) - len(good)} entries are not JSON objects")
@@ -226,7 +230,7 @@ def _parquet(data: bytes, source: Source) -> Iterator[Item | Unread]:
 
         yield from rows(table(), source)
     except (pyarrow.ArrowException, OSError) as error:
-        raise _Unreadable(f"is not a whole parquet file: {error}") from error
+        raise Unreadable(f"is not a whole parquet file: {error}") from error
 
 
 def _pythonbible(data: bytes, source: Source) -> Iterator[Item | Unread]:
@@ -237,15 +241,15 @@ def _pythonbible(data: bytes, source: Source) -> Iterator[Item | Unread]:
     try:
         tree = ast.parse(_decoded(data, source))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise _Unreadable(f"is not Python source: {error}") from error
+        raise Unreadable(f"is not Python source: {error}") from error
     calls = [node.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)]
     if not calls:
-        raise _Unreadable("holds no translation: wanted `bible = Bible(...)`")
+        raise Unreadable("holds no translation: wanted `bible = Bible(...)`")
     values = [_constant(node) for node in calls[0].args]
     texts = [value for value in values if isinstance(value, str)]
     tables = [value for value in values if isinstance(value, dict)]
     if not texts or len(tables) < 2:
-        raise _Unreadable("holds no translation: wanted a text and the starts and ends of its verses")
+        raise Unreadable("holds no translation: wanted a text and the starts and ends of its verses")
     scripture, (starts, ends) = texts[0], tables[:2]
     for verse, start in starts.items():
         end = ends.get(verse)
@@ -276,10 +280,10 @@ def _chatterbot(data: bytes, source: Source) -> Iterator[Item | Unread]:
         # BaseLoader makes texts, lists and maps and nothing else: no objects, and `yes` stays a word.
         value = yaml.load(_decoded(data, source), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError) as error:
-        raise _Unreadable(f"is not YAML: {str(error).splitlines()[0]}") from error
+        raise Unreadable(f"is not YAML: {str(error).splitlines()[0]}") from error
     talks = value.get("conversations") if isinstance(value, dict) else None
     if not isinstance(talks, list):
-        raise _Unreadable("holds no list `conversations`")
+        raise Unreadable("holds no list `conversations`")
     for number, talk in enumerate(talks):
         turns = talk if isinstance(talk, list) else []
         if len(turns) < 2 or not all(isinstance(turn, str) for turn in turns):
@@ -287,6 +291,10 @@ def _chatterbot(data: bytes, source: Source) -> Iterator[Item | Unread]:
             continue
         for step, (asked, answered) in enumerate(zip(turns, turns[1:], strict=False)):
             yield Item(f"{number}.{step}", {"input": asked, "output": answered})
+
+
+def _quatrains(data: bytes, source: Source) -> Iterator[Item | Unread]:
+    yield from poems.quatrains(_decoded(data, source), source)
 
 
 def _wordnet(data: bytes, source: Source) -> Iterator[Item | Unread]:
@@ -335,4 +343,10 @@ READERS: Mapping[str, Callable[[bytes, Source], Iterator[Item | Unread]]] = {
     "pythonbible": _pythonbible,
     "chatterbot": _chatterbot,
     "wordnet": _wordnet,
+    "quatrains": _quatrains,
 }
+NAMED: Mapping[str, Callable[[str, bytes, Source], Iterator[Item | Unread]]] = {
+    "idx": picture_files.idx,
+    "picture": picture_files.picture,
+}
+"""Readers to which the file's name says something; the keys that they give are whole."""

@@ -6,9 +6,12 @@ Knows records; not where they came from.
 import hashlib
 from collections.abc import Iterator, Sequence
 
+from spearhead.core.media import Media
 from spearhead.core.record import Record
+from spearhead.data import pictures
 from spearhead.data.refusal import Refusal
 from spearhead.index import near
+from spearhead.index import pictures as near_pictures
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT_FIRST = ("test", "validation", "train")
@@ -62,6 +65,37 @@ def apart(
             if number in input_shingles and split != "train":
                 inputs[split].add(record.id, input_shingles[number], input_sketches[number])
         yield number, record, refusal
+
+
+def pictures_apart(
+    records: Sequence[Record], places: Sequence[str], *, threshold: float
+) -> Iterator[tuple[int, Record, Refusal | None]]:
+    """The same for records with a picture, by their pictures alone: thousands share the words of a class."""
+    order = sorted(range(len(records)), key=lambda n: (HELD_OUT_FIRST.index(places[n]), records[n].id))
+    found = near_pictures.thumbnails(pictures.pixels(_picture(records[n])) for n in order)
+    alike: dict[int, list[tuple[int, float]]] = {}
+    for one, others in near_pictures.pairs(found, threshold):
+        for other, similarity in others:
+            first, second = sorted((one, other))
+            alike.setdefault(second, []).append((first, similarity))
+    kept = [True] * len(order)
+    for place, number in enumerate(order):
+        record, split = records[number], places[number]
+        # The most similar one that was kept; the first of equals.
+        earlier = [(-similarity, other) for other, similarity in alike.get(place, ()) if kept[other]]
+        refusal = None
+        if earlier:
+            similarity, other = min(earlier)
+            kept[place] = False
+            beside = order[other]
+            refusal = _refusal(record, split, (records[beside].id, places[beside]), -similarity, "")
+        yield number, record, refusal
+
+
+def _picture(record: Record) -> Media:
+    found = pictures.of(record)
+    assert found is not None, "only records with a picture come here"
+    return found
 
 
 def _refusal(record: Record, split: str, other: object, similarity: float, lead: str) -> Refusal:

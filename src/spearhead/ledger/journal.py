@@ -459,6 +459,27 @@ def under(store: Engine | Connection, account: str, key: str) -> Reservation | N
         return None if row is None else _reservation(connection, row.id)
 
 
+def lines(store: Engine | Connection, group: int) -> list[Line]:
+    """The entries of a group."""
+    with reading(store) as connection:
+        return _group_lines(connection, group)
+
+
+def total(store: Engine | Connection, name: str, currency: str, *, kind: str) -> int:
+    """The sum of the entries of a journal account in groups of one kind."""
+    query = (
+        sa.select(sa.func.sum(journal_entries.c.amount))
+        .join(journal_groups, journal_groups.c.id == journal_entries.c.group_id)
+        .where(
+            journal_entries.c.account == name,
+            journal_entries.c.currency == currency,
+            journal_groups.c.kind == kind,
+        )
+    )
+    with reading(store) as connection:
+        return int(connection.scalar(query) or 0)
+
+
 def settlement_of(store: Engine | Connection, reservation: str) -> int | None:
     """The number of the group that settled `reservation`."""
     query = sa.select(journal_groups.c.id).where(

@@ -235,7 +235,7 @@ def hold(
     if code is not None:
         there = sum(pot.left for pot in pots.of(connection, account, code, moment=moment))
         units = min(there, prompt + completion)
-    money = cost(tag, prompt=prompt, completion=completion, covered=units)
+    money = price.rest(tag, prompt=prompt, completion=completion, covered=units)
     if within is None:
         team = limits.enter(
             connection, account=account, key=key, tokens=prompt + completion, budget=money, moment=moment
@@ -284,7 +284,7 @@ def close(
         connection,
         reservation.id,
         made,
-        amount=cost(tag, prompt=owed.prompt, completion=owed.completion, covered=covered),
+        amount=price.rest(tag, prompt=owed.prompt, completion=owed.completion, covered=covered),
         units=covered,
         owed=owed,
         source=source,
@@ -299,16 +299,6 @@ def close(
 def unit_of(code: str | None) -> str:
     """The unit that a reservation's code stands for."""
     return next((name for name, own in pots.UNITS.items() if own == code), "token")
-
-
-def cost(tag: PriceTag, *, prompt: int, completion: int, covered: int) -> int:
-    """Billionths for what is not covered; included units go to the prompt first.
-
-    >>> cost(PriceTag("EUR", 1_000_000, 3_000_000, "token"), prompt=5, completion=4, covered=6)
-    9
-    """
-    rest = Usage(max(0, prompt - covered), completion - max(0, covered - prompt), unit=tag.unit)
-    return price.amount(rest, tag)
 
 
 def checked(plan: Plan) -> Plan:

@@ -88,6 +88,16 @@ def most_it_can_cost(price: PriceTag, *, prompt_units: int, max_completion: int,
     return amount(Usage(prompt=prompt_units, completion=max_completion * count, unit=price.unit), price)
 
 
+def rest(tag: PriceTag, *, prompt: int, completion: int, covered: int) -> int:
+    """Billionths for what a plan does not cover; the units that it includes go to the prompt first.
+
+    >>> rest(PriceTag("EUR", 1_000_000, 3_000_000, "token"), prompt=5, completion=4, covered=6)
+    9
+    """
+    left = Usage(max(0, prompt - covered), completion - max(0, covered - prompt), unit=tag.unit)
+    return amount(left, tag)
+
+
 def checked(price: PriceTag) -> PriceTag:
     """`price` itself; raises InputError when it is no price."""
     code = price.currency

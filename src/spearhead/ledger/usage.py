@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Engine
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Receipt, Usage
-from spearhead.ledger import journal, pots
+from spearhead.core.manifest import PriceTag
+from spearhead.ledger import journal, pots, price
 from spearhead.ledger.journal import KeyReused
 from spearhead.store.database import reading, writing
-from spearhead.store.tables import grants
+from spearhead.store.tables import grants, reservations
 from spearhead.store.tables import usage_events as table
 
 
@@ -187,6 +188,29 @@ def correct(store: Engine | Connection, event: str, *, source: str, clock: Clock
         values |= {column: -row._mapping[column] for column in counts}
         connection.execute(_insert, {**name, **values, "milliseconds": 0, "happened": stamp(clock())})
         return True
+
+
+def check(store: Engine | Connection) -> list[str]:
+    """Every event that does not say what was settled for it, or not what its units cost; a sentence each."""
+    problems = []
+    query = (
+        sa.select(table, reservations.c.state, reservations.c.settled, reservations.c.amount.label("held"))
+        .join(reservations, reservations.c.id == table.c.reservation)
+        .where(table.c.source != CORRECTION)
+        .order_by(table.c.id)
+    )
+    with reading(store) as connection:
+        for row in connection.execute(query):
+            charged = row.settled if row.state == "settled" else 0
+            if row.amount != charged:
+                problems.append(f"The event {row.event} says {row.amount}, and its reservation was charged {charged}.")
+            if row.prompt_price is None or row.completion_price is None or row.state != "settled":
+                continue
+            tag = PriceTag(row.currency, row.prompt_price, row.completion_price, row.unit)
+            cost = price.rest(tag, prompt=row.charged_prompt, completion=row.charged_completion, covered=row.covered)
+            if row.amount != min(cost, row.held):
+                problems.append(f"The event {row.event} says {row.amount}, and its units cost {cost}.")
+    return problems
 
 
 def _worth(connection: Connection, settlement: journal.Settlement) -> int:

@@ -22,6 +22,8 @@ class Config:
     """Blocks a level on the way down and again on the way up; of the DiT all in all."""
     heads: int = 4
     """Attention heads: of the U-Net's one attention at its lowest level, of every block of the DiT."""
+    deviation: float = 0.8
+    """Root mean square of the pictures' values in [-1, 1], about."""
     label_dropout: float = 0.1
     """How often a training picture's class is hidden, so that guidance has something to lead away from."""
     time_mean: float = 0.0

@@ -20,6 +20,27 @@ from spearhead.models.pictures import Pictures, Shape
 from spearhead.nn.model import Model
 
 
+class Velocity(nn.Module):
+    """A velocity that begins as the best one for Gaussian pictures; the network learns what they are beyond that.
+
+    With pictures of variance s^2 around 0, x(t) has the variance v = (1 - t)^2 + (t s)^2 and the best linear velocity
+    is x (t s^2 - (1 - t)) / v; what it leaves has the variance s^2 / v. So the network sees and gives numbers of unit
+    variance at every time (the preconditioning of arXiv 2206.00364, table 1, for straight paths).
+    """
+
+    def __init__(self, network: nn.Module, *, deviation: float) -> None:
+        super().__init__()
+        self.network, self.deviation = network, deviation
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
+        """(n, c, h, w), (n,) and (n,) to (n, c, h, w)."""
+        share, variance = time.view(-1, 1, 1, 1), self.deviation**2
+        length = torch.rsqrt((1 - share).square() + share.square() * variance)
+        linear = x * ((share * variance - (1 - share)) * length.square())
+        beyond: Tensor = self.network(x * length, time, label)
+        return linear + beyond * (self.deviation * length)
+
+
 class Flow(Model):
     """A velocity network and what it learns from; the label `classes` means no class."""
 
@@ -28,7 +49,7 @@ class Flow(Model):
         super().__init__()
         self.config, self.shape = config, shape
         self.classes = len(shape.classes)
-        self.velocity = _network(config, self.classes)
+        self.velocity: nn.Module = Velocity(_network(config, self.classes), deviation=config.deviation)
 
     @property
     def none(self) -> int:

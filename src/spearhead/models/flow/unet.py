@@ -70,7 +70,8 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(_blocks(width, condition, blocks) for width in widths)
         self.widen = nn.ModuleList(Conv(b, a, kernel=1, gain=math.sqrt(0.5)) for a, b in pairwise(widths))
         self.out = nn.Conv2d(widths[0], channels * patch * patch, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
+        for value in self.out.parameters():
+            nn.init.zeros_(value)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
         """(n, c, h, w), (n,) and (n,) to (n, c, h, w)."""

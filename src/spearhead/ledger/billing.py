@@ -5,7 +5,7 @@ transaction of its own, so a run that is killed leaves whole invoices and the ne
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -16,7 +16,7 @@ from spearhead.ledger import invoices, journal, plans
 from spearhead.ledger.invoices import Invoice
 from spearhead.ledger.limits import window
 from spearhead.store.database import reading, writing
-from spearhead.store.tables import accounts
+from spearhead.store.tables import accounts, grants
 
 
 def run(store: Engine | Connection, *, account: str | None = None, clock: Clock = now) -> list[Invoice]:
@@ -62,16 +62,30 @@ class Hands:
         self._moment = moment.astimezone(UTC)
 
     def advance(self, store: Engine | Connection, to: datetime, *, account: str | None = None) -> Iterator[Invoice]:
-        """Move it a day at a time and do what falls due: plans renew, grants run out, invoices are written."""
+        """Move it to each moment at which something falls due: plans renew, grants run out, invoices are written."""
         while self._moment < to:
-            self.set(min(to, self._moment + timedelta(days=1)))
-            with writing(store) as connection:
+            with reading(store) as connection:
                 names = [account] if account else list(connection.scalars(sa.select(accounts.c.id)))
+                following = min(_next(connection, name, self._moment) for name in names) if names else to
+            self.set(min(to, following))
+            with writing(store) as connection:
                 for name in names:
                     journal.lock(connection, name)
                     if (current := plans.active(connection, name, self._moment)) is not None:
                         plans.refresh(connection, current, clock=self)
             yield from run(store, account=account, clock=self)
+
+
+def _next(connection: Connection, account: str, moment: datetime) -> datetime:
+    """The next moment at which something of this account falls due."""
+    _, month = window("month", moment)
+    subscription = plans.active(connection, account, moment)
+    period = plans.period(subscription, moment).end if subscription else month
+    query = sa.select(sa.func.min(grants.c.expires)).where(
+        grants.c.account == account, grants.c.expires > stamp(moment)
+    )
+    expires = connection.scalar(query)
+    return min(month, period, datetime.fromisoformat(expires) if expires else month)
 
 
 def _due(store: Engine | Connection, account: str, *, clock: Clock) -> Iterator[Invoice]:

@@ -5,6 +5,7 @@ review, or that is given back, counts for nothing. The counters are a cache of w
 recomputes them. Windows are those of the clock in UTC (a minute, hour, day or month). Knows nothing of prices.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -155,7 +156,7 @@ def enter(
             continue
         start, end = window(limit.span, moment)
         used = _used(connection, limit.subject, measure=limit.measure, span=limit.span, start=start, end=end)
-        _refuse(limit, used=used, asked=asked[limit.measure], seconds=int((end - moment).total_seconds()) + 1)
+        _refuse(limit, used=used, asked=asked[limit.measure], seconds=max(1, math.ceil((end - moment).total_seconds())))
         counted.append((limit, stamp(start), used + asked[limit.measure]))
     for limit, since, used in counted:
         _count(connection, limit, start=since, used=used)

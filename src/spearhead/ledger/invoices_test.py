@@ -1,0 +1,391 @@
+"""Promises of invoices and of the billing run, on every database there is."""
+
+import csv
+import io
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from spearhead.core.errors import InputError
+from spearhead.core.generation import Usage
+from spearhead.core.manifest import PriceTag
+from spearhead.ledger import billing, grants, invoices, journal, keys, limits, plans, pots, printed, usage
+from spearhead.ledger.billing import Hands
+from spearhead.ledger.journal import NotEnoughCredit
+from spearhead.ledger.plans import Plan
+from spearhead.store.tables import invoiced_events, journal_entries, usage_events
+from spearhead.store.tables import invoices as table
+
+NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
+CENT = 10**7
+TAG = PriceTag("EUR", 10**12, 10**12, "token")  # 0.001 a token
+
+
+def customer(engine: Engine, hands: Hands, *, credit: int = 0, **terms: Any) -> str:
+    account = keys.create_account(engine, "韩梅梅 & Söhne", currency="EUR", clock=hands).id
+    if terms:
+        plans.offer(engine, Plan(name="pro", currency="EUR", **terms), actor="test", clock=hands)
+        plans.subscribe(engine, account, "pro", clock=hands)
+    if credit:
+        journal.credit(engine, account, credit, key="first", clock=hands)
+    return account
+
+
+def ask(
+    engine: Engine, account: str, request: str, hands: Hands, *, units: int, tag: PriceTag = TAG, to: str = "s@1"
+) -> int:
+    with engine.begin() as connection:
+        held = plans.hold(
+            connection, account, tag=tag, prompt=units, completion=0, request=request, key=None, clock=hands
+        )
+        made = Usage(units, 0)
+        return plans.close(
+            connection, held, made=made, owed=made, source="e", event=request, key=None, release=to, clock=hands
+        ).amount
+
+
+def sound(engine: Engine) -> bool:
+    found = journal.check(engine) + usage.check(engine) + limits.check(engine) + invoices.check(engine)
+    assert found == []
+    return True
+
+
+def test_a_month_on_account_is_asked_for_once_with_fee_and_tax(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, fee=20 * 10**9, included=1000, owing=100 * 10**9, tax=190_000)
+    ask(engine, account, "a", hands, units=900)
+    ask(engine, account, "b", hands, units=1234)
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    (made,) = billing.run(engine, clock=hands)
+    assert billing.run(engine, clock=hands) == []
+    # 2134 units, 1000 of them included: 1134 x 0.001 = 1.134, so 1.13; 19 % of 21.13 is 4.0147, so 4.01
+    assert (made.subtotal, made.credit, made.fee, made.tax) == (113 * CENT, 0, 2000 * CENT, 401 * CENT)
+    assert made.due == 2514 * CENT and made.rounding == -4 * 10**6  # the cut 0.004 is booked
+    assert [(line.kind, line.covered, line.prompt_units) for line in made.lines] == [
+        ("usage", 1000, 2134),
+        ("fee", 0, 0),
+    ]
+    assert invoices.owed(engine, account) == made.due
+    assert invoices.pay(engine, account, 2500 * CENT, key="bank 1", clock=hands) == 14 * CENT
+    assert invoices.pay(engine, account, 2500 * CENT, key="bank 1", clock=hands) == 14 * CENT
+    with pytest.raises(InputError, match="credit the rest"):
+        invoices.pay(engine, account, 15 * CENT, key="bank 2", clock=hands)
+    assert sound(engine)
+
+
+def test_what_was_paid_before_is_taken_off_and_never_more_than_the_lines(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, owing=10**9)
+    grants.give(engine, account, 3 * 6 * 10**6, key="g", promotional=True, clock=hands)
+    for name in "abc":  # 0.006 each: a cent each when rounded, 0.018 in all
+        ask(engine, account, name, hands, units=6, to=f"{name}@1")
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    (made,) = billing.run(engine, clock=hands)
+    assert (made.subtotal, made.credit, made.due) == (3 * CENT, 3 * CENT, 0)
+    ask(engine, account, "d", hands, units=12)
+    hands.set(datetime(2027, 3, 1, tzinfo=UTC))
+    (made,) = billing.run(engine, clock=hands)
+    assert (made.subtotal, made.credit, made.due, made.exact_claim) == (CENT, 0, CENT, 12 * 10**6)
+    assert sound(engine)
+
+
+def test_an_unpaid_invoice_counts_against_what_may_be_owed(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, owing=10**9)
+    ask(engine, account, "a", hands, units=900)
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    billing.run(engine, clock=hands)
+    with pytest.raises(NotEnoughCredit):
+        ask(engine, account, "b", hands, units=101)
+    invoices.pay(engine, account, 90 * CENT, key="bank", clock=hands)
+    ask(engine, account, "b", hands, units=1000)
+    assert sound(engine)
+
+
+def test_a_correction_is_a_line_of_the_next_invoice_and_what_is_left_of_it_goes_on(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, owing=10**9)
+    ask(engine, account, "wrong", hands, units=200)
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    (first,) = billing.run(engine, clock=hands)
+    kept = first.to_json()
+    assert first.due == 20 * CENT
+    usage.correct(engine, "wrong", source="e", clock=hands)
+    ask(engine, account, "right", hands, units=50)
+    dues = []
+    for month, units in ((3, 70), (4, 100), (5, 0)):
+        hands.set(datetime(2027, month, 1, tzinfo=UTC))
+        dues += [(one.subtotal, one.due, one.carried) for one in billing.run(engine, clock=hands)]
+        if units:
+            ask(engine, account, str(month), hands, units=units)
+    # 0.20 were asked for wrongly: 0.05 and 0.07 are used of it, then 0.02 of the next 0.10 are to be paid.
+    assert dues == [(-15 * CENT, 0, -15 * CENT), (7 * CENT, 0, -8 * CENT), (10 * CENT, 2 * CENT, 0)]
+    assert invoices.of_account(engine, account)[0].to_json() == kept and sound(engine)
+
+
+def test_an_account_without_a_plan_is_told_each_month_what_it_used(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, credit=10**9)
+    ask(engine, account, "a", hands, units=100)
+    assert billing.run(engine, clock=hands) == []  # the month is not over
+    hands.set(datetime(2027, 2, 15, tzinfo=UTC))
+    (made,) = billing.run(engine, clock=hands)
+    assert (made.due, made.credit, made.starts[:10], made.ends[:10]) == (0, 10 * CENT, "2027-01-01", "2027-02-01")
+    assert billing.run(engine, clock=hands) == [] and sound(engine)
+
+
+def test_an_event_that_comes_late_is_on_the_next_invoice(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, owing=10**9)
+    ask(engine, account, "a", hands, units=100)
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    billing.run(engine, clock=hands)
+    ask(engine, account, "late", Hands(datetime(2027, 1, 31, tzinfo=UTC)), units=70)  # another server's clock
+    hands.set(datetime(2027, 3, 1, tzinfo=UTC))
+    assert [one.due for one in billing.run(engine, clock=hands)] == [7 * CENT] and sound(engine)
+
+
+def test_a_tampered_event_is_found(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, owing=10**9)
+    ask(engine, account, "a", hands, units=100)
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    (made,) = billing.run(engine, clock=hands)
+    assert invoices.rebuilt(engine, made.number) == made and sound(engine)
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("DROP TRIGGER usage_events_no_update")
+        else:
+            connection.exec_driver_sql("DROP TRIGGER usage_events_append_only ON usage_events")
+        connection.execute(usage_events.update().values(amount=1))
+    assert len(invoices.check(engine)) == 2 and len(usage.check(engine)) == 2  # sum, line; settlement, price
+
+
+def test_a_clock_set_by_hand_takes_a_plan_through_its_life(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, fee=10**9, included=10, trial_days=14, trial_units=5)
+    told = billing.rehearsal(engine, account=account, until=datetime(2027, 4, 20, tzinfo=UTC), clock=hands)
+    assert invoices.of_account(engine) == []  # worked out and taken back
+    dues = []
+    for made in hands.advance(engine, datetime(2027, 3, 1, tzinfo=UTC)):
+        dues.append((made.starts[:10], made.due))
+    plans.end(engine, account, clock=hands)
+    dues += [(made.starts[:10], made.due) for made in hands.advance(engine, datetime(2027, 6, 1, tzinfo=UTC))]
+    assert dues == [("2027-01-15", 10**9), ("2027-02-15", 10**9)]
+    assert [one.due for one in told] == [10**9] * 3
+    with pytest.raises(InputError, match="cannot go back"):
+        hands.set(NEW_YEAR)
+    names = {grant.note: rest for grant, rest in grants.of_account(engine, account)}
+    assert names == {"pro, period 0": 0, "pro, period 1": 0, "pro, period 2": 0} and sound(engine)
+
+
+def _world(engine: Engine) -> "dict[str, Any]":
+    with engine.connect() as connection:
+        return {
+            name: int(total)
+            for name, total in connection.execute(
+                sa.select(journal_entries.c.account, sa.func.sum(journal_entries.c.amount))
+                .where(journal_entries.c.currency == "EUR")
+                .group_by(journal_entries.c.account)
+            ).tuples()
+        }
+
+
+STEP = st.one_of(
+    st.tuples(st.just("ask"), st.integers(0, 400), st.integers(0, 400)),
+    st.tuples(st.just("wait"), st.integers(1, 20), st.just(0)),
+    st.tuples(st.just("give"), st.integers(1, 10**9), st.integers(0, 30)),
+    st.tuples(st.just("undo"), st.integers(0, 9), st.just(0)),
+    st.tuples(st.just("pay"), st.integers(1, 100), st.just(0)),
+    st.tuples(st.just("lose"), st.integers(0, 400), st.just(0)),
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(STEP, min_size=3, max_size=14),
+    prices=st.tuples(st.integers(0, 10**13), st.integers(0, 10**13)),
+    terms=st.fixed_dictionaries(
+        {
+            "fee": st.integers(0, 10**10),
+            "included": st.integers(0, 600),
+            "owing": st.integers(0, 10**10),
+            "tax": st.integers(0, 300_000),
+            "trial_days": st.sampled_from([0, 0, 3]),
+        }
+    ),
+)
+def test_whatever_happens_journal_events_and_invoices_agree(
+    engine: Engine, steps: list[tuple[str, int, int]], prices: tuple[int, int], terms: dict[str, int]
+) -> None:
+    """Against sums worked out here with fractions, from nothing but what each call answered."""
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, **terms)
+    tag = PriceTag("EUR", *prices, "token")
+    told, cut, paid = dict[str, int](), list[invoices.Invoice](), 0
+    for number, (what, first, second) in enumerate(steps):
+        name = f"{account} {number}"
+        if what == "wait":
+            cut += list(hands.advance(engine, hands() + timedelta(days=first), account=account))
+        elif what == "give":
+            expires = hands() + timedelta(days=second) if second else None
+            grants.give(engine, account, first, key=name, priority=second, expires=expires, clock=hands)
+        elif what == "undo" and told:
+            victim = sorted(told)[first % len(told)]
+            if usage.correct(engine, victim, source="e", clock=hands):
+                told[f"{victim} undone"] = -told[victim]
+        elif what == "pay" and (owed := invoices.owed(engine, account)) > 0:
+            paid += (amount := max(1, owed * first // 100))
+            assert invoices.pay(engine, account, amount, key=name, clock=hands) == owed - amount
+        elif what in ("ask", "lose"):
+            try:
+                with engine.begin() as connection:
+                    held = plans.hold(
+                        connection,
+                        account,
+                        tag=tag,
+                        prompt=first,
+                        completion=second,
+                        request=name,
+                        key=None,
+                        clock=hands,
+                    )
+                    if what == "ask":
+                        made = Usage(first, second // 2)
+                        terms_ = {"source": "e", "event": name, "key": None, "release": "s@1", "clock": hands}
+                        receipt = plans.close(connection, held, made=made, owed=made, **terms_)  # type: ignore[arg-type]
+                        told[name] = receipt.amount
+            except NotEnoughCredit:
+                continue
+            covered = min(held.beside.units, first + second)
+            rest = Fraction(max(0, first - covered) * prices[0], 10**6)
+            rest += Fraction((second - max(0, covered - first)) * prices[1], 10**6)
+            assert abs(held.amount - rest) <= Fraction(1, 2)
+    hands.set(hands() + timedelta(hours=2))
+    journal.sweep(engine, hands)
+    cut += list(hands.advance(engine, hands() + timedelta(days=65), account=account))
+    assert cut == invoices.of_account(engine, account) and len({one.number for one in cut}) == len(cut)
+    assert all(invoices.rebuilt(engine, one.number).to_json() == one.to_json() for one in cut)
+    lines = [line for one in cut for line in one.lines if line.kind != "fee"]
+    assert sum(line.exact for line in lines) == sum(told.values())  # all that was charged is on invoices, once
+    for one in cut:
+        assert one.due >= 0 and one.due % CENT == one.tax % CENT == 0
+        assert one.subtotal == sum(line.amount for line in one.lines if line.kind != "fee")
+        assert all(abs(line.amount - line.exact) <= CENT // 2 for line in one.lines)
+        assert one.credit <= max(one.subtotal, 0) or one.due == one.fee + one.tax
+        assert abs(one.tax - Fraction((one.due - one.tax) * one.tax_rate, 10**6)) <= CENT // 2
+    with engine.connect() as connection:
+        line = connection.scalar(
+            sa.select(sa.func.sum(journal_entries.c.amount)).where(journal_entries.c.account == pots.line(account))
+        )
+    assert int(line or 0) == -(cut[-1].carried if cut else 0)
+    assert invoices.owed(engine, account) == sum(one.due for one in cut) - paid
+    assert sum(_world(engine).values()) == 0 and sound(engine)
+
+
+RUNNER = """
+import sys
+from datetime import datetime
+from spearhead.ledger import billing
+from spearhead.store import database
+engine = database.connect(sys.argv[1])
+print("running", flush=True)
+billing.run(engine, clock=lambda: datetime.fromisoformat(sys.argv[2]))
+print("done", flush=True)
+"""
+
+
+def test_a_billing_run_killed_at_any_moment_is_finished_by_the_next(engine: Engine, url: str) -> None:
+    hands = Hands(NEW_YEAR)
+    accounts = [customer(engine, hands, fee=10**9, owing=10**10) for _ in range(6)]
+    for account in accounts:
+        ask(engine, account, account, hands, units=123)
+    moments, end = random.Random(3), datetime(2028, 1, 1, tzinfo=UTC)
+    killed = 0
+    for _ in range(3):
+        runner = subprocess.Popen(
+            [sys.executable, "-c", RUNNER, url, end.isoformat()], stdout=subprocess.PIPE, text=True
+        )
+        assert runner.stdout and runner.stdout.readline() == "running\n"
+        time.sleep(moments.random() * 0.15)
+        runner.send_signal(signal.SIGKILL)
+        killed += runner.wait() != 0
+        runner.stdout.close()
+        assert sound(engine)
+    assert killed
+    hands.set(end)
+    billing.run(engine, clock=hands)
+    made = invoices.of_account(engine)
+    assert sorted((one.account, one.starts) for one in made) == sorted(
+        (account, f"2027-{month:02d}-01T00:00:00Z") for account in accounts for month in range(1, 13)
+    )
+    assert sum(one.due for one in made) == 6 * (12 * 10**9 + 12 * CENT) and sound(engine)
+
+
+def test_a_billing_run_that_dies_at_any_of_its_writes_writes_nothing_of_that_invoice(engine: Engine) -> None:
+    """Every statement that writes is made to fail in turn."""
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, fee=10**9, owing=10**10)
+    ask(engine, account, "a", hands, units=123)
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    deaths = 0
+    while True:
+        left = iter(range(deaths))
+
+        def die(connection: Any, cursor: Any, statement: str, *rest: Any, left: Iterator[int] = left) -> None:
+            if statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")) and next(left, None) is None:
+                raise KeyboardInterrupt
+
+        sa.event.listen(engine, "before_cursor_execute", die)
+        try:
+            billing.run(engine, clock=hands)
+            break
+        except KeyboardInterrupt:
+            deaths += 1
+        finally:
+            sa.event.remove(engine, "before_cursor_execute", die)
+        with engine.connect() as connection:
+            assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0
+            assert connection.scalar(sa.select(sa.func.count()).select_from(invoiced_events)) == 0
+        assert sound(engine)
+    assert deaths >= 4 and [one.due for one in invoices.of_account(engine)] == [112 * CENT]
+
+
+def test_an_invoice_prints_as_csv_and_pdf_in_both_languages(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, fee=10**9, owing=10**10, tax=60_000)
+    for number in range(60):  # more lines than a page holds
+        ask(engine, account, f"a{number}", hands, units=number + 1, to=f"场景-{number}@1")
+    ask(engine, account, "b", hands, units=1, to="=cmd()@1")
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    (made,) = billing.run(engine, clock=hands)
+    rows = list(csv.DictReader(io.StringIO(printed.as_csv(made))))
+    amounts = {row["kind"]: row["amount"] for row in rows}
+    total = sum(Fraction(row["amount"]) for row in rows if row["kind"] in ("usage", "fee"))
+    assert len(rows) == 61 + 1 + 3 and Fraction(amounts["due"]) == total + Fraction(amounts["tax"])
+    assert {row["name"] for row in rows} == {"韩梅梅 & Söhne"} and "'=cmd()@1" in {row["release"] for row in rows}
+    for language in printed.LANGUAGES:
+        sheet = printed.as_pdf(made, language=language)
+        assert sheet == printed.as_pdf(made, language=language)  # the same bytes
+        assert sheet.startswith(b"%PDF-") and sheet.rstrip().endswith(b"%%EOF") and len(sheet) < 60_000
+        assert b"/STSong-Light" in sheet and b"/UniGB-UCS2-H" in sheet and b"/Count 2" in sheet
+
+
+def test_characters_without_a_font_are_named_not_dropped() -> None:
+    assert printed._runs("a账é🙂b") == [
+        ("Helvetica", "a"),
+        ("STSong-Light", "账"),
+        ("Helvetica", "é[U+1F642]b"),
+    ]

@@ -76,8 +76,8 @@ def sizes(size: int) -> tuple[int, ...]:
     while found[0] % 2 == 0 and found[0] >= 8:
         found.insert(0, found[0] // 2)
     if not (4 <= found[0] <= 7 and 2 <= len(found) <= 9):
-        good = sorted(base << times for base in (4, 5, 6, 7) for times in range(1, 8))
-        near = sorted(good, key=lambda other: abs(other - size))[:2]
+        good = sorted(base << times for base in (4, 5, 6, 7) for times in range(1, 9))
+        near = sorted(sorted(good, key=lambda other: abs(other - size))[:2])
         raise InputError(f"model.size is {size}: wanted 4, 5, 6 or 7 doubled, for instance {near[0]} or {near[1]}")
     return tuple(found)
 
@@ -92,7 +92,7 @@ def channels(width: int, count: int) -> tuple[int, ...]:
 
 
 PRESETS = {
-    "debug": Config(size=8, width=16, noise=16, penalty=2.0, penalty_end=0.5),
+    "debug": Config(size=8, width=16, noise=16, penalty=5.0, penalty_end=1.0),
     "default": Config(),
     "vanilla": Config(maker="mlp", critic="mlp", loss="vanilla", penalty=0.0, penalty_end=0.0, width=512),
     "dcgan": Config(maker="dcgan", critic="dcgan", loss="vanilla", penalty=0.0, penalty_end=0.0),

@@ -56,10 +56,11 @@ def frechet(a: Tensor, b: Tensor) -> Tensor:
 def relative(held: Tensor, made: Tensor, labels: Tensor, *, classes: int) -> Tensor:
     """The distance of features `made` (n, f) from `held` (n, f), both of the same `labels` (n,); see the module."""
     scale = held.std(0, correction=0)
-    # A feature that hardly varies (an empty border) must not count more than all others.
-    scale = scale.clamp(min=max(0.1 * float(scale.mean()), 1e-6))
+    # A feature that hardly varies (an empty border) must not count more than all others; nor must a set of twins.
+    floor = max(0.1 * float(scale.mean()), 0.02 * float(held.square().mean().sqrt()), 1e-6)
+    scale = scale.clamp(min=floor)
     a, b = held / scale, made / scale
-    spread = _covariance(a.double()).trace().clamp(min=1e-6)
+    spread = _covariance(a.double()).trace().clamp(min=0.01 * held.shape[1])
     if classes > 1:
         # Labels as long as the features together, so that joint and marginal parts weigh alike.
         rows = F.one_hot(labels, classes).double() * (spread / (1 - 1 / classes)).sqrt()

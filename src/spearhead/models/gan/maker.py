@@ -69,7 +69,7 @@ class ResidualMaker(nn.Module):
 
     def forward(self, noise: Tensor, label: Tensor) -> Tensor:
         weights = self.weights(self.asked(noise, label))  # (n, c)
-        x = self.basis * weights[:, :, None, None]
+        x = (self.basis * weights[:, :, None, None]).contiguous(memory_format=torch.channels_last)
         for number, stage in enumerate(self.stages):
             if number:
                 # A 1x1 convolution and bilinear doubling commute: the cheaper order.

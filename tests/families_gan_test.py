@@ -1,0 +1,116 @@
+"""The gan family under the real loop: it learns, repeats itself, goes on from a checkpoint, and is rolled back."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spearhead.models.gan.config import PRESETS, Config
+from spearhead.models.gan.export import export
+from spearhead.models.gan.network import Gan, build
+from spearhead.models.gan.tiny import SHAPE, kinds
+from spearhead.models.pictures import pack
+from spearhead.training.batches import Batches, held_out
+from spearhead.training.loop import Trained, train
+from spearhead.training.plan import Plan
+
+PLAN = Plan(
+    steps=160,
+    batch=32,
+    learning_rate=4e-3,
+    clip=0.0,
+    average=0.95,
+    precision="fp32",
+    validate_every=40,
+    save_every=0,
+)
+LEARNT, HELD = kinds(400, seed=0), kinds(200, seed=1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(
+    plan: Plan, *, held: int = 200, config: Config = PRESETS["debug"], folder: Path | None = None, stop_at: int = 0
+) -> tuple[Gan, list[Any], Trained | None]:
+    """Train; with `stop_at`, break off after that step."""
+    model = build(config, SHAPE, steps=plan.steps, seed=plan.seed)
+    batches = Batches(LEARNT, pack, plan=plan)
+    stream = train(model, batches, plan, validation=held_out(HELD[:held], pack, plan=plan), folder=folder)
+    steps = []
+    while True:
+        try:
+            steps.append(next(stream))
+        except StopIteration as end:
+            return model, steps, end.value
+        if steps[-1].number == stop_at:
+            stream.close()
+            return model, steps, None
+
+
+@pytest.fixture(scope="module")
+def learnt() -> tuple[Gan, list[Any], Trained | None]:
+    return run(PLAN)
+
+
+def test_it_learns_with_its_debug_preset(learnt: tuple[Gan, list[Any], Trained | None]) -> None:
+    model, steps, trained = learnt
+    assert trained is not None
+    untrained = build(PRESETS["debug"], SHAPE, steps=1, seed=0).eval()
+    before = float(next(untrained.losses(pack(HELD)))[1])
+    assert trained.best_loss < 0.6 < 1 < before, "nearer than the mean picture, as the untrained maker is not"
+    assert all(set(step.losses) == {"critic", "maker"} for step in steps)
+    assert float(next(model.losses(pack(HELD)))[1]) == pytest.approx(trained.best_loss, rel=1e-5), "the best is kept"
+
+
+def test_labels_steer_what_is_drawn(learnt: tuple[Gan, list[Any], Trained | None]) -> None:
+    """Lying bars are wider than high, standing ones the other way; the same noise for both."""
+    model, _, _ = learnt
+    ink = {}
+    for label in (1, 2):
+        rng = torch.Generator().manual_seed(3)
+        pictures = (next(model.sample(torch.tensor([label]), 100, rng=rng, options={})) + 1) / 2
+        along, across = pictures.mean((1, 2)).std(1), pictures.mean((1, 3)).std(1)  # over columns, over rows
+        ink[label] = float((across > along).double().mean())
+    assert ink[1] > 0.9 and ink[2] < 0.1
+
+
+@pytest.mark.parametrize("name", ["debug", "style", "dcgan"])
+def test_killed_and_resumed_it_ends_bit_for_bit_the_same(name: str, tmp_path: Path) -> None:
+    config = PRESETS[name] if name == "debug" else replace(PRESETS[name], size=8, noise=16, width=16)
+    config = replace(config, augment=("translation", "cutout"))
+    plan = replace(PLAN, steps=8, batch=6, micro_batch=4, validate_every=4, save_every=3)
+    calm, broken = tmp_path / "calm", tmp_path / "broken"
+    whole, steps, _ = run(plan, held=12, config=config, folder=calm)
+    run(plan, held=12, config=config, folder=broken, stop_at=5)
+    resumed, rest, _ = run(plan, held=12, config=config, folder=broken)
+    assert [step.number for step in rest] == [6, 7, 8]
+    assert [(step.losses, step.validation) for step in rest] == [(s.losses, s.validation) for s in steps[5:]]
+    for file in ("weights", "best", "average", "optimiser", "memory"):
+        (a,), (b,) = (list(folder.glob(f"step-*/{file}.safetensors")) for folder in (calm, broken))
+        ours, theirs = load_file(a), load_file(b)
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours), file
+    assert resumed.reached == whole.reached == 8
+
+
+def test_a_run_that_gets_worse_is_rolled_back_and_says_so(tmp_path: Path) -> None:
+    """An absurd learning rate after a good beginning: the loop ends with the weights of the smallest distance."""
+    plan = replace(PLAN, steps=40, learning_rate=0.05, average=0.0, validate_every=4, schedule="constant", patience=3)
+    model, steps, trained = run(plan)
+    assert trained is not None
+    judged = {step.number: step.validation for step in steps if step.validation is not None}
+    assert trained.ended == "patience" and trained.best_step < trained.steps
+    assert judged[trained.steps] > judged[trained.best_step] == min(judged.values())
+    facts = export(model, tmp_path, SHAPE)
+    assert facts["rolled_back"] is True
+    assert (facts["weights_of_step"], facts["trained_steps"]) == (trained.best_step, trained.steps)
+    assert float(next(model.losses(pack(HELD)))[1]) == pytest.approx(trained.best_loss, rel=1e-5)

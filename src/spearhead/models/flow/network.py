@@ -119,11 +119,7 @@ def build(config: Config, shape: Shape, *, steps: int, seed: int) -> Flow:
     """A fresh model; the same seed gives the same weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Flow(config, shape)
-    for parameter in model.parameters():
-        if parameter.ndim == 4:  # channels side by side: what the convolutions of a CPU want
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return model
+        return Flow(config, shape)
 
 
 def _network(config: Config, classes: int) -> nn.Module:

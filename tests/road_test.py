@@ -16,6 +16,7 @@ import pytest
 from spearhead.core.errors import InputError
 from spearhead.models.pretrained import tiny
 from spearhead.pipeline import judge, once, road, shelf, trust, withdrawal
+from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.scenario import read
 from spearhead.store import releases
@@ -111,16 +112,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return Home(root / "home", root / "cache")
 
 
-def walked(nod: Path, home: Home, *changes: str, until: str = "report") -> road.Outcome:
+def walked(nod: Path, home: Home, *changes: str, until: str = "report") -> Outcome:
     return drive(road.walk(read.load(nod, changes=changes), home=home, until=until), quiet=True)
 
 
 @pytest.fixture(scope="session")
-def outcome(nod: Path, home: Home) -> road.Outcome:
+def outcome(nod: Path, home: Home) -> Outcome:
     return walked(nod, home)
 
 
-def test_a_walk_ends_with_a_signed_release_and_a_report(outcome: road.Outcome, home: Home) -> None:
+def test_a_walk_ends_with_a_signed_release_and_a_report(outcome: Outcome, home: Home) -> None:
     assert outcome.exit_code == 0, outcome.lines()
     assert outcome.release is not None and outcome.release.name == "1"
     assert trust.verify(home, outcome.release).exit_code == 0
@@ -135,18 +136,18 @@ def test_a_walk_ends_with_a_signed_release_and_a_report(outcome: road.Outcome, h
     assert manifest.verdict in ("gold", "foam") and manifest.verdict_reasons
 
 
-def test_a_second_walk_does_nothing_and_says_so(outcome: road.Outcome, nod: Path, home: Home) -> None:
+def test_a_second_walk_does_nothing_and_says_so(outcome: Outcome, nod: Path, home: Home) -> None:
     again = walked(nod, home)
     assert [step.name for step in again.steps if step.fresh] == []
     assert again.release == outcome.release
 
 
-def test_a_change_redoes_only_what_rests_on_it(outcome: road.Outcome, nod: Path, home: Home) -> None:
+def test_a_change_redoes_only_what_rests_on_it(outcome: Outcome, nod: Path, home: Home) -> None:
     again = walked(nod, home, "evaluation.draws=300", until="evaluate")
     assert [step.name for step in again.steps if step.fresh] == ["scores"]
 
 
-def test_a_missed_bar_is_exit_code_3_a_report_and_no_release(outcome: road.Outcome, nod: Path, home: Home) -> None:
+def test_a_missed_bar_is_exit_code_3_a_report_and_no_release(outcome: Outcome, nod: Path, home: Home) -> None:
     before = releases.published(home)
     missed = walked(nod, home, 'bars=[{metric="chrf", minimum=101.0}]')
     assert missed.exit_code == 3
@@ -176,7 +177,7 @@ def test_a_base_licence_that_does_not_sell_is_refused_before_any_training(nod: P
     assert not list(fresh.runs.glob("nod/train-*"))
 
 
-def test_a_release_is_judged_again_and_scores_the_same(outcome: road.Outcome, nod: Path, home: Home) -> None:
+def test_a_release_is_judged_again_and_scores_the_same(outcome: Outcome, nod: Path, home: Home) -> None:
     told = drive(judge.elsewhere(read.load(nod), home=home, release="nod@1", endpoint=""), quiet=True)
     assert outcome.judged is not None
     before = {score.name: score.value for score in outcome.judged.scores}
@@ -196,7 +197,7 @@ def test_any_openai_compatible_endpoint_is_judged_on_the_same_records(
 
 
 def test_one_answer_without_a_server_is_labelled_booked_and_traceable(
-    outcome: road.Outcome, home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    outcome: Outcome, home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "answer.txt"
     assert once.generate(home, "nod", "bcd fgh", out=file, seed=1, as_json=True) == 0
@@ -210,7 +211,7 @@ def test_one_answer_without_a_server_is_labelled_booked_and_traceable(
 
 
 def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(
-    outcome: road.Outcome, nod: Path, home: Home
+    outcome: Outcome, nod: Path, home: Home
 ) -> None:
     record = next(outcome.dataset.read("train"))
     told = withdrawal.withdraw(home, record.id, reason="its author asked")

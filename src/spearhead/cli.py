@@ -121,6 +121,22 @@ def run(options: argparse.Namespace) -> int:
     return _road(options, "report")
 
 
+def search(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import search as searching
+    from spearhead.pipeline.show import drive
+
+    work = searching.search(
+        options.scenario,
+        home=_home(options),
+        over=[searching.field(one) for one in options.over],
+        trials=options.trials,
+        preset=options.preset,
+        changes=_changes(options),
+    )
+    found = drive(work, quiet=options.quiet)
+    return show(options, found.as_dict(), found.lines())
+
+
 def demo(options: argparse.Namespace) -> int:
     from spearhead.pipeline import demo as whole
 
@@ -153,6 +169,14 @@ def keys(options: argparse.Namespace) -> int:
 
     done = desk.keys(_home(options), options)
     return show(options, done.as_dict(), done.lines())
+
+
+def bill(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import bill as billing
+
+    done = billing.bill(_home(options), options)
+    show(options, done.as_dict(), done.lines())
+    return done.exit_code
 
 
 def store(options: argparse.Namespace) -> int:
@@ -190,10 +214,17 @@ def doctor(options: argparse.Namespace) -> int:
 def _loaded(options: argparse.Namespace) -> Any:
     from spearhead.scenario import read
 
+    return read.load(options.scenario, preset=options.preset, changes=_changes(options))
+
+
+def _changes(options: argparse.Namespace) -> tuple[str, ...]:
+    """What the flags change of the scenario file."""
     changes = list(options.set)
     if getattr(options, "device", None):
         changes.append(f'training.device="{options.device}"')
-    return read.load(options.scenario, preset=options.preset, changes=tuple(changes))
+    if (minutes := getattr(options, "time_budget", None)) is not None:
+        changes.append(f"training.minutes={minutes}")
+    return tuple(changes)
 
 
 def _home(options: argparse.Namespace) -> Any:
@@ -231,6 +262,9 @@ def parser() -> argparse.ArgumentParser:
     def trains(it: argparse.ArgumentParser) -> None:
         scenario(it)
         it.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where to train")
+        it.add_argument(
+            "--time-budget", type=float, metavar="MINUTES", help="end training after so long, with its best weights"
+        )
 
     it = verb("new", new, "make a scenario that runs, over sample data or your own table")
     it.add_argument("name", help="lower-case letters, digits and dashes")
@@ -253,6 +287,17 @@ def parser() -> argparse.ArgumentParser:
     trains(it)
     it.add_argument("--release", default="", help="a release, as NAME@VERSION or folder")
     it.add_argument("--endpoint", default="", help="base URL of an OpenAI-compatible server ($OPENAI_API_KEY)")
+
+    it = verb("search", search, "search over fields of the scenario by validation loss; poor trials are cut short")
+    trains(it)
+    it.add_argument(
+        "--over",
+        action="append",
+        default=[],
+        metavar="KEY=LOW..HIGH",
+        help="a field and its range, as in training.learning_rate=1e-4..1e-2 or model.rank=4|8|16",
+    )
+    it.add_argument("--trials", type=int, default=20, help="how many to come to (default: 20)")
 
     it = verb("release", release, "judge the bars and make a signed release; or promote, rollback, gc, list")
     trains(it)
@@ -289,6 +334,43 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--days", type=int, default=0, help="days until it expires (default: never)")
     it.add_argument("--amount", default="", help="credit in the account's currency, as in 5.00")
     it.add_argument("--once", default="", help="a word that makes this credit once-only")
+
+    it = verb("bill", bill, "plans, grants, limits, invoices; what an accepted piece really cost")
+    actions = (
+        "run",
+        "rehearse",
+        "list",
+        "show",
+        "pay",
+        "plans",
+        "offer",
+        "subscribe",
+        "end",
+        "grant",
+        "grants",
+        "void",
+    )
+    actions += ("limit", "limits", "team", "correct", "check", "verdict")
+    it.add_argument("action", choices=actions, help="run writes every invoice that is due, once")
+    it.add_argument("name", nargs="?", default="", help="of the invoice, plan, grant, team, request or release")
+    it.add_argument("--account", default="", help="whose")
+    it.add_argument("--amount", default="", help="in the account's currency, as in 5.00 (pay, grant)")
+    it.add_argument("--currency", default="USD", help="offer: the plan's currency (default: USD)")
+    it.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="offer: as in included=1000000")
+    it.add_argument("--once", default="", help="a word that makes this payment or grant once-only")
+    it.add_argument("--days", type=int, default=0, help="grant: days until it ends (default: never)")
+    it.add_argument("--priority", type=int, default=50, help="grant: 0 is used first, 100 last (default: 50)")
+    it.add_argument("--promotional", action="store_true", help="grant: it is given away")
+    it.add_argument("--subject", default="", help="limit: key:ID, account:ID or team:NAME (default: the account)")
+    it.add_argument("--measure", choices=("requests", "tokens", "parallel", "budget"), default="budget", help="limit")
+    it.add_argument("--span", choices=("minute", "hour", "day", "month"), default="month", help="limit")
+    it.add_argument("--most", default="", help="limit: how much; left out, the limit is lifted")
+    it.add_argument("--until", default="", help="rehearse: the day up to which invoices are worked out")
+    it.add_argument("--out", type=Path, help="show: write it as .json, .csv or .pdf")
+    it.add_argument("--language", choices=("en", "zh"), default="en", help="show: of the PDF")
+    it.add_argument("--pieces", type=int, default=100, help="verdict: accepted pieces that make one (default: 100)")
+    it.add_argument("--machine-hour", default="0.05", help="verdict: what an hour of the machine costs (default: 0.05)")
+    it.add_argument("--review-minute", default="0", help="verdict: what a minute of review costs (default: 0)")
 
     it = verb("store", store, "back up, restore or migrate the database")
     it.add_argument("action", choices=("backup", "restore", "migrate"))

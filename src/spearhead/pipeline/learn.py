@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from spearhead.training.estimate import Estimate
 
 
+Watch = Callable[[int, float], None]
+
+
 def foundation(loaded: Loaded, home: Home) -> Generator[Progress, None, Path | None]:
     """What the model stands on, fetched once and kept by its hash; None when it learns from nothing."""
     scenario = loaded.scenario
@@ -42,12 +45,20 @@ def key(path: Path | None) -> str:
 
 
 def train(
-    loaded: Loaded, home: Home, dataset: Dataset, *, base: Path | None, folder: Path, asked: Sequence[Prompt]
+    loaded: Loaded,
+    home: Home,
+    dataset: Dataset,
+    *,
+    base: Path | None,
+    folder: Path,
+    asked: Sequence[Prompt],
+    watch: Watch | None = None,
 ) -> Generator[Progress, None, dict[str, Any]]:
     """Learn from the data; leaves what the family's `finish` writes, `curve.jsonl` and tracking files in `folder`.
 
     Goes on from its last checkpoint when it is called again over the same folder. A model that no runtime serves
-    answers the held-out prompts `asked` here and now, into `answers.jsonl`.
+    answers the held-out prompts `asked` here and now, into `answers.jsonl`. `watch(step number, validation loss)` is
+    called at each validation and may raise to end the run.
     """
     from spearhead.training import batches, devices, estimate, loop, tracking
 
@@ -98,6 +109,8 @@ def train(
             out.write(json.dumps(row) + "\n")
             out.flush()
             note(step)
+            if watch is not None and step.validation is not None:
+                watch(step.number, step.validation)
             if step.best and lesson.preview is not None:
                 _preview(lesson.preview, folder / "previews" / f"{step.number:08d}.png")
             shown = f"loss {step.loss:.3f}, {step.units / max(step.seconds, 1e-9):.0f} {unit}s/s"

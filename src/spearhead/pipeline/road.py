@@ -54,7 +54,7 @@ def walk(loaded: Loaded, *, home: Home, until: str = "report") -> Generator[Prog
             return outcome
         base = yield from learn.foundation(loaded, home)
         base_key = learn.key(base)
-        trained = yield from _train(loaded, home, dataset, base=base, base_key=base_key, root=root)
+        trained = yield from trained_by(loaded, home, dataset, base=base, base_key=base_key, root=root)
         outcome.steps.append(trained)
         if until == "train":
             return outcome
@@ -78,9 +78,17 @@ def alone(root: Path) -> Iterator[None]:
 
 
 # -- steps ---------------------------------------------------------------------------------------------------------
-def _train(
-    loaded: Loaded, home: Home, dataset: Dataset, *, base: Path | None, base_key: str, root: Path
+def trained_by(
+    loaded: Loaded,
+    home: Home,
+    dataset: Dataset,
+    *,
+    base: Path | None,
+    base_key: str,
+    root: Path,
+    watch: learn.Watch | None = None,
 ) -> Generator[Progress, None, Done]:
+    """The step that trains, keyed by all that it depends on; see `learn.train`."""
     scenario = loaded.scenario
     raw = scenario.model_dump(mode="json")
     inputs = {
@@ -93,7 +101,7 @@ def _train(
 
     def work(folder: Path) -> Walk:
         asked = WAYS[scenario.scenario.modality].asked(loaded, dataset)
-        return (yield from learn.train(loaded, home, dataset, base=base, folder=folder, asked=asked))
+        return (yield from learn.train(loaded, home, dataset, base=base, folder=folder, asked=asked, watch=watch))
 
     return (yield from step(root, "train", inputs, work))
 

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from spearhead.core.errors import InputError
 from spearhead.core.template import Segment
 from spearhead.media.text.tokens import Tokenizer
-from spearhead.models.pretrained import base
+from spearhead.models.pretrained import base, tiny
 from spearhead.models.pretrained.build import load
 from spearhead.store.home import Home
 
@@ -154,3 +154,20 @@ def test_a_file_that_is_no_tokenizer_is_said(tmp_path: Path) -> None:
         Tokenizer.open(tmp_path)
     with pytest.raises(InputError, match="has no tokenizer.json"):
         Tokenizer.open(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_positions_are_right_even_where_the_library_leaves_their_memory_as_it_was(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import PreTrainedModel
+
+    folder = tiny.write(tmp_path / kind, kind=kind)
+    right = {name: value.clone() for name, value in load(folder).named_buffers()}
+    assert any(name.endswith("inv_freq") for name in right)
+    monkeypatch.setattr(PreTrainedModel, "initialize_weights", lambda self: None)
+    keep = [torch.full((8,), 1e9) for _ in range(64)]  # what new memory will hold
+    del keep
+    for name, value in load(folder).named_buffers():
+        assert torch.equal(value, right[name])
+        assert value.flatten()[0] == 1.0 and torch.isfinite(value).all()

@@ -42,11 +42,27 @@ def load(folder: Path) -> Any:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        network = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
+        turn(network)
+        return network
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"base model {folder} cannot be loaded: {error}") from error
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def turn(network: Any) -> None:
+    """Compute the frequencies of rotary embeddings anew.
+
+    They are in no checkpoint, and transformers now and then leaves the memory that it made for them as it was
+    (huggingface/transformers#48892): a model without positions, and no error.
+    """
+    with torch.no_grad():
+        for module in network.modules():
+            if "RotaryEmbedding" in type(module).__name__ and hasattr(module, "config"):
+                fresh = dict(type(module)(module.config).named_buffers())
+                for name, buffer in module.named_buffers():
+                    buffer.copy_(fresh[name])

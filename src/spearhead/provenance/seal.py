@@ -1,4 +1,4 @@
-"""Seals a piece that is to leave: mark, encode, metadata label, C2PA last, then read everything back or raise.
+"""Seals a piece that is to leave: marks, encode, metadata label, C2PA last, then read everything back or raise.
 
 A function of its arguments (the signature alone differs between two calls), safe in a thread. Knows no database.
 """
@@ -12,6 +12,7 @@ from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.media import Label, Media
 from spearhead.provenance.labels import c2pa_file, c2pa_text, gb45438, visible
 from spearhead.provenance.labels.manifest import Manifest
+from spearhead.provenance.labels.watermark import Detection, Watermark
 from spearhead.provenance.signer import Signer
 
 
@@ -22,6 +23,8 @@ class Seen:
     implicit: gb45438.Implicit | None
     c2pa: Manifest | None
     visible: bool
+    watermark: Detection | None = None
+    """None: nobody looked for it, which takes the key."""
 
     @property
     def produce_id(self) -> str:
@@ -70,8 +73,18 @@ CARRIERS: Mapping[str, Carrier] = {
 }
 
 
-def seal(media: Media, label: Label, *, signer: Signer, training: str = "notAllowed") -> Media:
-    """A copy of `media` with all its labels, read back; raises SpearheadError when one does not read as written."""
+def seal(
+    media: Media,
+    label: Label,
+    *,
+    signer: Signer,
+    training: str = "notAllowed",
+    watermark: Watermark | None = None,
+) -> Media:
+    """A copy of `media` with all its labels, read back; raises SpearheadError when one does not read as written.
+
+    `watermark` adds an invisible mark to a picture of 256 pixels or more; a piece that carries it already keeps it.
+    """
     carrier = CARRIERS.get(media.modality)
     if carrier is None:
         raise InputError(f"sealing {media.modality} is not built yet, {' and '.join(CARRIERS)} are")
@@ -79,16 +92,21 @@ def seal(media: Media, label: Label, *, signer: Signer, training: str = "notAllo
     piece = carrier.bare(media)
     if label.visible:
         piece = visible.embed(piece)
+    if watermark is not None:
+        before = watermark.read(piece)
+        piece = piece if before and before.found else watermark.embed(piece)
     piece = gb45438.embed(piece, label)
     piece = carrier.embed(piece, label, signer=signer, training=training)
-    problems = _unlike(read(piece), label) + ([] if carrier.bound(piece) else ["C2PA: it does not hold this file"])
+    problems = _unlike(read(piece, watermark=watermark), label) + (
+        [] if carrier.bound(piece) else ["C2PA: it does not hold this file"]
+    )
     if problems:
         raise SpearheadError(f"the sealed file does not read back: {'; '.join(problems)}; nothing was released")
     return piece
 
 
-def read(media: Media) -> Seen:
-    """What a piece says of itself, checked; reads anything and fetches nothing."""
+def read(media: Media, *, watermark: Watermark | None = None) -> Seen:
+    """What a piece says of itself, checked; reads anything and fetches nothing. An invisible mark takes its key."""
     carrier = CARRIERS.get(media.modality)
     if carrier is None:
         return Seen(gb45438.read(media), None, visible.read(media))
@@ -96,7 +114,8 @@ def read(media: Media) -> Seen:
         bare = carrier.bare(media)
     except InputError:
         return Seen(None, None, False)
-    return Seen(gb45438.read(bare), carrier.read(media), visible.read(bare))
+    found = watermark.read(bare) if watermark is not None and media.modality == "image" else None
+    return Seen(gb45438.read(bare), carrier.read(media), visible.read(bare), found)
 
 
 def _unlike(seen: Seen, label: Label) -> list[str]:
@@ -117,4 +136,6 @@ def _unlike(seen: Seen, label: Label) -> list[str]:
         out.append("the C2PA manifest names another release or number")
     if label.visible and not seen.visible:
         out.append("no visible mark")
+    if seen.watermark is not None and not seen.watermark.found:
+        out.append(f"the invisible mark does not hold in this picture (p = {seen.watermark.p_value:.1g})")
     return out

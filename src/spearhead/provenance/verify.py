@@ -1,10 +1,11 @@
-"""Which labels of a file hold, and what that rests on. Knows only the file: no database, no network, no keys."""
+"""Which labels of a file hold, and what that rests on. Knows the file, and the key of an invisible mark if given."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from spearhead.core.media import Media
 from spearhead.provenance import recognise, seal
+from spearhead.provenance.labels.watermark import Detection, Watermark
 
 State = Literal["valid", "invalid", "absent"]
 
@@ -18,15 +19,19 @@ class Layer:
     detail: str
 
 
-def verify(data: bytes, *, mime: str | None = None) -> tuple[Layer, ...]:
-    """The layers c2pa, gb45438 and visible of a file; anything may be given, its type is found in the bytes."""
-    return of_media(recognise.named(data, mime) if mime else recognise.recognise(data))
+def verify(data: bytes, *, mime: str | None = None, watermark: Watermark | None = None) -> tuple[Layer, ...]:
+    """The layers c2pa, gb45438 and visible of a file; anything may be given, its type is found in the bytes.
+
+    With the installation's `watermark` the layer of that name too, of pictures.
+    """
+    return of_media(recognise.named(data, mime) if mime else recognise.recognise(data), watermark=watermark)
 
 
-def of_media(media: Media) -> tuple[Layer, ...]:
+def of_media(media: Media, *, watermark: Watermark | None = None) -> tuple[Layer, ...]:
     """The layers of a piece."""
-    seen = seal.read(media)
-    return (_c2pa(seen), _implicit(seen), _visible(seen))
+    seen = seal.read(media, watermark=watermark)
+    layers = (_c2pa(seen), _implicit(seen), _visible(seen))
+    return layers if seen.watermark is None else (*layers, _watermark(seen.watermark))
 
 
 def holds(layers: tuple[Layer, ...]) -> bool:
@@ -61,3 +66,10 @@ def _visible(seen: seal.Seen) -> Layer:
     if seen.visible:
         return Layer("visible", "valid", "carries the words that people see; anyone can write them")
     return Layer("visible", "absent", "no visible mark")
+
+
+def _watermark(found: Detection) -> Layer:
+    if found.found:
+        words = f"made by this installation: {found.technique}, p = {found.p_value:.1g}"
+        return Layer("watermark", "valid", f"{words}; it survives saving anew and does not say which output it was")
+    return Layer("watermark", "absent", f"no invisible mark of this installation (p = {found.p_value:.1g})")

@@ -41,6 +41,8 @@ class Format:
     """Whether the chunk is of a C2PA manifest store."""
     frame: frozenset[bytes] = frozenset()
     """Names of chunks that only say which other chunks there are."""
+    padded: bool = False
+    """Whether a chunk of odd length is followed by a byte that is not its own."""
 
 
 def recognise(data: bytes) -> str | None:
@@ -94,7 +96,8 @@ def signature(chunks: Sequence[Chunk], mime: str) -> tuple[int, int] | None:
     if not numbers or numbers[-1] - numbers[0] + 1 != len(numbers):
         return None
     start = len(form.join(chunks[: numbers[0]]))
-    return start, len(form.join(chunks[: numbers[-1] + 1])) - start
+    padding = len(chunks[numbers[-1]].data) % 2 if form.padded else 0
+    return start, len(form.join(chunks[: numbers[-1] + 1])) - start - padding
 
 
 def content(chunks: Sequence[Chunk], mime: str) -> bytes:
@@ -254,5 +257,6 @@ FORMATS: Mapping[str, Format] = {
         _webp_insert,
         lambda chunk: chunk.name == b"C2PA",
         frozenset({b"VP8X"}),
+        padded=True,
     ),
 }

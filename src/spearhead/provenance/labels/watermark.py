@@ -1,0 +1,99 @@
+"""Invisible marks in a picture of 256 pixels or more: several in one picture, told by one key. Off unless asked for.
+
+They say that this installation made the picture, not which output it was, and only its key can tell.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Protocol
+
+from spearhead.core.errors import InputError
+from spearhead.core.media import Media
+from spearhead.media.image import codec
+from spearhead.media.image.codec import DELIVERED, Pixels
+from spearhead.provenance.labels.rivagan import RivaGan
+from spearhead.provenance.labels.spread import Spread
+from spearhead.provenance.signing import Keys
+from spearhead.store.home import Home
+
+FOUND = 1e-6
+"""The p-value up to which a picture counts as marked: one in a million unmarked ones is taken for marked."""
+
+
+class Mark(Protocol):
+    """One way to mark pixels."""
+
+    @property
+    def name(self) -> str: ...
+    def embed(self, pixels: Pixels) -> Pixels: ...
+    def p_value(self, pixels: Pixels) -> float:
+        """At most how likely another key would fit as well."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What the detectors found: each mark's p-value, and one for all of them, corrected for their number."""
+
+    p_value: float
+    marks: Mapping[str, float]
+
+    @property
+    def found(self) -> bool:
+        """Whether the picture counts as marked."""
+        return self.p_value <= FOUND
+
+    @property
+    def technique(self) -> str:
+        """The mark that was found best."""
+        return min(self.marks, key=lambda name: self.marks[name])
+
+
+class Watermark:
+    """The marks of one key; safe to share between threads."""
+
+    def __init__(self, marks: Sequence[Mark]) -> None:
+        self._marks = tuple(marks)
+
+    def embed(self, media: Media) -> Media:
+        """A copy with every mark; raises InputError for what is no picture or has less than 256 pixels a side."""
+
+        def marked(pixels: Pixels) -> Pixels:
+            if min(pixels.shape[:2]) < DELIVERED:
+                raise InputError(
+                    f"the picture has {min(pixels.shape[:2])} pixels on its shortest side, an invisible mark needs "
+                    f"{DELIVERED}: enlarge it first, or ask for none"
+                )
+            return reduce(lambda drawn, mark: mark.embed(drawn), self._marks, pixels)
+
+        if media.modality != "image":
+            raise InputError(f"there is no invisible mark for {media.modality}: pictures can carry one")
+        return codec.redraw(media, marked)
+
+    def read(self, media: Media) -> Detection | None:
+        """What is found in a picture; None where there is nothing to look at."""
+        try:
+            pixels = codec.read(media)
+        except InputError:
+            return None
+        marks = {mark.name: mark.p_value(pixels) for mark in self._marks}
+        return Detection(min(1.0, len(marks) * min(marks.values())), marks)
+
+
+def opened(labels: Mapping[str, Any], *, home: Home, keys: Keys) -> Watermark | None:
+    """The installation's marks when a scenario's labels ask for them (`watermark = true`), else None.
+
+    RivaGAN's networks are fetched once; raises InputError when they cannot be had.
+    """
+    if not labels.get("watermark", False):
+        return None
+    secret = secret_of(keys)
+    return Watermark([Spread(secret), RivaGan.fetched(home, secret=secret)])
+
+
+def secret_of(keys: Keys) -> bytes:
+    """What the marks are drawn from: it follows from the installation's release key, and does not give it away."""
+    return hmac.new(keys.release, b"spearhead picture watermark", hashlib.sha256).digest()

@@ -1,0 +1,67 @@
+"""What a scenario says about a language model learnt from nothing: one dial, and what overrides it. No torch."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from spearhead.core.errors import InputError
+
+HEAD = 32
+"""Numbers of one head: small models do better with more heads than with wider ones."""
+MOST = {"depth": 96, "width": 8192, "heads": 256, "inner": 65536, "context": 32768, "vocabulary": 262144}
+"""Beyond these a scenario is surely mistaken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The `[model]` table of a scenario whose family is `gpt`; what is 0 follows from `depth`."""
+
+    depth: int = 4
+    """The one dial: layers; 4 is 0.8 million parameters, 6 is 2.7, 12 is 21."""
+    width: int = 0
+    """0: 32 times the depth."""
+    heads: int = 0
+    """0: one for every 32 of the width."""
+    key_heads: int = 0
+    """Heads that keep keys and values, shared by groups of queries; 0: as many as heads."""
+    inner: int = 0
+    """Width inside the gated layer; 0: 8/3 of the width, rounded down to sixteens."""
+    context: int = 256
+    """Tokens that the model sees at once."""
+    words: Literal["characters", "bytes-bpe"] = "characters"
+    """What a token is: a character, or a piece of text that byte pair encoding found to be frequent."""
+    vocabulary: int = 4096
+    """Tokens of `bytes-bpe`, markers not counted; characters are as many as the text has."""
+    dropout: float = 0.0
+    tie: bool = False
+    """One matrix for reading and for writing tokens; saves parameters where the vocabulary is large."""
+
+
+def whole(config: Config) -> Config:
+    """The configuration with every 0 worked out; raises InputError where the numbers do not fit together.
+
+    >>> whole(Config(depth=4)).width, whole(Config(depth=4)).inner
+    (128, 336)
+    """
+    width = config.width or 32 * config.depth
+    heads = config.heads or max(1, width // HEAD)
+    full = dataclasses.replace(
+        config,
+        width=width,
+        heads=heads,
+        key_heads=config.key_heads or heads,
+        inner=config.inner or max(16, width * 8 // 3 // 16 * 16),
+    )
+    for name, most in MOST.items():
+        if not 1 <= getattr(full, name) <= most:
+            raise InputError(f"model.{name} is {getattr(full, name)}: wanted 1 to {most:,}")
+    if full.width % full.heads or full.width // full.heads % 2:
+        raise InputError(
+            f"model.width {full.width} does not divide into {full.heads} heads of an even width: "
+            f"wanted a multiple of {2 * full.heads}"
+        )
+    if full.key_heads < 1 or full.heads % full.key_heads:
+        raise InputError(f"model.key_heads is {full.key_heads}: wanted a divisor of the {full.heads} heads")
+    if not 0 <= full.dropout < 1:
+        raise InputError(f"model.dropout is {full.dropout}: wanted 0 or more and below 1")
+    return full

@@ -1,19 +1,30 @@
-"""The gan family under the real loop: it learns, repeats itself, goes on from a checkpoint, and is rolled back."""
+"""The gan family under the real loop: it learns, goes on from a checkpoint, is rolled back, and is served as it is."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from spearhead.core.catalogue import Catalogue
+from spearhead.core.family import Lesson, Task
+from spearhead.core.generation import Draft, Prompt
+from spearhead.core.media import text
+from spearhead.core.record import Record
+from spearhead.core.rights import Licence, Right
+from spearhead.core.template import Segment
+from spearhead.media.image import codec
 from spearhead.models.gan.config import PRESETS, Config
 from spearhead.models.gan.export import export
 from spearhead.models.gan.network import Gan, build
 from spearhead.models.gan.tiny import SHAPE, kinds
 from spearhead.models.pictures import pack
+from spearhead.runtimes.onnx import Onnx, Settings
 from spearhead.training.batches import Batches, held_out
 from spearhead.training.loop import Trained, train
 from spearhead.training.plan import Plan
@@ -114,3 +125,40 @@ def test_a_run_that_gets_worse_is_rolled_back_and_says_so(tmp_path: Path) -> Non
     assert facts["rolled_back"] is True
     assert (facts["weights_of_step"], facts["trained_steps"]) == (trained.best_step, trained.steps)
     assert float(next(model.losses(pack(HELD)))[1]) == pytest.approx(trained.best_loss, rel=1e-5)
+
+
+def begun(records: list[Record]) -> Lesson:
+    task = Task(PRESETS["debug"], lambda: records, lambda: records[:6], steps=10, seed=3)
+    stream = Catalogue("spearhead.models", "FAMILY")["gan"].begin(task)
+    while True:
+        try:
+            next(stream)
+        except StopIteration as end:
+            found: Lesson = end.value
+            return found
+
+
+def test_what_is_served_is_what_torch_draws(tmp_path: Path) -> None:
+    licence = Licence("CC0-1.0", Right.TRAIN | Right.SHARE | Right.SELL, "")
+    records = [
+        Record({"input": text(SHAPE.classes[one.label]), "output": codec.write(one.pixels)}, licence, f"test:{number}")
+        for number, one in enumerate(kinds(24, seed=0))
+    ]
+    lesson = begun(records)
+    assert lesson.preview is not None and lesson.preview().shape == (48, 48, 1)
+    for _ in lesson.finish(tmp_path):
+        pass
+
+    async def answered() -> list[Draft]:
+        async with await Onnx.start(tmp_path / "parts", settings=Settings(threads=1)) as runtime:
+            prompt = Prompt((Segment("standing", False),), seed=11, options={"truncation": 0.5})
+            return [draft async for draft in runtime.generate(prompt)]
+
+    (draft,) = asyncio.run(answered())
+    assert draft.media is not None
+    noise = np.random.Generator(np.random.Philox(11)).standard_normal((1, 16), dtype=np.float32)
+    model = lesson.model.eval()
+    with torch.no_grad():
+        wanted = model.maker(0.5 * torch.from_numpy(noise), torch.tensor([2])).clamp(-1, 1)  # names are sorted
+    found = codec.read(draft.media, channels=1)[:, :, 0].astype(np.float32)
+    assert float(np.abs(found - (wanted[0, 0].numpy() + 1) * 127.5).max()) <= 0.6

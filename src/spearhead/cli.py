@@ -336,22 +336,10 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--once", default="", help="a word that makes this credit once-only")
 
     it = verb("bill", bill, "plans, grants, limits, invoices; what an accepted piece really cost")
-    actions = (
-        "run",
-        "rehearse",
-        "list",
-        "show",
-        "pay",
-        "plans",
-        "offer",
-        "subscribe",
-        "end",
-        "grant",
-        "grants",
-        "void",
+    deeds = (
+        "run rehearse list show pay plans offer subscribe end grant grants void limit limits team correct check verdict"
     )
-    actions += ("limit", "limits", "team", "correct", "check", "verdict")
-    it.add_argument("action", choices=actions, help="run writes every invoice that is due, once")
+    it.add_argument("action", choices=deeds.split(), help="run writes every invoice that is due, once")
     it.add_argument("name", nargs="?", default="", help="of the invoice, plan, grant, team, request or release")
     it.add_argument("--account", default="", help="whose")
     it.add_argument("--amount", default="", help="in the account's currency, as in 5.00 (pay, grant)")

@@ -4,6 +4,7 @@ The identity of an event comes from the request, never from a delivery or a retr
 nothing. Units are those that the runtime counted. Knows nothing of how the amount was made.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -269,3 +270,91 @@ def report(
         )
         for row in rows
     ]
+
+
+WIDTHS = {"1m": 60, "1h": 3600, "1d": 86400}
+"""Seconds of a bucket."""
+GROUPS = ("project_id", "user_id", "api_key_id", "model", "currency")
+_CUT = {"1m": 16, "1h": 13, "1d": 10}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was used in one bucket by one group; what was not grouped by is None."""
+
+    start: datetime
+    unit: str
+    project_id: str | None
+    """The team."""
+    user_id: str | None
+    """The account."""
+    api_key_id: str | None
+    model: str | None
+    """The release."""
+    currency: str | None
+    requests: int
+    prompt_units: int
+    completion_units: int
+    amount: int
+
+
+def buckets(
+    store: Engine | Connection,
+    *,
+    start: datetime,
+    end: datetime,
+    width: str,
+    group_by: Sequence[str] = (),
+    only: Mapping[str, Sequence[str]] | None = None,
+) -> list[Part]:
+    """Use from `start` up to but without `end` in buckets of `width`, apart for each value of what is grouped by.
+
+    `only` keeps events with these values. Unlike currencies do not add: group by `currency` to read amounts.
+    """
+    t = table.c
+    columns = {
+        "project_id": reservations.c.team,
+        "user_id": t.account,
+        "api_key_id": t.key_id,
+        "model": t.release,
+        "currency": t.currency,
+    }
+    if unknown := sorted({*group_by, *(only or {})} - columns.keys()):
+        raise InputError(f"{unknown[0]!r} is nothing to group by: wanted {', '.join(columns)}.")
+    when = sa.func.substr(t.happened, 1, _CUT[width])
+    groups = [columns[name] for name in GROUPS if name in group_by]
+    asked = sa.case((t.source == CORRECTION, 0), else_=sa.func.coalesce(reservations.c.requests, 1))
+    sums = [sa.func.sum(value) for value in (asked, t.prompt_units, t.completion_units, t.amount)]
+    query = (
+        sa.select(when, t.unit, *groups, *sums)
+        .join_from(table, reservations, reservations.c.id == t.reservation, isouter=True)
+        .where(t.happened >= stamp(start), t.happened < stamp(end))
+        .group_by(when, t.unit, *groups)
+        .order_by(when, t.unit, *groups)
+    )
+    for name, values in (only or {}).items():
+        query = query.where(columns[name].in_(list(values)))
+    named = [name for name in GROUPS if name in group_by]
+    with reading(store) as connection:
+        rows = connection.execute(query).all()
+    parts = []
+    for moment, unit, *rest in rows:
+        texts: dict[str, str | None] = {**dict.fromkeys(GROUPS), **dict(zip(named, rest, strict=False))}
+        begun = datetime.fromisoformat(moment + "2000-01-01T00:00:00"[len(moment) :] + "Z")
+        asked_for, prompt, completion, amount = (int(value) for value in rest[len(named) :])
+        parts.append(
+            Part(
+                start=begun,
+                unit=unit,
+                project_id=texts["project_id"],
+                user_id=texts["user_id"],
+                api_key_id=texts["api_key_id"],
+                model=texts["model"],
+                currency=texts["currency"],
+                requests=asked_for,
+                prompt_units=prompt,
+                completion_units=completion,
+                amount=amount,
+            )
+        )
+    return parts

@@ -100,21 +100,22 @@ def _credit(engine: Engine, options: argparse.Namespace) -> Told:
         amount = money.parse(options.amount)
     except ValueError as error:
         raise InputError(f"--amount: {error}") from error
-    account = _account(engine, options.account)
+    account = account_named(engine, options.account)
     once = options.once or f"cli:{now().isoformat()}"
     journal.credit(engine, account.id, amount, key=f"credit:{account.id}:{once}")
     return _balance(engine, options)
 
 
 def _balance(engine: Engine, options: argparse.Namespace) -> Told:
-    account = _account(engine, options.account)
+    account = account_named(engine, options.account)
     held = journal.balance(engine, account.id)
     available, reserved = money.show(held.available), money.show(held.reserved)
     values = {"account": account.id, "currency": held.currency, "available": available, "reserved": reserved}
     return Told(values, [f"{account.name}: {available} {held.currency} available, {reserved} reserved"])
 
 
-def _account(engine: Engine, name: str) -> ledger_keys.Account:
+def account_named(engine: Engine, name: str) -> ledger_keys.Account:
+    """The account of that name or id; raises InputError when there is none."""
     accounts = ledger_keys.all_accounts(engine)
     for account in accounts:
         if name in (account.name, account.id):

@@ -1,0 +1,293 @@
+"""`spearhead bill`: plans, grants, limits, invoices and the measured verdict, for the operator. Decides nothing."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from spearhead.core import money
+from spearhead.core.clock import Clock, now
+from spearhead.core.errors import InputError
+from spearhead.core.files import write_whole
+from spearhead.ledger import (
+    billing,
+    economics,
+    grants,
+    invoices,
+    journal,
+    limits,
+    plans,
+    pots,
+    printed,
+    usage,
+)
+from spearhead.ledger import keys as ledger_keys
+from spearhead.ledger.invoices import Invoice
+from spearhead.ledger.plans import Plan
+from spearhead.pipeline import desk
+from spearhead.pipeline.told import Told, table
+from spearhead.store.home import Home
+
+ACTOR = "operator"
+_MONEY = ("fee", "overage_prompt", "overage_completion", "owing", "trial_credit")
+
+
+def bill(home: Home, options: argparse.Namespace, *, clock: Clock = now) -> Told:
+    """`spearhead bill ACTION [NAME]`."""
+    engine = desk.opened(home)
+    try:
+        return ACTIONS[options.action](engine, options, clock)
+    finally:
+        engine.dispose()
+
+
+def _run(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _account(engine, options.account).id if options.account else None
+    return _listed(billing.run(engine, account=account, clock=clock), "nothing is due")
+
+
+def _rehearse(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    try:
+        until = datetime.fromisoformat(options.until).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise InputError("until when? Give --until, as in --until 2027-06-01") from error
+    made = billing.rehearsal(engine, account=_named(engine, options).id, until=until, clock=clock)
+    return _listed(made, "nothing would be due", note="worked out as if nothing more were used; nothing was written")
+
+
+def _list(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _account(engine, options.account).id if options.account else None
+    return _listed(invoices.of_account(engine, account), "no invoices yet: spearhead bill run")
+
+
+def _show(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    made = invoices.one(engine, _name(options, "which invoice? Name its number"))
+    if options.out is not None:
+        kinds: Mapping[str, Callable[[], bytes]] = {
+            ".json": lambda: made.to_json().encode(),
+            ".csv": lambda: printed.as_csv(made).encode(),
+            ".pdf": lambda: printed.as_pdf(made, language=options.language),
+        }
+        if (form := kinds.get(Path(options.out).suffix.lower())) is None:
+            raise InputError(f"{options.out}: wanted a name that ends in {', '.join(kinds)}")
+        write_whole(Path(options.out), form())
+        return Told({"invoice": made.number, "file": str(options.out)}, [f"wrote {options.out}"])
+    rows = [
+        [line.kind, line.release, line.prompt_units + line.completion_units, line.covered, money.show(line.amount)]
+        for line in made.lines
+    ]
+    words = [f"{made.number}: {made.name}, {made.starts} to {made.ends}", *table(_LINE, rows)]
+    words += [f"paid before {money.show(made.credit)}, tax {money.show(made.tax)}"]
+    words += [f"to be paid: {money.show(made.due)} {made.currency}"]
+    return Told(dataclasses.asdict(made), words)
+
+
+_LINE = ("what", "release", "units", "included", "amount")
+
+
+def _listed(made: list[Invoice], nothing: str, *, note: str = "") -> Told:
+    values = [{"number": one.number, "account": one.account, "due": money.show(one.due)} for one in made]
+    rows = [[one.number, one.name, one.starts[:10], one.ends[:10], money.show(one.due), one.currency] for one in made]
+    head = ("number", "account", "from", "to", "due", "currency")
+    words = table(head, rows) if made else [nothing]
+    return Told({"invoices": values, "note": note}, [*words, note] if note else words)
+
+
+def _pay(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _named(engine, options)
+    once = options.once or f"cli:{clock().isoformat()}"
+    left = invoices.pay(engine, account.id, _amount(options), key=once, clock=clock)
+    words = [f"{account.name}: {money.show(left)} {account.currency} are still to be paid"]
+    return Told({"account": account.id, "owed": money.show(left)}, words)
+
+
+def _plans(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    found = plans.offered(engine)
+    rows = [[one.name, one.currency, money.show(one.fee), one.months, one.included, one.unit] for one in found]
+    words = table(("plan", "currency", "fee", "months", "included", "unit"), rows) if rows else [_NO_PLAN]
+    return Told({"plans": [dataclasses.asdict(one) for one in found]}, words)
+
+
+_NO_PLAN = "no plans yet: spearhead bill offer NAME --set currency=EUR --set fee=20.00 --set included=1000000"
+
+
+def _offer(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    name = _name(options, "which plan? Name it")
+    fields: dict[str, Any] = {"currency": options.currency}
+    kinds = {field.name: field.type for field in dataclasses.fields(Plan)}
+    for pair in options.set:
+        key, _, value = pair.partition("=")
+        if key not in kinds or key == "name":
+            raise InputError(f"--set {key[:40]!r}: wanted one of {', '.join(kinds.keys() - {'name'})}")
+        fields[key] = value if key in ("currency", "unit") else _parsed(key, value)
+    made = plans.offer(engine, Plan(name=name, **fields), actor=ACTOR, clock=clock)
+    return Told(dataclasses.asdict(made), [f"{name} is offered; `spearhead bill subscribe {name} --account NAME`"])
+
+
+def _parsed(key: str, value: str) -> int:
+    try:
+        return money.parse(value) if key in _MONEY else int(value)
+    except ValueError as error:
+        raise InputError(f"--set {key}: {error}") from error
+
+
+def _subscribe(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _named(engine, options)
+    made = plans.subscribe(engine, account.id, _name(options, "which plan? Name it"), clock=clock)
+    words = [f"{account.name} has {made.plan.name} since {made.started.isoformat()}"]
+    return Told({"subscription": made.id, "account": account.id, "plan": made.plan.name}, words)
+
+
+def _end(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _named(engine, options)
+    made = plans.end(engine, account.id, clock=clock)
+    ends = made.ended.isoformat() if made.ended else ""
+    return Told({"subscription": made.id, "ends": ends}, [f"{account.name}: {made.plan.name} ends {ends}"])
+
+
+def _grant(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _named(engine, options)
+    expires = clock() + timedelta(days=options.days) if options.days else None
+    made = grants.give(
+        engine,
+        account.id,
+        _amount(options),
+        key=options.once or f"cli:{clock().isoformat()}",
+        priority=options.priority,
+        promotional=options.promotional,
+        expires=expires,
+        note=options.name or "",
+        clock=clock,
+    )
+    return Told(dataclasses.asdict(made), [f"{made.id}: {money.show(made.amount)} {made.currency} for {account.name}"])
+
+
+def _grants(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    found = grants.of_account(engine, _named(engine, options).id)
+    units = {code: name for name, code in pots.UNITS.items()}
+
+    def shown(amount: int, currency: str) -> str:
+        return f"{amount:,} {units[currency]}s" if currency in units else f"{money.show(amount)} {currency}"
+
+    rows = [
+        [one.id, shown(left, one.currency), shown(one.amount, one.currency), one.expires or "never", one.note]
+        for one, left in found
+    ]
+    values = [{**dataclasses.asdict(one), "left": left} for one, left in found]
+    return Told({"grants": values}, table(("grant", "left", "of", "ends", "note"), rows) if rows else ["no grants"])
+
+
+def _void(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    name = _name(options, "which grant? Name its id")
+    left = grants.void(engine, name, clock=clock)
+    return Told({"grant": name, "returned": left}, [f"{name} is ended; {left:,} of it were left"])
+
+
+def _limit(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    subject = options.subject or f"account:{_named(engine, options).id}"
+    most = None
+    if options.most != "":
+        most = _amount_of(options.most) if options.measure == "budget" else _parsed("--most", options.most)
+    span = "" if options.measure == "parallel" else options.span
+    limits.set_limit(engine, subject, measure=options.measure, span=span, most=most, actor=ACTOR, clock=clock)
+    return _limits(engine, options, clock)
+
+
+def _limits(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    here = limits.of(engine)
+    found = limits.left(engine, sorted({limit.subject for limit in here}), clock=clock)
+    rows, values = [], []
+    for limit, used in found:
+        shown = [money.show(value) if limit.measure == "budget" else str(value) for value in (limit.most, used)]
+        rows.append([limit.subject, limit.measure, limit.span or "at once", *shown])
+        values.append({**dataclasses.asdict(limit), "used": used})
+    head = ("subject", "measure", "span", "most", "used")
+    return Told({"limits": values}, table(head, rows) if rows else ["no limits"])
+
+
+def _team(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    name = _name(options, "which team? Name it")
+    if options.account:
+        limits.join(engine, name, _named(engine, options).id, clock=clock)
+        return Told({"team": name, "joined": options.account}, [f"{options.account} is a member of {name}"])
+    limits.create_team(engine, name, clock=clock)
+    return Told({"team": name}, [f"made the team {name}: add members with --account NAME"])
+
+
+def _correct(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    request = _name(options, "which request? Name its number (x-request-id)")
+    done = usage.correct(engine, request, source="engine", clock=clock)
+    return Told({"request": request, "corrected": done}, ["its charge is undone" if done else "it was undone before"])
+
+
+def _check(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    found = journal.check(engine) + usage.check(engine) + invoices.check(engine) + limits.check(engine)
+    words = found or ["journal, events, invoices and limits agree"]
+    return Told({"problems": found}, words, exit_code=1 if found else 0)
+
+
+def _verdict(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    release = _name(options, "which release? Name it as SCENARIO@VERSION")
+    made = economics.measured(
+        engine,
+        release,
+        wanted=options.pieces,
+        machine_hour=_amount_of(options.machine_hour),
+        review_minute=_amount_of(options.review_minute),
+    )
+    return Told(dataclasses.asdict(made), made.arithmetic)
+
+
+def _name(options: argparse.Namespace, wanted: str) -> str:
+    if not options.name:
+        raise InputError(wanted)
+    return str(options.name)
+
+
+def _named(engine: Engine, options: argparse.Namespace) -> ledger_keys.Account:
+    if not options.account:
+        raise InputError("whose? Give --account NAME; `spearhead keys list` shows them")
+    return _account(engine, options.account)
+
+
+def _account(engine: Engine, name: str) -> ledger_keys.Account:
+    return desk.account_named(engine, name)
+
+
+def _amount(options: argparse.Namespace) -> int:
+    if not options.amount:
+        raise InputError("how much? Give --amount, as in --amount 5.00")
+    return _amount_of(options.amount)
+
+
+def _amount_of(text: str) -> int:
+    try:
+        return money.parse(text)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+ACTIONS: Mapping[str, Callable[[Engine, argparse.Namespace, Clock], Told]] = {
+    "run": _run,
+    "rehearse": _rehearse,
+    "list": _list,
+    "show": _show,
+    "pay": _pay,
+    "plans": _plans,
+    "offer": _offer,
+    "subscribe": _subscribe,
+    "end": _end,
+    "grant": _grant,
+    "grants": _grants,
+    "void": _void,
+    "limit": _limit,
+    "limits": _limits,
+    "team": _team,
+    "correct": _correct,
+    "check": _check,
+    "verdict": _verdict,
+}

@@ -6,10 +6,13 @@ for a corner mark gets a strip underneath. Knows pixels only, uint8 (h, w, c).
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from spearhead.media.image.codec import DELIVERED, Pixels
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 WORDS = "AI生成"
 """Both elements that the standard asks for: that it is AI, and that it is generated."""
@@ -17,6 +20,8 @@ WORDS = "AI生成"
 _SHARE = 0.055  # of the shortest side; the standard wants 0.05
 _LEAST = 14  # pixels below which the strokes of a Chinese character run together
 _ALIKE = 0.75  # correlation with the drawn mark from which a place carries it
+_LIKE = 0.68  # the same where the size is only about right, over all places
+_SOUGHT = 12  # pixels that letters are high when they are looked for
 _FINER = 4  # times the size in which strokes are drawn before they are averaged
 
 # Strokes of each letter in a box one high: points (x, y), y downwards.
@@ -70,8 +75,11 @@ def mark(pixels: Pixels) -> Pixels:
     return canvas
 
 
-def marked(pixels: Pixels) -> bool:
-    """Whether the mark stands where `mark` puts it."""
+def marked(pixels: Pixels, *, search: bool = False) -> bool:
+    """Whether the mark stands where `mark` puts it; with `search`, whether it stands anywhere, in any usual size.
+
+    A search takes some tenths of a second: it finds the mark in pictures that were resized or cut.
+    """
     tall, wide = pixels.shape[:2]
     corner, strip = _plate(text_height(tall, wide)), _plate(_LEAST)
     places = [
@@ -79,7 +87,9 @@ def marked(pixels: Pixels) -> bool:
         (strip, tall - strip.shape[0], (wide - strip.shape[1]) // 2),
     ]
     grey = _grey(pixels)
-    return any(_correlation(grey, plate, top=top, left=left) >= _ALIKE for plate, top, left in places)
+    if any(_correlation(grey, plate, top=top, left=left) >= _ALIKE for plate, top, left in places):
+        return True
+    return search and max((_best(grey, letters) for letters in _sizes(tall, wide)), default=0.0) >= _LIKE
 
 
 def _lay(pixels: Pixels, plate: Pixels, *, top: int, left: int) -> None:
@@ -102,6 +112,44 @@ def _correlation(grey: Pixels, plate: Pixels, *, top: int, left: int) -> float:
     a, b = here - here.mean(), plate - plate.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / norm if norm else 0.0
+
+
+def _sizes(tall: int, wide: int) -> list[float]:
+    """Heights of letters to look for: from a fortieth of the shortest side to what fills the width, by twentieths."""
+    sizes, letters = [], max(min(tall, wide) / 40, 6.0)
+    while letters <= min(wide / 4, tall / 2):
+        sizes.append(letters)
+        letters *= 1.05
+    return sizes
+
+
+def _best(grey: Pixels, letters: float) -> float:
+    """The highest correlation with the mark of this size anywhere, by normalised cross-correlation (Lewis 1995)."""
+    from PIL import Image
+
+    part = _SOUGHT / letters
+    size = max(1, round(grey.shape[1] * part)), max(1, round(grey.shape[0] * part))
+    field = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BOX), np.float64)
+    field = np.pad(field, 2, mode="edge")  # (h, w): a strip fills the width to the pixel
+    plate = _plate(_SOUGHT).astype(np.float64)
+    plate -= plate.mean()
+    tall, wide = plate.shape
+    if field.shape[0] < tall or field.shape[1] < wide:
+        return 0.0
+    shape = field.shape
+    spectrum = np.fft.rfft2(field) * np.conj(np.fft.rfft2(plate, shape))
+    products = np.fft.irfft2(spectrum, shape)[: shape[0] - tall + 1, : shape[1] - wide + 1]
+    sums, squares = (_windows(values, tall=tall, wide=wide) for values in (field, field * field))
+    spread = np.maximum(squares - sums * sums / (tall * wide), 0)
+    norm = np.sqrt(spread * (plate * plate).sum())
+    return float(np.divide(products, norm, out=np.zeros_like(products), where=norm > tall * wide).max())
+
+
+def _windows(values: Floats, *, tall: int, wide: int) -> Floats:
+    """Sums over every window of this size."""
+    sums = np.cumsum(np.cumsum(np.pad(values, ((1, 0), (1, 0))), 0), 1)
+    inside: Floats = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
+    return inside
 
 
 @lru_cache(maxsize=64)

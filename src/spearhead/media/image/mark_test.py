@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from spearhead.core.media import Media
-from spearhead.media.image import MODALITY, codec, mark, metadata, tiny
+from spearhead.media.image import MODALITY, change, codec, mark, metadata, tiny
 
 SIZES = [(256, 256), (256, 900), (640, 480), (1024, 1024), (2000, 3000)]
 
@@ -63,6 +63,30 @@ def test_the_mark_is_still_seen_in_a_poor_jpeg() -> None:
     for size in ((64, 64), (256, 256), (512, 512)):
         marked = mark.mark(tiny.pixels(*size))
         assert mark.marked(codec.read(codec.write(marked, mime="image/jpeg", quality=30)))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (256, 256), (500, 400)])
+def test_the_mark_is_found_again_in_a_resized_or_cut_picture(size: tuple[int, int]) -> None:
+    marked = mark.mark(tiny.pixels(*size))
+    tall, wide = marked.shape[:2]
+    changed = [
+        change.resize(marked, width=round(wide * part), height=round(tall * part)) for part in (0.7, 1.3, 2.0)
+    ] + [marked[tall // 3 :], marked[: tall - 1, : wide - 1]]
+    for pixels in changed:
+        assert mark.marked(pixels, search=True)
+    assert not mark.marked(changed[0])  # without a search only its own place is looked at
+
+
+def test_a_search_finds_nothing_where_there_is_no_mark() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    blocks = codec.enlarge(rng.integers(0, 2, (48, 48, 3), dtype=np.uint8) * np.uint8(255))
+    words = Image.new("RGB", (400, 256), "black")
+    ImageDraw.Draw(words).text(
+        (10, 10), "ALL RIGHTS RESERVED\nAIR MAIL 2026\nAl Gore +1" * 4, fill="white", font_size=22
+    )
+    for pixels in (noise, blocks, np.asarray(words), tiny.pixels(256, 256), np.zeros((300, 300, 3), np.uint8)):
+        assert not mark.marked(pixels, search=True)
 
 
 def test_transparency_stays_and_the_mark_is_opaque() -> None:

@@ -47,13 +47,13 @@ class ImageModality:
         """A copy with "AI生成" in its corner or on a strip below; once, however often it is asked for."""
         from spearhead.media.image import codec, mark
 
-        return media if self.marked(media) else codec.redraw(media, mark.mark)
+        return media if mark.marked(codec.read(media)) else codec.redraw(media, mark.mark)
 
     def marked(self, media: Media) -> bool:
-        """Whether the mark stands in its place."""
+        """Whether the mark is there, in its place or, after a resize or a cut, elsewhere."""
         from spearhead.media.image import codec, mark
 
         try:
-            return mark.marked(codec.read(media))
+            return mark.marked(codec.read(media), search=True)
         except InputError:
             return False

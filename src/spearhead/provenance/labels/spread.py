@@ -19,7 +19,7 @@ POINTS = 256
 _LOW, _HIGH = 10, 64
 """Half waves across the picture: finer than what is seen as shade, coarser than what JPEG drops."""
 _FLOOR = 4.0  # what rounding and JPEG leave of a wave anyway
-_FLAT, _BUSY, _MOST = 1.3, 0.12, 4.0  # levels of 255 on flat ground, per level of local contrast, at most
+_FLAT, _BUSY, _MOST = 1.8, 0.12, 3.8  # levels of 255 on flat ground, per level of local contrast, at most
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -42,7 +42,7 @@ class Spread:
         self._basis[0] /= math.sqrt(2)
 
     def embed(self, pixels: Pixels) -> Pixels:
-        """A copy with the waves: about one level of 255 on flat ground, up to four in busy places."""
+        """A copy with the waves: about two levels of 255 on flat ground, up to four in busy places."""
         light = _points(pixels)
         waves = self._waves(light)
         usual = self._usual(waves)

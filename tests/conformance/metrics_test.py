@@ -14,6 +14,8 @@ from spearhead.core.score import Case, Metric
 from spearhead.metrics.evaluate import evaluate
 
 METRICS = Catalogue("spearhead.metrics", "METRIC")
+ALONE = [name for name in METRICS if not hasattr(METRICS[name], "bind")]
+"""Metrics that need nothing but the cases; those that are bound to data first are tested in their own folders."""
 ENGLISH = [
     ("Yesterday Ruth gleaned 12 sheaves of barley.", "She carried 12 sheaves of barley to old Ruth."),
     ("Bright stars shone above Bethlehem while shepherds slept.", "Over Bethlehem every bright star was shining."),
@@ -49,7 +51,7 @@ def spoilt(found: list[Case], how: str) -> list[Case]:
     return [Case(case.input, text(worse(case)), case.reference) for case in found]
 
 
-@pytest.fixture(params=list(METRICS))
+@pytest.fixture(params=ALONE)
 def metric(request: pytest.FixtureRequest) -> Metric:
     found: Metric = METRICS[request.param]
     return found

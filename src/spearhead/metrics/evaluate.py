@@ -1,4 +1,8 @@
-"""Cases to scores with intervals, and to the comparison with baselines. Knows nothing of how outputs were made."""
+"""Cases to scores with intervals, and to the comparison with baselines. Knows nothing of how outputs were made.
+
+Most metrics are sums over cases (`statistics`, `reduce`). One over the whole set has `over(cases)` instead: a function
+from how often each case was drawn, float64 (cases,), to the value; `draws` says how many draws it can afford.
+"""
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +29,14 @@ class Comparison:
     p_value: float
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A value, and what it is on each draw of the bootstrap."""
+
+    value: float
+    draws: Array
+
+
 def evaluate(cases: Sequence[Case], metrics: Sequence[Metric], *, seed: int, draws: int = 1000) -> list[Score]:
     """A score a metric, with the percentile bootstrap's interval.
 
@@ -32,18 +44,26 @@ def evaluate(cases: Sequence[Case], metrics: Sequence[Metric], *, seed: int, dra
     the bootstrap. Raises InputError when there are no cases or a metric misses what it needs.
     """
     _some(cases)
-    rows = [_statistics(metric, cases) for metric in metrics]
-    sums = resample.totals(rows, seed=seed, draws=draws) if rows else []
-    return [
-        Score(
-            name=metric.name,
-            value=metric.reduce(statistics.sum(axis=0)),
-            interval=resample.interval(_reduced(metric, drawn)),
-            better=metric.better,
-            signature=signature(metric, cases, seed=seed, draws=draws),
+    sums = [metric for metric in metrics if not hasattr(metric, "over")]
+    rows = [_statistics(metric, cases) for metric in sums]
+    totals = iter(resample.totals(rows, seed=seed, draws=draws) if rows else [])
+    statistics = iter(rows)
+    found = []
+    for metric in metrics:
+        if hasattr(metric, "over"):
+            drawn = _whole(metric, cases, seed=seed, draws=draws)
+        else:
+            drawn = Drawn(metric.reduce(next(statistics).sum(axis=0)), _reduced(metric, next(totals)))
+        found.append(
+            Score(
+                name=metric.name,
+                value=drawn.value,
+                interval=resample.interval(drawn.draws),
+                better=metric.better,
+                signature=signature(metric, cases, seed=seed, draws=draws),
+            )
         )
-        for metric, statistics, drawn in zip(metrics, rows, sums, strict=True)
-    ]
+    return found
 
 
 def compare(
@@ -51,7 +71,13 @@ def compare(
 ) -> Comparison:
     """How much ours is above theirs on the same references, by paired bootstrap: both are drawn alike."""
     _aligned(ours, theirs, "theirs", inputs=False)
-    return _compare(metric, _statistics(metric, ours), _statistics(metric, theirs), seed=seed, draws=draws)
+    mine, other = _drawn(metric, [ours, theirs], seed=seed, draws=draws)
+    delta = mine.value - other.value
+    return Comparison(
+        delta,
+        resample.interval(mine.draws - other.draws),
+        resample.p_value(mine.draws, other.draws, delta=delta),
+    )
 
 
 def measured(
@@ -72,23 +98,32 @@ def measured(
     found = []
     steps = len(metrics) * (1 + len(baselines))
     for at, metric in enumerate(metrics):
-        rows = {}
-        for step, (name, cases) in enumerate({"": ours, **baselines}.items()):
-            yield Progress("evaluate", at * (1 + len(baselines)) + step, steps, f"{metric.name} {name}".strip())
-            rows[name] = _statistics(metric, cases)
-        values = {name: metric.reduce(statistics.sum(axis=0)) for name, statistics in rows.items()}
-        sums = resample.totals(list(rows.values()), seed=seed, draws=draws)
-        drawn = {name: _reduced(metric, each) for name, each in zip(rows, sums, strict=True)}
+        systems = {"": ours, **baselines}
+        drawn: dict[str, Drawn] = {}
+        if hasattr(metric, "over"):
+            for step, (name, cases) in enumerate(systems.items()):
+                yield Progress("evaluate", at * len(systems) + step, steps, f"{metric.name} {name}".strip())
+                drawn[name] = _whole(metric, cases, seed=seed, draws=draws)
+        else:
+            rows = {}
+            for step, (name, cases) in enumerate(systems.items()):
+                yield Progress("evaluate", at * len(systems) + step, steps, f"{metric.name} {name}".strip())
+                rows[name] = _statistics(metric, cases)
+            sums = resample.totals(list(rows.values()), seed=seed, draws=draws)
+            for (name, statistics), each in zip(rows.items(), sums, strict=True):
+                drawn[name] = Drawn(metric.reduce(statistics.sum(axis=0)), _reduced(metric, each))
         found.append(
             Measured(
                 name=metric.name,
-                value=values[""],
-                interval=resample.interval(drawn[""]),
+                value=drawn[""].value,
+                interval=resample.interval(drawn[""].draws),
                 better=metric.better,
                 signature=signature(metric, ours, seed=seed, draws=draws),
-                baselines={name: values[name] for name in baselines},
+                baselines={name: drawn[name].value for name in baselines},
                 p_values={
-                    name: resample.p_value(drawn[""], drawn[name], delta=values[""] - values[name])
+                    name: resample.p_value(
+                        drawn[""].draws, drawn[name].draws, delta=drawn[""].value - drawn[name].value
+                    )
                     for name in baselines
                 },
             )
@@ -117,15 +152,41 @@ def robustness(
 
 def signature(metric: Metric, cases: Sequence[Case], *, seed: int, draws: int) -> str:
     """The metric's signature with the cases and the bootstrap; two scores subtract only where all of it agrees."""
+    drawn = f"bootstrap:{draws}"
+    if hasattr(metric, "over"):
+        drawn = f"bootstrap:{whole_draws(metric, draws)},centred"
     ids = [[part.id if part else None for part in (case.input, case.reference)] for case in cases]
     asked = digest.of_value(sorted(ids, key=str))[:8]
-    return f"{metric.signature}|cases:{len(cases)}|set:{asked}|bootstrap:{draws}|seed:{seed}"
+    return f"{metric.signature}|cases:{len(cases)}|set:{asked}|{drawn}|seed:{seed}"
 
 
-def _compare(metric: Metric, ours: Array, theirs: Array, *, seed: int, draws: int) -> Comparison:
-    delta = metric.reduce(ours.sum(axis=0)) - metric.reduce(theirs.sum(axis=0))
-    mine, other = (_reduced(metric, drawn) for drawn in resample.totals([ours, theirs], seed=seed, draws=draws))
-    return Comparison(delta, resample.interval(mine - other), resample.p_value(mine, other, delta=delta))
+def whole_draws(metric: Metric, draws: int) -> int:
+    """How often the cases are drawn for a metric over whole sets: each draw takes it anew."""
+    return min(draws, int(getattr(metric, "draws", draws)))
+
+
+def _drawn(metric: Metric, systems: Sequence[Sequence[Case]], *, seed: int, draws: int) -> list[Drawn]:
+    """The values of several systems on the same draws."""
+    if hasattr(metric, "over"):
+        return [_whole(metric, cases, seed=seed, draws=draws) for cases in systems]
+    rows = [_statistics(metric, cases) for cases in systems]
+    sums = resample.totals(rows, seed=seed, draws=draws)
+    return [
+        Drawn(metric.reduce(each.sum(axis=0)), _reduced(metric, drawn)) for each, drawn in zip(rows, sums, strict=True)
+    ]
+
+
+def _whole(metric: Any, cases: Sequence[Case], *, seed: int, draws: int) -> Drawn:
+    """A metric over the whole set of outputs. Drawing with replacement repeats some, which makes such a metric worse at
+    every draw: the draws are moved so that their mean is the value itself.
+    """
+    value_of = metric.over(cases)
+    value = float(value_of(np.ones(len(cases))))
+    blocks = resample.weights(len(cases), seed=seed, draws=whole_draws(metric, draws))
+    values = np.array([value_of(counts) for block in blocks for counts in block])
+    if not np.isfinite(value) or not np.isfinite(values).all():
+        raise ValueError(f"{metric.name}: the value must be a finite number; got {value}")
+    return Drawn(value, values - values.mean() + value)
 
 
 def _reduced(metric: Metric, totals: Array) -> Array:

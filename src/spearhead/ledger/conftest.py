@@ -55,6 +55,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server, model = request.getfixturevalue("postgres")
     name = f"spearhead_test_{secrets.token_hex(6)}"
     _order(server, f"CREATE DATABASE {name} TEMPLATE {model}")
+    _order(server, f"ALTER DATABASE {name} SET synchronous_commit = off")  # no test here cuts the server's power
     yield server.set(database=name).render_as_string(hide_password=False)
     _order(server, f"DROP DATABASE {name} WITH (FORCE)")
 

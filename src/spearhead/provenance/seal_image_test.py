@@ -80,7 +80,7 @@ def test_every_changed_byte_shows(signer: Signer, mime: str) -> None:
     sealed = seal.seal(picture(mime, 24), LABEL, signer=signer)
     start, length = MODALITY.signature(sealed) or (0, 0)
     assert length > 1000
-    for place in [*range(0, start, 5), *range(start + length, len(sealed.data), 29)]:
+    for place in [*range(0, start, 13), *range(start + length, len(sealed.data), 61)]:
         data = bytearray(sealed.data)
         data[place] ^= 0x01
         seen = seal.read(Media("image", mime, bytes(data)))
@@ -195,7 +195,7 @@ def test_the_way_back_starts_at_a_picture(signer: Signer, tmp_path: Path) -> Non
 def test_noise_of_any_kind_is_verified_without_error(signer: Signer) -> None:
     rng = np.random.default_rng(0)
     sealed = seal.seal(picture("image/webp", 24), LABEL, signer=signer).data
-    for _ in range(60):
+    for _ in range(30):
         data = bytearray(sealed)
         for place in rng.integers(0, len(data), 5):
             data[place] = int(rng.integers(256))

@@ -77,9 +77,9 @@ def test_the_waves_survive_what_pictures_go_through(name: str) -> None:
 
 def test_a_p_value_is_at_most_as_small_as_false_alarms_are_rare() -> None:
     pixels = SPREAD.embed(cloudy(256))
-    values = sorted(Spread(bytes([key])).p_value(pixels) for key in range(40))
-    # Hoeffding's inequality: of 40 wrong keys no more than about 40 p have a value of p or less.
-    assert values[0] > 1e-3 and sum(value <= 0.1 for value in values) <= 9
+    values = sorted(Spread(bytes([key])).p_value(pixels) for key in range(20))
+    # Hoeffding's inequality: of 20 wrong keys no more than about 20 p have a value of p or less.
+    assert values[0] > 1e-3 and sum(value <= 0.1 for value in values) <= 6
     assert SPREAD.p_value(np.zeros((300, 300, 3), np.uint8)) > 0.01
 
 
@@ -108,10 +108,9 @@ def test_a_sealed_picture_carries_the_mark_and_verify_says_so(tmp_path: Path) ->
         assert len(verify(sealed.data)) == 3  # without the key nobody can look
         again = seal.seal(sealed, LABEL, signer=signer, watermark=marks)
         assert (codec.read(again) == codec.read(sealed)).all()  # not marked twice
-        stripped = codec.write(codec.read(sealed)[: -codec.DELIVERED // 8], mime="image/jpeg", quality=80)
-        cut = codec.write(change.resize(codec.read(sealed), width=200, height=200), mime="image/jpeg", quality=80)
-        assert not holds(verify(stripped.data)) and holds(verify(cut.data, watermark=marks))
-    assert not holds(verify(codec.write(cloudy()).data, watermark=marks))
+    cut = codec.write(change.resize(codec.read(sealed), width=200, height=200), mime="image/jpeg", quality=80)
+    assert not holds(verify(cut.data)) and holds(verify(cut.data, watermark=marks))
+    assert not holds(verify(codec.write(cloudy(256)).data, watermark=marks))
 
 
 def test_what_cannot_carry_the_mark_is_not_released_without_it(tmp_path: Path) -> None:

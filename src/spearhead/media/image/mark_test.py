@@ -65,12 +65,12 @@ def test_the_mark_is_still_seen_in_a_poor_jpeg() -> None:
         assert mark.marked(codec.read(codec.write(marked, mime="image/jpeg", quality=30)))
 
 
-@pytest.mark.parametrize("size", [(64, 64), (256, 256), (500, 400)])
+@pytest.mark.parametrize("size", [(64, 64), (300, 256)])
 def test_the_mark_is_found_again_in_a_resized_or_cut_picture(size: tuple[int, int]) -> None:
     marked = mark.mark(tiny.pixels(*size))
     tall, wide = marked.shape[:2]
     changed = [
-        change.resize(marked, width=round(wide * part), height=round(tall * part)) for part in (0.7, 1.3, 2.0)
+        change.resize(marked, width=round(wide * part), height=round(tall * part)) for part in (0.55, 0.7, 1.3)
     ] + [marked[tall // 3 :], marked[: tall - 1, : wide - 1]]
     for pixels in changed:
         assert mark.marked(pixels, search=True)

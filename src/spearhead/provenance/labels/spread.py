@@ -16,10 +16,10 @@ from spearhead.media.image.codec import Pixels
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 POINTS = 256
-_LOW, _HIGH = 10, 64
+_LOW, _HIGH = 20, 68
 """Half waves across the picture: finer than what is seen as shade, coarser than what JPEG drops."""
 _FLOOR = 4.0  # what rounding and JPEG leave of a wave anyway
-_FLAT, _BUSY, _MOST = 1.8, 0.12, 3.8  # levels of 255 on flat ground, per level of local contrast, at most
+_FLAT, _BUSY, _MOST = 1.5, 0.12, 3.8  # levels of 255 on flat ground, per level of local contrast, at most
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 

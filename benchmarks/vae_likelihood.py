@@ -11,6 +11,7 @@ bring on every twentieth: its own error is printed. Exit code 3 when the target 
 """
 
 import argparse
+import functools
 import gzip
 import hashlib
 import json
@@ -144,8 +145,14 @@ class Order:
     def at(self, step: int) -> Sequence[Any]:
         count = len(self.grey.pixels) // self.batch
         epoch, turn = divmod(step, count)
-        places = np.random.default_rng([0, epoch]).permutation(len(self.grey.pixels))
+        places = order_of(epoch, len(self.grey.pixels))
         return [self.grey.at(places[turn * self.batch : (turn + 1) * self.batch])]
+
+
+@functools.lru_cache(maxsize=1)
+def order_of(epoch: int, count: int) -> Any:
+    """In which order an epoch sees the pictures."""
+    return np.random.default_rng([0, epoch]).permutation(count)
 
 
 # -- training ----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from spearhead.core.rights import Licence, Right
 from spearhead.core.sampler import Sampler
 from spearhead.media.image import codec
 from spearhead.models.tokenizer.codec import Codec
+from spearhead.runtimes.onnx.graph import Graph
 from spearhead.training import batches, loop
 from spearhead.training.plan import Plan
 
@@ -105,6 +106,7 @@ def test_an_autoencoder_leaves_a_sampler_and_shows_a_grid(tmp_path: Path) -> Non
     facts = ended(lesson.finish(tmp_path))
     sampler = Sampler.from_json((tmp_path / "parts" / "sampler.json").read_text())
     assert sampler.classes == ("left", "right") and (tmp_path / "parts" / sampler.model).is_file()
+    Graph.open(tmp_path / "parts", sampler, rows=4)  # the runtime takes it: it looks at inputs, shapes and numbers
     assert facts["graph_bytes"] > 0 and lesson.preview is not None and lesson.preview().shape == (48, 48, 1)
 
 

@@ -28,7 +28,7 @@ FAMILY = Family(
     name="tokenizer",
     config=Config,
     presets={
-        "debug": Config(size=8, levels=(5, 5), codes=25, width=8, halvings=1, blocks=0),
+        "debug": Config(size=8, levels=(5, 5), codes=25, width=8, halvings=1),
         "default": Config(),
         "vq": Config(quantiser="vq"),
         "colour": Config(size=64, channels=3, levels=(8, 8, 8, 6, 5), width=64, halvings=3),

@@ -18,9 +18,9 @@ class Config:
     """Levels of each number of `fsq`: their product is the number of codes (1,000)."""
     codes: int = 1000
     """Vectors of `vq`."""
-    width: int = 48
+    width: int = 32
     """Feature maps at full size; doubled with the first halving."""
     halvings: int = 2
     """Each token stands for a square of 2 ** halvings pixels."""
     blocks: int = 1
-    """Residual blocks at each size."""
+    """Residual blocks at each size below the full one, which would cost the most and bring the least."""

@@ -191,13 +191,13 @@ class Tokenizer(Model):
         down: list[nn.Module] = [nn.Conv2d(shape.channels, widths[0], 3, padding=1)]
         up: list[nn.Module] = [nn.Conv2d(numbers, widths[-1], 3, padding=1)]
         for before, after in zip(widths[:-1], widths[1:], strict=True):
-            down += [Residual(before) for _ in range(config.blocks)]
             down.append(nn.Conv2d(before, after, 3, stride=2, padding=1))
+            down += [Residual(after) for _ in range(config.blocks)]
         for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True):
             up += [Residual(before) for _ in range(config.blocks)]
             up += [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(before, after, 3, padding=1)]
-        down += [Residual(widths[-1]), _norm(widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], numbers, 1)]
-        up += [Residual(widths[0]), _norm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], shape.channels, 3, padding=1)]
+        down += [_norm(widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], numbers, 1)]
+        up += [_norm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], shape.channels, 3, padding=1)]
         self.encoder, self.decoder = nn.Sequential(*down), nn.Sequential(*up)
 
     @property

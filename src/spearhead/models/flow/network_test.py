@@ -112,6 +112,13 @@ def test_time_and_class_are_heard_and_a_row_depends_on_no_other(made: Made, name
         assert float((found[a] - found[b]).abs().max()) > 1e-3
 
 
+def test_normalised_weights_learn_at_a_rate_of_their_own(made: Made) -> None:
+    for name, rate in (("unet", 8.0), ("dit", 1.0)):
+        model = made(name)
+        (share,) = model.shares()["loss"]
+        assert share.rate == rate and len(share.parameters) == len(list(model.parameters()))
+
+
 def test_validation_loss_is_the_same_every_time_and_in_any_batches(made: Made) -> None:
     model = made("unet")
     batch = Pictures(torch.rand(10, 3, 8, 8) * 2 - 1, torch.arange(10) % 3)

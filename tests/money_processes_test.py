@@ -1,0 +1,102 @@
+"""Promises of the books when several API processes keep them on one PostgreSQL: nobody waits in a circle."""
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from spearhead.ledger import invoices, journal, keys, limits, usage
+from spearhead.store import database
+
+HOW = "set SPEARHEAD_TEST_POSTGRES=postgresql://USER@HOST:PORT/DATABASE (a role that may create databases) to run it"
+SERVER = """
+import asyncio, sys
+from spearhead.core.clock import now
+from spearhead.core.generation import Usage
+from spearhead.core.manifest import PriceTag
+from spearhead.engine import books
+from spearhead.engine.desk import Desk
+from spearhead.store import database
+
+url, name, *accounts = sys.argv[1:]
+tag = PriceTag("EUR", 10**6, 10**6, "token")
+
+async def request(desk, account, number):
+    key = f"{name} {number} {account}"
+    held = await desk.write(
+        lambda c: books.reserve(c, account, Usage(3, 4), price=tag, request=key, key=None, clock=now), account=account
+    )
+    bill = books.Bill(key, None, "s@1", Usage(3, 2), Usage(3, 2), (), 24, tag)
+    await desk.write(lambda c: books.close(c, held, bill, clock=now), account=account)
+
+async def main():
+    desk = Desk(database.connect(url))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    failed = []
+    for round in range(4):
+        work = [request(desk, account, round) for account in accounts]
+        failed += [e for e in await asyncio.gather(*work, return_exceptions=True) if e is not None]
+    desk.close()
+    print(len(failed), failed[:1])
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """The URL of an empty, migrated PostgreSQL database."""
+    if not (server := os.environ.get("SPEARHEAD_TEST_POSTGRES")):
+        if "SPEARHEAD_CI" in os.environ:  # there it is started by `.ci/run`: a skip would hide that it was not
+            pytest.fail(HOW)
+        pytest.skip(HOW)
+    parsed, name = sa.make_url(server).set(drivername="postgresql+psycopg"), f"spearhead_test_{secrets.token_hex(6)}"
+    admin = sa.create_engine(parsed, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        connection.execute(sa.text(f"ALTER DATABASE {name} SET synchronous_commit = off"))  # nobody cuts the power
+    fresh = parsed.set(database=name).render_as_string(hide_password=False)
+    database.migrate(fresh)
+    yield fresh
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+def test_two_processes_that_group_their_writes_never_deadlock(url: str) -> None:
+    engine = database.connect(url)
+    accounts = []
+    for number in range(12):
+        account = keys.create_account(engine, f"a{number}", currency="EUR").id
+        journal.credit(engine, account, 10**6, key="first")
+        accounts.append(account)
+    for team in ("press", "film"):
+        limits.create_team(engine, team)
+        limits.set_limit(engine, f"team:{team}", measure="budget", span="month", most=10**6, actor="test")
+    for number, account in enumerate(accounts):
+        limits.join(engine, ("press", "film")[number % 2], account)
+    # One asks in one order and the other in the opposite one: whoever locks as requests come meets the other half way.
+    servers = [
+        subprocess.Popen(
+            [sys.executable, "-c", SERVER, url, name, *order], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name, order in (("one", accounts), ("two", accounts[::-1]))
+    ]
+    for server in servers:
+        assert server.stdout and server.stdout.readline() == "ready\n"
+    for server in servers:
+        assert server.stdin
+        server.stdin.write("go\n")
+        server.stdin.flush()
+    assert [server.communicate(timeout=120)[0] for server in servers] == ["0 []\n"] * 2
+    with engine.connect() as connection:
+        query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        assert connection.exec_driver_sql(query).scalar() == 0
+    assert sum(line.requests for line in usage.report(engine)) == 2 * 4 * 12
+    assert journal.check(engine) + usage.check(engine) + limits.check(engine) + invoices.check(engine) == []
+    engine.dispose()

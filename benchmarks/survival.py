@@ -14,6 +14,7 @@ import sys
 import tempfile
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,8 @@ from spearhead.provenance.signer import Signer
 from spearhead.provenance.verify import verify
 from spearhead.store.home import Home
 
-LABEL = Label("survival", "out-1", "survival@1", "2026-11-22T02:00:00Z")
+LABEL = Label("survival", "out-1", "survival@1", "2026-11-22T02:00:00Z", watermark=True)
+TEXT_LABEL = replace(LABEL, watermark=False)
 WORDS = "The spirit of a man will sustain him.\n\nA merry heart doeth good like a medicine.\n\n心乐乃是良药。\n"
 Change = Callable[[Media], Media]
 
@@ -48,17 +50,18 @@ def main() -> int:
         if options.rivagan:
             marks.append(RivaGan.fetched(Home(folder, options.cache), secret=secret))
         cached = [Remembering(mark) for mark in marks]
+        watermarks = Watermark(lambda: cached)
         pieces = _folder(options.pictures) if options.pictures else _made()
         print(f"{len(pieces)} pictures: {', '.join(pieces)}; layers found by `verify`\n")
         whole = True
         for mime in options.formats.split(","):
             sealed = [
-                seal.seal(codec.write(pixels, mime=mime), LABEL, signer=signer, watermark=Watermark(cached))
+                seal.seal(codec.write(pixels, mime=mime), LABEL, signer=signer, watermark=watermarks)
                 for pixels in pieces.values()
             ]
             whole &= _table(mime, sealed, changes=_picture_changes(mime), marks=cached)
         for mime in ("text/plain", "text/markdown"):
-            text = seal.seal(media.text(WORDS, mime=mime), LABEL, signer=signer)
+            text = seal.seal(media.text(WORDS, mime=mime), TEXT_LABEL, signer=signer)
             whole &= _table(mime, [text], changes=TEXT_CHANGES, marks=[])
     return 0 if whole else 3
 
@@ -226,9 +229,10 @@ def _table(mime: str, sealed: Sequence[Media], *, changes: Mapping[str, Change],
             for layer in verify(after.data, mime=after.mime):
                 held[layer.name] += layer.state == "valid"
                 broken[layer.name] += layer.state == "invalid"
-            for mark in marks:
-                found = Watermark([mark]).read(after)
-                held[mark.name] += found is not None and found.found
+            if marks:
+                found = Watermark(lambda: marks).read(after)
+                for name_of, p_value in found.marks.items() if found else ():
+                    held[name_of] += p_value <= watermark.FOUND
         cells = [f"{held[layer]}/{len(sealed)}{'!' if broken[layer] else ''}" for layer in layers]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
         if name == "as delivered":

@@ -53,6 +53,8 @@ class Label:
     digital_source_type: str = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
     visible: bool = True
     """Whether the copy carries the mark that a person sees."""
+    watermark: bool = False
+    """Whether its pixels carry an invisible mark too."""
 
 
 class Codec(Protocol):

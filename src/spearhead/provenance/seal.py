@@ -83,7 +83,8 @@ def seal(
 ) -> Media:
     """A copy of `media` with all its labels, read back; raises SpearheadError when one does not read as written.
 
-    `watermark` adds an invisible mark to a picture of 256 pixels or more; a piece that carries it already keeps it.
+    Where the label asks for an invisible mark, `watermark` draws it, into pictures of 256 pixels or more; one that is
+    there already stays.
     """
     carrier = CARRIERS.get(media.modality)
     if carrier is None:
@@ -92,7 +93,13 @@ def seal(
     piece = carrier.bare(media)
     if label.visible:
         piece = visible.embed(piece)
-    if watermark is not None:
+    if not label.watermark:
+        watermark = None
+    elif watermark is None:
+        raise SpearheadError(
+            "the label asks for an invisible mark, and nothing was given to draw it: nothing was released"
+        )
+    else:
         before = watermark.read(piece)
         piece = piece if before and before.found else watermark.embed(piece)
     piece = gb45438.embed(piece, label)

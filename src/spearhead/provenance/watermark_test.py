@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from spearhead.provenance.signer import Signer
 from spearhead.provenance.verify import holds, verify
 from spearhead.store.home import Home
 
-LABEL = Label("maker", "out-1", "fashion@1", "2026-11-22T02:00:00Z")
+LABEL = Label("maker", "out-1", "fashion@1", "2026-11-22T02:00:00Z", watermark=True)
 SPREAD = Spread(b"key")
 
 
@@ -99,7 +100,7 @@ def test_the_chance_of_bits_is_counted_exactly() -> None:
 
 def test_a_sealed_picture_carries_the_mark_and_verify_says_so(tmp_path: Path) -> None:
     keys = signing.ensure(Home(tmp_path, tmp_path))
-    signer, marks = Signer(keys), Watermark([Spread(watermark.secret_of(keys))])
+    signer, marks = Signer(keys), Watermark(lambda: [Spread(watermark.secret_of(keys))])
     for mime in MODALITY.mimes:
         sealed = seal.seal(codec.write(cloudy(256), mime=mime), LABEL, signer=signer, watermark=marks)
         layers = {layer.name: layer for layer in verify(sealed.data, watermark=marks)}
@@ -114,7 +115,7 @@ def test_a_sealed_picture_carries_the_mark_and_verify_says_so(tmp_path: Path) ->
 
 
 def test_what_cannot_carry_the_mark_is_not_released_without_it(tmp_path: Path) -> None:
-    signer, marks = Signer(signing.ensure(Home(tmp_path, tmp_path))), Watermark([SPREAD])
+    signer, marks = Signer(signing.ensure(Home(tmp_path, tmp_path))), Watermark(lambda: [SPREAD])
     with pytest.raises(InputError, match="enlarge it first"):
         seal.seal(tiny.sample("image/png"), LABEL, signer=signer, watermark=marks)
     with pytest.raises(InputError, match="no invisible mark for text"):
@@ -124,16 +125,26 @@ def test_what_cannot_carry_the_mark_is_not_released_without_it(tmp_path: Path) -
         seal.seal(coarse, LABEL, signer=signer, watermark=marks)
 
 
-def test_the_option_is_off_by_default(tmp_path: Path) -> None:
-    home = Home(tmp_path, tmp_path)
-    keys = signing.ensure(home)
-    assert watermark.opened({}, home=home, keys=keys) is None
-    assert watermark.opened({"watermark": False}, home=home, keys=keys) is None
-    assert watermark.secret_of(keys) != keys.release and len(watermark.secret_of(keys)) == 32
+def test_the_mark_is_drawn_only_where_the_label_asks_for_it(tmp_path: Path) -> None:
+    keys = signing.ensure(Home(tmp_path, tmp_path))
+    signer, marks = Signer(keys), Watermark(lambda: [SPREAD])
+    piece, silent = codec.write(PICTURES["flat"]), replace(LABEL, watermark=False, visible=False)
+    assert (codec.read(seal.seal(piece, silent, signer=signer, watermark=marks)) == PICTURES["flat"]).all()
+    with pytest.raises(SpearheadError, match="nothing was given to draw it"):
+        seal.seal(piece, LABEL, signer=signer)
+    assert not Label("maker", "n", "s@1", LABEL.created).watermark
+
+
+def test_an_installations_marks_are_its_own_and_nothing_is_fetched_until_they_are_needed(tmp_path: Path) -> None:
+    homes = [Home(tmp_path / name, tmp_path / name) for name in ("a", "b")]
+    secrets = [watermark.secret_of(signing.ensure(home)) for home in homes]
+    assert secrets[0] != secrets[1] and secrets[0] != signing.ensure(homes[0]).release and len(secrets[0]) == 32
+    watermark.opened(homes[0], signing.ensure(homes[0]))
+    assert not homes[0].packages.exists()
 
 
 def test_broken_bytes_carry_no_mark() -> None:
-    marks = Watermark([SPREAD])
+    marks = Watermark(lambda: [SPREAD])
     assert marks.read(Media("image", "image/png", b"\x89PNG\r\n\x1a\n")) is None
     assert marks.read(media.text("words")) is None
 

@@ -5,10 +5,11 @@ They say that this installation made the picture, not which output it was, and o
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Protocol
+from threading import Lock
+from typing import Protocol
 
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
@@ -53,10 +54,19 @@ class Detection:
 
 
 class Watermark:
-    """The marks of one key; safe to share between threads."""
+    """The marks of one key, made when they are first needed; safe to share between threads."""
 
-    def __init__(self, marks: Sequence[Mark]) -> None:
-        self._marks = tuple(marks)
+    def __init__(self, make: Callable[[], Sequence[Mark]]) -> None:
+        self._make, self._lock = make, Lock()
+        self._made: tuple[Mark, ...] | None = None
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The marks; raises InputError when they cannot be had."""
+        with self._lock:
+            if self._made is None:
+                self._made = tuple(self._make())
+            return self._made
 
     def embed(self, media: Media) -> Media:
         """A copy with every mark; raises InputError for what is no picture or has less than 256 pixels a side."""
@@ -67,7 +77,7 @@ class Watermark:
                     f"the picture has {min(pixels.shape[:2])} pixels on its shortest side, an invisible mark needs "
                     f"{DELIVERED}: enlarge it first, or ask for none"
                 )
-            return reduce(lambda drawn, mark: mark.embed(drawn), self._marks, pixels)
+            return reduce(lambda drawn, mark: mark.embed(drawn), self.marks, pixels)
 
         if media.modality != "image":
             raise InputError(f"there is no invisible mark for {media.modality}: pictures can carry one")
@@ -79,19 +89,14 @@ class Watermark:
             pixels = codec.read(media)
         except InputError:
             return None
-        marks = {mark.name: mark.p_value(pixels) for mark in self._marks}
+        marks = {mark.name: mark.p_value(pixels) for mark in self.marks}
         return Detection(min(1.0, len(marks) * min(marks.values())), marks)
 
 
-def opened(labels: Mapping[str, Any], *, home: Home, keys: Keys) -> Watermark | None:
-    """The installation's marks when a scenario's labels ask for them (`watermark = true`), else None.
-
-    RivaGAN's networks are fetched once; raises InputError when they cannot be had.
-    """
-    if not labels.get("watermark", False):
-        return None
+def opened(home: Home, keys: Keys) -> Watermark:
+    """The installation's marks; RivaGAN's networks are fetched at their first use, and nothing is loaded before."""
     secret = secret_of(keys)
-    return Watermark([Spread(secret), RivaGan.fetched(home, secret=secret)])
+    return Watermark(lambda: [Spread(secret), RivaGan.fetched(home, secret=secret)])
 
 
 def secret_of(keys: Keys) -> bytes:

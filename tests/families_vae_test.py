@@ -107,6 +107,10 @@ def test_an_autoencoder_leaves_a_sampler_and_shows_a_grid(tmp_path: Path) -> Non
     sampler = Sampler.from_json((tmp_path / "parts" / "sampler.json").read_text())
     assert sampler.classes == ("left", "right") and (tmp_path / "parts" / sampler.model).is_file()
     Graph.open(tmp_path / "parts", sampler, rows=4)  # the runtime takes it: it looks at inputs, shapes and numbers
+    ((_, bound),) = lesson.model.eval().losses(lesson.pack(lesson.held))
+    assert (
+        facts["held_nll_samples"] == 100 and 0 < facts["held_nll"] < float(bound.detach()) + 3 * facts["held_nll_error"]
+    )
     assert facts["graph_bytes"] > 0 and lesson.preview is not None and lesson.preview().shape == (48, 48, 1)
 
 

@@ -8,12 +8,10 @@ from spearhead.models.vae.config import Config
 
 
 def _begin(task: Task) -> Generator[Progress, None, Lesson]:
-    """See `pictures.begin`."""
-    from spearhead.models import pictures
-    from spearhead.models.vae.export import export
-    from spearhead.models.vae.network import build
+    """See `begin.begin`."""
+    from spearhead.models.vae.begin import begin
 
-    return (yield from pictures.begin(task, build=build, export=export))
+    return (yield from begin(task))
 
 
 def _words(config: Config) -> Mapping[str, str]:

@@ -123,7 +123,8 @@ def _window(request: Request, *, costs: bool, now: datetime) -> Window:
     start = _moment(query.get("page"), "page") or _moment(query.get("start_time"), "start_time")
     if start is None:
         raise ApiError(400, "start_time is missing: seconds since 1970.", param="start_time", code="missing_parameter")
-    end = _moment(query.get("end_time"), "end_time") or now
+    # Times are whole seconds, and the one that runs belongs to what was used up to now.
+    end = _moment(query.get("end_time"), "end_time") or now + timedelta(seconds=1)
     if end <= start:
         raise wrong_value("end_time", "end_time is later than start_time.")
     whole = usage.WIDTHS[width]

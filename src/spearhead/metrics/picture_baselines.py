@@ -99,15 +99,15 @@ def _gaussian(pool: Pool, words: str, cases: Sequence[Case], rng: np.random.Gene
 def _nearest(pool: Pool, words: str, cases: Sequence[Case], rng: np.random.Generator) -> list[Media]:
     known = pool.pixels[words]
     channels: Any = known.shape[3]
-    values = known.reshape(len(known), -1).astype(np.float32)
-    square = np.einsum("ij,ij->i", values, values)
-    out = []
+    wanted = []
     for at, case in enumerate(cases):
         if case.reference is None:
             raise InputError(f"nearest: case {at} of class {words!r} has no reference picture: leave nearest out")
-        wanted = read(case.reference, size=known.shape[1:3], channels=channels).reshape(-1).astype(np.float32)
-        out.append(pool.media[words][int(np.argmin(square - 2 * values @ wanted))])
-    return out
+        wanted.append(read(case.reference, size=known.shape[1:3], channels=channels).reshape(-1))
+    values = known.reshape(len(known), -1).astype(np.float32)
+    square = np.einsum("ij,ij->i", values, values)
+    found = (square[None] - 2 * np.stack(wanted).astype(np.float32) @ values.T).argmin(1)
+    return [pool.media[words][at] for at in found.tolist()]
 
 
 def _pixels(values: "np.ndarray[Any, Any]") -> Pixels:

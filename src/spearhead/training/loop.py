@@ -6,9 +6,11 @@
 Closing the generator, ctrl-C and a crash all leave a checkpoint to go on from.
 """
 
+import ctypes
 import dataclasses
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -129,8 +131,20 @@ def train(
         kind = devices.precision(plan.precision, device)
         position, best = Position(mark, precision=str(kind).removeprefix("torch.")), checkpoint.snapshot(model)
         average = checkpoint.snapshot(model) if plan.average else None
+    _keep_memory()
     run = _Run(model, plan, made, folder, position, best, average, validation, device)
     return (yield from run.go(batches))
+
+
+def _keep_memory() -> None:
+    """Have the C library keep up to 1 GiB of what a step frees for the next one.
+
+    Giving it back to the system and faulting it in again, page by page, was seen to take a tenth of a step on a CPU.
+    """
+    tune = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if tune is not None:  # glibc; other C libraries have no such switch
+        tune(-3, 32 << 20)  # M_MMAP_THRESHOLD, the most that glibc takes
+        tune(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
 def fingerprint(plan: Plan, batches: Source) -> str:

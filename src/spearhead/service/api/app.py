@@ -20,7 +20,7 @@ from spearhead.engine.held import settle_decided
 from spearhead.engine.outputs import Output
 from spearhead.engine.run import Engine
 from spearhead.ledger.keys import Doorkeeper, Principal
-from spearhead.service.api import answers, errors, figures, generate, usage
+from spearhead.service.api import answers, errors, figures, generate, moderations, usage
 from spearhead.service.api.asks import ChatBody, CompletionBody, ImageBody
 from spearhead.service.api.errors import ApiError
 from spearhead.service.api.figures import Figures
@@ -179,6 +179,8 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
         )
 
     usage.mount(app, engine, who)
+
+    moderations.mount(app, desk, who)
 
     @app.get("/health", include_in_schema=False)
     async def health(request: Request) -> Response:

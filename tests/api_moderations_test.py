@@ -1,0 +1,106 @@
+"""Promises of `/v1/moderations`, by the official client against a live server."""
+
+from typing import Any
+
+import openai
+import pytest
+
+from spearhead.review import categories, policy
+
+BOMB = "Please tell me how to make a p\u200bipe bomb"
+
+
+def test_the_official_client_reads_flags_and_scores(served: Any) -> None:
+    client = served.openai(served.account())
+    answer = client.moderations.create(input=[BOMB, "The meeting is at ten.", "我想自杀"])
+    bad, good, sad = answer.results
+    assert answer.id.startswith("modr-") and answer.model == "general"
+    assert bad.flagged and bad.categories.illicit_violent and bad.categories.illicit
+    assert bad.category_scores.illicit_violent == 1.0 and bad.category_scores.sexual_minors == 0.0
+    assert not good.flagged and set(good.category_scores.model_dump().values()) == {0.0}
+    assert sad.categories.self_harm_intent and sad.categories.self_harm and not sad.categories.self_harm_instructions
+    assert bad.category_applied_input_types.illicit == ["text"]
+
+
+def test_all_thirteen_categories_and_all_fourteen_hazards_are_told(served: Any) -> None:
+    answer = served.http(served.account()).post("/v1/moderations", json={"input": BOMB}).json()
+    [result] = answer["results"]
+    words = set(categories.vocabularies()["openai"].words)
+    assert len(words) == 13
+    assert set(result["categories"]) == set(result["category_scores"]) == words
+    assert set(result["category_applied_input_types"]) == words
+    hazards = result["vocabularies"]["mlcommons"]
+    assert hazards["categories"]["S9"] and hazards["category_scores"]["S9"] == 1.0 and len(hazards["categories"]) == 14
+    assert result["decision"] == "block" and result["policy"] == policy.digest_of(policy.named("general"))
+    assert "bomb" not in str(result["findings"])
+
+
+def test_a_scenario_moderates_by_its_own_live_policy(served: Any) -> None:
+    client = served.http(served.account())
+    own = client.post("/v1/moderations", json={"input": "zzforbidden", "model": "tiny"}).json()
+    assert own["results"][0]["categories"]["hate"] and own["model"] == "tiny"
+    other = client.post("/v1/moderations", json={"input": "zzforbidden"}).json()
+    assert not other["results"][0]["flagged"]
+
+
+def test_the_same_words_may_come_and_not_go(served: Any) -> None:
+    client = served.http(served.account())
+    body = {"input": "Write to bob@acme-corp.com"}
+    coming = client.post("/v1/moderations", json=body).json()["results"][0]
+    going = client.post("/v1/moderations", json={**body, "direction": "output"}).json()["results"][0]
+    assert (coming["decision"], going["decision"]) == ("allow", "hold")
+    assert going["vocabularies"]["mlcommons"]["categories"]["S7"] and going["flagged"]
+
+
+def test_names_of_openais_models_work_and_unknown_ones_are_told_apart(served: Any) -> None:
+    client = served.openai(served.account())
+    parts = [{"type": "text", "text": BOMB}, {"type": "text", "text": "and more"}]
+    answer = client.moderations.create(input=parts, model="omni-moderation-latest")
+    assert len(answer.results) == 1 and answer.results[0].flagged
+    with pytest.raises(openai.NotFoundError, match="there is tiny"):
+        client.moderations.create(input="x", model="nobody")
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "input"),
+        ({"input": []}, "input"),
+        ({"input": 3}, "input"),
+        ({"input": ["a", {"type": "text", "text": "b"}]}, "input"),
+        ({"input": ["x"] * 65}, "input"),
+        ({"input": "x" * 100_001}, "input"),
+        ({"input": [{"type": "text"}]}, "input[0]"),
+        (
+            {"input": [{"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}]},
+            "input[0].image_url.url",
+        ),
+        (
+            {"input": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,@@"}}]},
+            "input[0].image_url.url",
+        ),
+        ({"input": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}, "input"),
+        ({"input": "x", "model": 1}, "model"),
+        ({"input": "x", "direction": "sideways"}, "direction"),
+    ],
+)
+def test_what_cannot_be_used_is_named(served: Any, body: dict[str, Any], param: str) -> None:
+    answer = served.http(served.account()).post("/v1/moderations", json=body)
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == param
+
+
+def test_it_wants_a_key_and_costs_nothing(served: Any) -> None:
+    account = served.account(credit=5)
+    client = served.http(account)
+    assert client.post("/v1/moderations", json={"input": "x"}).status_code == 200
+    assert served.balance(account).available == 5
+    assert (
+        client.post("/v1/moderations", json={"input": "x"}, headers={"authorization": "Bearer no"}).status_code == 401
+    )
+
+
+def test_it_counts_as_a_request(serve_tiny: Any) -> None:
+    server = serve_tiny(limits="1,1000,1")
+    client = server.http(server.account())
+    assert client.post("/v1/moderations", json={"input": "x"}).status_code == 200
+    assert client.post("/v1/moderations", json={"input": "x"}).status_code == 429

@@ -22,6 +22,7 @@ _LEAST = 14  # pixels below which the strokes of a Chinese character run togethe
 _ALIKE = 0.75  # correlation with the drawn mark from which a place carries it
 _LIKE = 0.68  # the same where the size is only about right, over all places
 _SOUGHT = 12  # pixels that letters are high when they are looked for
+_ENOUGH = 400  # pixels of a shortest side at which the least letters are still legible
 _FINER = 4  # times the size in which strokes are drawn before they are averaged
 
 # Strokes of each letter in a box one high: points (x, y), y downwards.
@@ -86,10 +87,12 @@ def marked(pixels: Pixels, *, search: bool = False) -> bool:
         (corner, tall - corner.shape[0], wide - corner.shape[1]),
         (strip, tall - strip.shape[0], (wide - strip.shape[1]) // 2),
     ]
-    grey = _grey(pixels)
-    if any(_correlation(grey, plate, top=top, left=left) >= _ALIKE for plate, top, left in places):
+    if any(_correlation(pixels, plate, top=top, left=left) >= _ALIKE for plate, top, left in places):
         return True
-    return search and max((_best(grey, letters) for letters in _sizes(tall, wide)), default=0.0) >= _LIKE
+    if not search:
+        return False
+    grey = _grey(_reduced(pixels))
+    return max((_best(grey, letters) for letters in _sizes(*grey.shape)), default=0.0) >= _LIKE
 
 
 def _lay(pixels: Pixels, plate: Pixels, *, top: int, left: int) -> None:
@@ -104,11 +107,23 @@ def _grey(pixels: Pixels) -> Pixels:
     return colours
 
 
-def _correlation(grey: Pixels, plate: Pixels, *, top: int, left: int) -> float:
+def _reduced(pixels: Pixels) -> Pixels:
+    """A large picture by a whole number smaller: the search needs no more, and time and memory stay bounded."""
+    from PIL import Image
+
+    times = min(pixels.shape[:2]) // _ENOUGH
+    if times < 2:
+        return pixels
+    image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3]))
+    small = np.asarray(image.reduce(times), np.uint8)
+    return small.reshape(*small.shape[:2], -1)
+
+
+def _correlation(pixels: Pixels, plate: Pixels, *, top: int, left: int) -> float:
     """Pearson's r between the plate and what stands at its place; 0 where one of them is flat or outside."""
     if min(top, left) < 0:
         return 0.0
-    here = grey[top : top + plate.shape[0], left : left + plate.shape[1]].astype(np.float64)
+    here = _grey(pixels[top : top + plate.shape[0], left : left + plate.shape[1]]).astype(np.float64)
     a, b = here - here.mean(), plate - plate.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / norm if norm else 0.0

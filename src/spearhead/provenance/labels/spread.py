@@ -66,7 +66,7 @@ class Spread:
         waves = self._waves(_points(pixels))
         heard = waves / (self._usual(waves) ** 2 + waves**2)
         t = float((heard * self._signs).sum()) / float(np.sqrt((heard * heard).sum()) or 1.0)
-        return math.exp(-t * t / 2) if t > 0 else 1.0
+        return math.exp(-min(t * t / 2, 690.0)) if t > 0 else 1.0  # 690: what a float still holds
 
     def _waves(self, light: Floats) -> Floats:
         """The picture's own waves in the band, (count,)."""
@@ -83,6 +83,13 @@ class Spread:
 
 def _points(pixels: Pixels) -> Floats:
     """Brightness at 256x256 points, transparency on white."""
+    from PIL import Image
+
+    times = min(pixels.shape[:2]) // (4 * POINTS)
+    if times > 1:  # first as bytes, so that memory stays bounded
+        image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
+        small = np.asarray(image.reduce(times), np.uint8)
+        pixels = small.reshape(*small.shape[:2], -1)
     light = pixels[:, :, :3] @ _LUMA if pixels.shape[2] >= 3 else pixels[:, :, 0].astype(np.float64)
     if pixels.shape[2] == 4:
         alpha = pixels[:, :, 3] / 255.0

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Draft, Prompt, Usage
 from spearhead.core.media import Media
@@ -92,7 +93,7 @@ class Onnx:
             raise InputError(
                 f"{settings}: wanted batch and queue of at least 1, threads of at least 0, gather of 0 to 1"
             )
-        sampler = Sampler.read(folder / "sampler.json")
+        sampler = _sampler(folder / "sampler.json", (digests or {}).get("sampler.json"))
         rows = settings.batch * (2 if sampler.kind == "flow" else 1)
         graph = await asyncio.to_thread(
             Graph.open, folder, sampler, rows=rows, threads=settings.threads, digests=digests
@@ -209,6 +210,13 @@ def _is_due(order: _Order, before: int) -> bool:
     """Whether a look at an unfinished picture was asked for at this step."""
     every, step = order.wish.preview, order.picture.step
     return bool(every) and step != before and step % every == 0
+
+
+def _sampler(path: Path, sha256: str | None) -> Sampler:
+    found = Sampler.read(path)
+    if sha256 is not None and digest.of_file(path) != sha256:
+        raise InputError(f"{path} was altered: its sha256 is not the one in the manifest; release it again")
+    return found
 
 
 def _png(values: Any) -> Media:

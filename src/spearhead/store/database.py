@@ -42,7 +42,12 @@ def connect(url: str) -> Engine:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Key hashes and answers lie in it: nobody else's to read. SQLite gives its log the same mode.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            # Made only where it is not: to open and close a file that is in use would drop this process's own locks on
+            # it (POSIX), and another process would then throw away the log that we write to.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            if not path.is_file():
+                raise StoreUnavailable(f"The database {path} cannot be opened: it is no file.") from None
         except OSError as error:
             raise StoreUnavailable(f"The database {path} cannot be opened: {error.strerror}.") from error
         options: dict[str, Any] = {_TURN: threading.Lock()}

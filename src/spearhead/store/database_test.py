@@ -397,3 +397,27 @@ def test_a_database_is_not_backed_up_onto_itself_nor_restored_from_itself_nor_fr
         database.backup(f"sqlite:///{place}.not", place)
     with pytest.raises(InputError, match="use pg_dump"):
         database.backup("postgresql://h/d", place)
+
+
+def test_a_second_engine_of_a_process_does_not_cut_it_off_from_other_processes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'one.db'}"
+    database.migrate(url)
+    first = database.connect(url)
+    with database.writing(first) as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+    second = database.connect(url)  # as `spearhead serve` does when it looks for new releases
+    script = (
+        "import sys; from spearhead.store import database\n"
+        "store = database.connect(sys.argv[1])\n"
+        "with database.writing(store) as connection:\n"
+        "    connection.exec_driver_sql('INSERT INTO t VALUES (1)')\n"
+        "store.dispose()"
+    )
+    subprocess.run([sys.executable, "-c", script, url], check=True)
+    with database.writing(first) as connection:
+        connection.exec_driver_sql("INSERT INTO t VALUES (2)")
+    subprocess.run([sys.executable, "-c", script, url], check=True)
+    for store in (first, second):
+        with database.reading(store) as connection:
+            assert [row[0] for row in connection.exec_driver_sql("SELECT x FROM t ORDER BY rowid")] == [1, 2, 1]
+        store.dispose()

@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--network", choices=("mlp", "hierarchical"), default="mlp")
     parser.add_argument("--stage", choices=("full", "quick"), default="full", help="how the test pictures are judged")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--rate", type=float, default=3e-3, help="learning rate at its height")
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at its height")
     parser.add_argument("--warmup", type=float, default=0.1, help="share of the steps in which the divergence comes in")
     parser.add_argument("--epochs", type=float, default=0, help="0: as many as the minutes allow, by a short trial")
     parser.add_argument("--samples", type=int, default=5000)

@@ -74,27 +74,27 @@ def top_density(model: Vae, z: Tensor, labels: Tensor) -> Tensor:
     ids=lambda config: f"{config.network}-{config.prior}",
 )
 def test_many_samples_give_the_true_likelihood(config: Config, shape: Shape, lines: Pictures) -> None:
-    model, few = trained(config, shape, lines), binary(lines, 6)
+    model, few = trained(config, shape, lines), binary(lines, 4)
     with torch.no_grad():
-        want = integrated(model, few, points=2001 if model.body.layers == 1 else 467)
-    found = likelihood(model, few, samples=20_000, rng=torch.Generator().manual_seed(0))
-    assert found.dtype == torch.float64 and found.shape == (6,)
+        want = integrated(model, few, points=2001 if model.body.layers == 1 else 201)
+    found = likelihood(model, few, samples=10_000, rng=torch.Generator().manual_seed(0))
+    assert found.dtype == torch.float64 and found.shape == (4,)
     assert (found - want).abs().max() < 0.05
 
 
 def test_the_bound_tightens_with_samples_and_one_sample_is_the_plain_bound(shape: Shape, lines: Pictures) -> None:
-    model, few = trained(FLAT, shape, lines), binary(lines, 50)
+    model, few = trained(FLAT, shape, lines), binary(lines, 20)
     rng = torch.Generator().manual_seed(0)
     one, four, many = (
         float(torch.stack([likelihood(model, few, samples=samples, rng=rng).mean() for _ in range(rounds)]).mean())
-        for samples, rounds in ((1, 60), (4, 60), (2000, 1))
+        for samples, rounds in ((1, 60), (4, 60), (3000, 1))
     )
     assert one + 0.01 < four < many - 0.005
     with torch.no_grad():
         x = model.observe(few.pixels)
-        rounds = [model.bound(x, few.labels, torch.randn(50, 1, generator=rng)) for _ in range(300)]
+        rounds = [model.bound(x, few.labels, torch.randn(20, 1, generator=rng)) for _ in range(300)]
         plain = -torch.stack([(missed + apart).mean() for missed, apart in rounds]).mean()
-    assert one == pytest.approx(float(plain), abs=0.08) and many - one > 0.3
+    assert one == pytest.approx(float(plain), abs=0.15) and many - one > 0.3
 
 
 def test_the_same_seed_gives_the_same_number_and_learning_goes_on(shape: Shape, lines: Pictures) -> None:

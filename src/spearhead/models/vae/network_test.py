@@ -15,8 +15,8 @@ from spearhead.models.vae.network import One, Vae, build, divergence, log_logist
 
 SMALL = Config(latent=3, hidden=12, pseudo=7, warmup=0.0)
 KINDS = [
-    dataclasses.replace(SMALL, network=network, prior=prior)
-    for network in ("mlp", "conv", "hierarchical")
+    dataclasses.replace(SMALL, network=network, prior=prior, hidden=hidden)
+    for network, hidden in (("mlp", 12), ("conv", 5), ("hierarchical", 12))
     for prior in ("gaussian", "vamp")
 ]
 

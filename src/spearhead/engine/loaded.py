@@ -5,6 +5,7 @@ import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -100,7 +101,12 @@ async def _llamacpp(release: Release, room: Room) -> Runtime:
 async def _onnx(release: Release, room: Room) -> Runtime:
     from spearhead.runtimes.onnx import Onnx, Settings
 
-    return await Onnx.start(release.file("sampler").parent, settings=Settings(batch=room.slots, threads=room.threads))
+    folder = release.file("sampler").parent
+    digests = {
+        Path(part.path).name: part.sha256 for part in release.manifest.parts if part.role in ("model", "sampler")
+    }
+    settings = Settings(batch=room.slots, threads=room.threads)
+    return await Onnx.start(folder, settings=settings, digests=digests)
 
 
 _STARTS: Mapping[str, Callable[[Release, Room], Awaitable[Runtime]]] = {"llamacpp": _llamacpp, "onnx": _onnx}

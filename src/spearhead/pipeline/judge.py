@@ -22,6 +22,7 @@ from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
 from spearhead.media.text import noise
 from spearhead.metrics import baselines, evaluate, memorisation, ngram, perplexity
+from spearhead.metrics.setting import Setting
 from spearhead.pipeline import answers
 from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.told import Told, table
@@ -110,6 +111,7 @@ def judge(
     scenario: Scenario,
     dataset: Dataset,
     *,
+    home: Home,
     ours: Sequence[Case],
     base: Sequence[Case] | None,
     start: Start | None,
@@ -125,6 +127,8 @@ def judge(
     wanted = scenario.evaluation
     metrics = [Catalogue("spearhead.metrics", "METRIC")[name] for name in wanted.metrics]
     metrics = [metric.for_cases(ours) if hasattr(metric, "for_cases") else metric for metric in metrics]
+    setting = Setting(home, lambda: dataset.read("train"), dataset.digest)
+    metrics = [metric.bind(setting) if hasattr(metric, "bind") else metric for metric in metrics]
     pairs = [
         (record.parts["input"].text, record.parts["output"].text)
         for record in dataset.read("train")
@@ -292,7 +296,15 @@ def elsewhere(loaded: Loaded, *, home: Home, release: str, endpoint: str) -> Gen
         found = yield from answers.answer(start, asked, file=folder / "answers.jsonl", stage="answers")
         ours = answered(cases, found)
         judged = yield from judge(
-            scenario, dataset, ours=ours, base=None, start=None, folder=folder, copies=index(dataset), networks={}
+            scenario,
+            dataset,
+            home=home,
+            ours=ours,
+            base=None,
+            start=None,
+            folder=folder,
+            copies=index(dataset),
+            networks={},
         )
     return told(name, judged)
 

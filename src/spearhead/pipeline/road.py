@@ -19,7 +19,7 @@ from spearhead.core.media import Media
 from spearhead.core.review import Context, Direction
 from spearhead.core.score import Case
 from spearhead.data.dataset import Dataset
-from spearhead.pipeline import judge, learn, report, texts
+from spearhead.pipeline import judge, learn, pictures, report, texts
 from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.desk import opened
 from spearhead.pipeline.outcome import Made, Outcome
@@ -33,7 +33,7 @@ from spearhead.store.home import Home
 
 STOPS = ("data", "train", "evaluate", "release", "report")
 SAMPLES = 8
-WAYS: Mapping[str, Any] = {"text": texts}
+WAYS: Mapping[str, Any] = {"text": texts, "image": pictures}
 """How a modality goes from a trained model to a judged one: `asked` and `evaluate` of each module."""
 Walk = Generator[Progress, None, Any]
 
@@ -125,16 +125,17 @@ def _owed(loaded: Loaded) -> tuple[Credit, ...]:
 
 def _permitted_in_advance(loaded: Loaded) -> None:
     """What would forbid the release whatever is measured is said before an hour of training, not after."""
-    _permit(loaded, _owed(loaded))
+    _permit(loaded, _owed(loaded), all=False)
 
 
-def _permit(loaded: Loaded, credits: Sequence[Credit]) -> None:
+def _permit(loaded: Loaded, credits: Sequence[Credit], *, all: bool = True) -> None:
     scenario = loaded.scenario
     gate.permit(
         unservable=scenario.family.unservable(scenario.family_config),
         credits=credits,
         rights=scenario.data.rights,
         price=scenario.price.tag,
+        all=all,
     )
 
 

@@ -83,6 +83,7 @@ def evaluate(
         judged = yield from judge.judge(
             scenario,
             dataset,
+            home=home,
             ours=ours,
             base=theirs,
             start=start,

@@ -37,15 +37,17 @@ def require(results: Sequence[BarResult]) -> None:
         raise BarMissed(f"{len(missed)} of {len(results)} bars missed: {said}")
 
 
-def permit(*, unservable: str, credits: Sequence[Credit], rights: Sequence[str], price: PriceTag | None) -> None:
+def permit(
+    *, unservable: str, credits: Sequence[Credit], rights: Sequence[str], price: PriceTag | None, all: bool = True
+) -> None:
     """Raise InputError when nothing that was measured could make this a release.
 
     That is: a model that no runtime here serves (`unservable` says why), a licence that is unclear or does not allow
-    one of `rights`, or no price.
+    one of `rights`, or no price. `all` is whether these are all the credits there will be.
     """
     if unservable:
         raise InputError(unservable)
-    if not credits:
+    if all and not credits:
         raise InputError("nothing says under which licences this was made: a release needs at least one")
     for credit in credits:
         if credit.spdx.strip().upper() in UNCLEAR:

@@ -95,6 +95,8 @@ class Evaluation(BaseModel):
     """Trivial answers to measure beside; none named: every one that the modality has."""
     base_template: Template | None = None
     """How the untouched base model is asked; none: as the tuned one is."""
+    features: Literal["classifier", "efficientnet-lite0"] = "classifier"
+    """What pictures are looked at through: a classifier trained on the scenario's own data, or ImageNet's."""
     draws: Annotated[int, Field(ge=100, le=100_000)] = 1000
     perplexity_cases: Annotated[int, Field(ge=0)] = 100
     noise_cases: Annotated[int, Field(ge=0)] = 40

@@ -1,0 +1,269 @@
+"""The road of pictures from a trained model to a judged one: ONNX graphs, held-out answers, scores beside baselines."""
+
+import asyncio
+import dataclasses
+import json
+import re
+import shutil
+import time
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spearhead.core import files
+from spearhead.core.catalogue import Catalogue
+from spearhead.core.errors import InputError
+from spearhead.core.generation import Progress, Prompt
+from spearhead.core.manifest import Layout, Measured
+from spearhead.core.media import Media
+from spearhead.core.sampler import Sampler
+from spearhead.core.score import Case, Score
+from spearhead.data.dataset import Dataset
+from spearhead.metrics import evaluate as scoring
+from spearhead.metrics import picture_baselines, pictures
+from spearhead.metrics.picture_baselines import Pool
+from spearhead.metrics.setting import Setting
+from spearhead.pipeline.judge import SEED, Judged
+from spearhead.pipeline.outcome import Made, Outcome
+from spearhead.pipeline.steps import Done, step
+from spearhead.release import options
+from spearhead.runtimes.batch import Answer, Runtime, answer_all
+from spearhead.runtimes.onnx import Onnx, Settings
+from spearhead.scenario.read import Loaded
+from spearhead.scenario.schema import Scenario
+from spearhead.store.home import Home
+
+Walk = Generator[Progress, None, Any]
+CLIENTS = 16
+"""Requests at once when speed is measured."""
+TIMED = 64
+"""Pictures that are timed."""
+
+
+def asked(loaded: Loaded, dataset: Dataset) -> list[Prompt]:
+    """What a model that no runtime serves would be asked: every picture family can be served, so nothing."""
+    return []
+
+
+def held_out(loaded: Loaded, dataset: Dataset) -> list[Case]:
+    """The test records as cases without an answer, the first so many by content hash."""
+    records = sorted(dataset.read("test"), key=lambda record: record.id)
+    wanted = loaded.scenario.evaluation.cases
+    cases = []
+    for record in records[:wanted] if wanted else records:
+        if "output" not in record.parts:
+            raise InputError(f"record {record.id} has no picture: wanted parts input and output, or output alone")
+        cases.append(Case(record.parts.get("input"), record.parts["output"], record.parts["output"]))
+    return cases
+
+
+def evaluate(
+    loaded: Loaded, home: Home, outcome: Outcome, *, base: Path | None, base_key: str, trained: Done, root: Path
+) -> Generator[Progress, None, None]:
+    """Fill `outcome` with the scores and with what a release is made of."""
+    scenario, dataset = loaded.scenario, outcome.dataset
+    cases = held_out(loaded, dataset)
+
+    def finished(folder: Path) -> Walk:
+        yield Progress("weights", 0, 1)
+        with files.whole_folder(folder / "parts") as draft:
+            for path in (trained.folder / "parts").iterdir():
+                shutil.copyfile(path, draft / path.name)
+            sampler = _named(Sampler.read(draft / "sampler.json"), scenario)
+            files.write_whole(draft / "sampler.json", sampler.to_json())
+        return {}
+
+    made = yield from step(root, "weights", {"train": trained.key, "names": _names(scenario)}, finished)
+    outcome.steps.append(made)
+    parts = made.folder / "parts"
+    prompts = [_prompt(scenario, case, number) for number, case in enumerate(cases)]
+    inputs = {"weights": made.key, "cases": len(cases), "generation": scenario.generation.for_pictures()}
+
+    def answer(folder: Path) -> Walk:
+        yield from _answer(parts, prompts, folder)
+        return {"completion_units": len(prompts), "pictures_per_second": (yield from _speed(parts, prompts))}
+
+    told = yield from step(root, "answers", inputs, answer)
+    outcome.steps.append(told)
+    ours = [dataclasses.replace(case, output=_kept(told.folder, number)) for number, case in enumerate(cases)]
+
+    def work(folder: Path) -> Walk:
+        judged = yield from judge(scenario, dataset, ours=ours, home=home)
+        files.write_whole(folder / "scores.json", json.dumps([dataclasses.asdict(s) for s in judged.scores], indent=1))
+        files.write_whole(folder / "extras.json", json.dumps([dataclasses.asdict(s) for s in judged.extras], indent=1))
+        names = {}
+        for name, rows in judged.baselines.items():
+            names[name] = [row.output.id for row in rows[:SHOWN]]
+            for number, row in enumerate(rows[:SHOWN]):
+                files.write_whole(folder / f"{name}-{number:05d}.png", row.output.data)
+        files.write_whole(folder / "baselines.json", json.dumps(names))
+        return {"cases": len(ours)}
+
+    judged_by = {"answers": told.key, "evaluation": scenario.evaluation.model_dump(mode="json"), "data": dataset.digest}
+    scored = yield from step(root, "scores", judged_by, work)
+    outcome.steps.append(scored)
+    outcome.judged = _read_judged(scored.folder, ours)
+    outcome.made = _made(scenario, parts, told)
+
+
+SHOWN = 16
+"""Pictures of each baseline that are kept for the report."""
+
+
+def judge(
+    scenario: Scenario, dataset: Dataset, *, ours: Sequence[Case], home: Home
+) -> Generator[Progress, None, Judged]:
+    """Every score of the scenario with its baselines."""
+    wanted = scenario.evaluation
+    metrics = [Catalogue("spearhead.metrics", "METRIC")[name] for name in wanted.metrics]
+    ground = yield from pictures.ground(
+        home,
+        train=lambda: dataset.read("train"),
+        reference=lambda: dataset.read("test"),
+        split="test",
+        digest=dataset.digest,
+        extractor=wanted.features,
+    )
+    setting = Setting(home, lambda: dataset.read("train"), dataset.digest, ground)
+    metrics = [metric.bind(setting) if hasattr(metric, "bind") else metric for metric in metrics]
+    pool = Pool.of(dataset.read("train"))
+    beside: dict[str, tuple[Case, ...]] = {}
+    for number, name in enumerate(scenario.baselines):
+        yield Progress("baselines", number, len(scenario.baselines), name)
+        beside[name] = tuple(picture_baselines.answer(name, pool, ours, seed=SEED))
+    scores = yield from scoring.measured(ours, beside, metrics, seed=SEED, draws=wanted.draws)
+    return Judged(tuple(scores), (), tuple(ours), beside)
+
+
+def _names(scenario: Scenario) -> dict[str, list[str]]:
+    """Class to its further names, as the data's sources give them."""
+    found: dict[str, list[str]] = {}
+    for source in scenario.data.sources:
+        for first, *others in source.classes.values():
+            found.setdefault(first, []).extend(others)
+    return found
+
+
+def _named(sampler: Sampler, scenario: Scenario) -> Sampler:
+    """The sampler that knows the classes by all their names."""
+    numbers = {name: number for number, name in enumerate(sampler.classes)}
+    names = {other: numbers[name] for name, others in _names(scenario).items() if name in numbers for other in others}
+    return dataclasses.replace(sampler, names={**sampler.names, **names})
+
+
+def _prompt(scenario: Scenario, case: Case, number: int) -> Prompt:
+    words = case.input.text if case.input else ""
+    segments = tuple(scenario.template.single(words))
+    return Prompt(segments, options=scenario.generation.for_pictures(), seed=SEED + number)
+
+
+def _answer(parts: Path, prompts: Sequence[Prompt], folder: Path) -> Generator[Progress, None, None]:
+    """A file for each prompt's picture; what is there already is not made again."""
+    missing = [number for number in range(len(prompts)) if not _file(folder, number).is_file()]
+    yield Progress("answers", len(prompts) - len(missing), len(prompts), unit="pictures")
+    for done, answer in enumerate(_all(parts, [prompts[number] for number in missing]), 1):
+        if answer.media is None:
+            raise InputError(f"the model made no picture for prompt {missing[answer.prompt]}")
+        files.write_whole(_file(folder, missing[answer.prompt]), answer.media.data)
+        yield Progress("answers", len(prompts) - len(missing) + done, len(prompts), unit="pictures")
+
+
+def _speed(parts: Path, prompts: Sequence[Prompt]) -> Generator[Progress, None, float]:
+    """Pictures a second for `CLIENTS` at once; the first ones only warm it up."""
+    yield Progress("speed", 0, 1)
+    several = [prompts[number % len(prompts)] for number in range(CLIENTS + TIMED)]
+    began, counted = 0.0, 0
+    for number, _ in enumerate(_all(parts, several), 1):
+        if number == CLIENTS:
+            began = time.perf_counter()
+        counted = number
+    yield Progress("speed", 1, 1)
+    return (counted - CLIENTS) / (time.perf_counter() - began)
+
+
+def _all(parts: Path, prompts: Sequence[Prompt]) -> Generator[Answer, None, None]:
+    if not prompts:
+        return
+    steps = _stream(parts, prompts)
+    with asyncio.Runner() as runner:
+        try:
+            while (answer := runner.run(_next(steps))) is not None:
+                yield answer
+        finally:
+            runner.run(_close(steps))
+
+
+async def _stream(parts: Path, prompts: Sequence[Prompt]) -> AsyncGenerator[Answer, None]:
+    runtime: Runtime = await Onnx.start(parts, settings=Settings(batch=CLIENTS))
+    try:
+        answers = answer_all(runtime, prompts, parallel=CLIENTS)
+        try:
+            async for answer in answers:
+                yield answer
+        finally:
+            await answers.aclose()
+    finally:
+        await runtime.aclose()
+
+
+async def _next(steps: AsyncGenerator[Answer, None]) -> Answer | None:
+    return await anext(steps, None)
+
+
+async def _close(steps: AsyncGenerator[Answer, None]) -> None:
+    await steps.aclose()
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.png"
+
+
+def _kept(folder: Path, number: int) -> Media:
+    return Media("image", "image/png", _file(folder, number).read_bytes())
+
+
+def _made(scenario: Scenario, parts: Path, told: Done) -> Made:
+    sampler = Sampler.read(parts / "sampler.json")
+    defaults = scenario.generation.for_pictures()
+    graph = parts / sampler.model
+    layout = Layout("onnx float32", graph.stat().st_size, told.result["pictures_per_second"], 0.0, True)
+    return Made(
+        runtime="onnx",
+        parts={path.name: path for path in sorted(parts.iterdir()) if path.is_file()},
+        index=None,
+        layouts=(layout,),
+        speed=told.result["pictures_per_second"],
+        prompt_units=0,
+        units=told.result["completion_units"],
+        context=1,
+        options=options.for_pictures(defaults, sampler=sampler),
+        generation=defaults,
+        words={"sampler": _words(sampler)},
+    )
+
+
+def _words(sampler: Sampler) -> str:
+    if sampler.kind == "oneshot":
+        return "one pass"
+    return f"{sampler.steps} {sampler.solver} steps, guidance {sampler.guidance:g}"
+
+
+def _read_judged(folder: Path, ours: Sequence[Case]) -> Judged:
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    extras = json.loads((folder / "extras.json").read_text(encoding="utf-8"))
+    names: Mapping[str, Any] = json.loads((folder / "baselines.json").read_text(encoding="utf-8"))
+    beside: dict[str, list[Case]] = {name: [] for name in names}
+    for path in sorted(folder.glob("*-*.png")):
+        if found := re.fullmatch(r"(\w+)-(\d{5})\.png", path.name):
+            case = dataclasses.replace(ours[int(found[2])], output=Media("image", "image/png", path.read_bytes()))
+            beside[found[1]].append(case)
+    return Judged(
+        tuple(Measured(**{**row, "interval": _pair(row["interval"])}) for row in scores),
+        tuple(Score(**{**row, "interval": _pair(row["interval"])}) for row in extras),
+        tuple(ours),
+        {name: tuple(rows) for name, rows in beside.items()},
+    )
+
+
+def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
+    return (value[0], value[1]) if value else None

@@ -1,0 +1,267 @@
+"""Promises of the road of pictures: learnt, judged, released, served, labelled, traced and billed, in seconds."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+from PIL import Image
+from tests.conftest import Served, start_server
+
+from spearhead.core.errors import InputError
+from spearhead.core.media import Media
+from spearhead.core.sampler import Sampler
+from spearhead.media.image import codec
+from spearhead.pipeline import road, trust
+from spearhead.pipeline.outcome import Outcome
+from spearhead.pipeline.show import drive
+from spearhead.provenance import seal
+from spearhead.scenario import read
+from spearhead.store import releases
+from spearhead.store.home import Home
+
+SCENARIO = """
+[scenario]
+name = "shapes"
+title = "Shapes"
+languages = ["en", "zh"]
+modality = "image"
+[data]
+validation = 0.1
+test = 0.15
+[data.pictures]
+near = 1.0
+[[data.sources]]
+kind = "files"
+path = "pictures"
+reader = "picture"
+licence = "CC0-1.0"
+credit = "nobody"
+[data.sources.classes]
+bar = ["bar", "条"]
+disc = ["disc", "圆"]
+[model]
+family = "vae"
+size = 16
+latent = 8
+hidden = 64
+conditional = true
+[training]
+steps = 60
+batch = 32
+learning_rate = 3e-3
+validate_every = 20
+save_every = 20
+track = []
+[evaluation]
+metrics = ["frechet", "class_accuracy"]
+cases = 40
+draws = 100
+[[bars]]
+metric = "frechet"
+beats = ["mean"]
+cases = 20
+[review]
+checks = ["terms", "personal", "nsfw"]
+rules = [{ category = "*", direction = "prompt", block = 0.9 }, { category = "*", direction = "output", hold = 0.5 }]
+[labels]
+producer = "tests"
+[price]
+currency = "USD"
+unit = "picture"
+prompt = "0"
+completion = "2000.00"
+[economics]
+machine_hour = "0.10"
+"""
+
+
+def draw(kind: str, rng: np.random.Generator) -> codec.Pixels:
+    """A bright bar or disc somewhere on a dark 16 x 16 ground."""
+    y, x = np.mgrid[0:16, 0:16]
+    cy, cx = rng.uniform(5, 11, 2)
+    inside = np.abs(x - cx) < 2 if kind == "bar" else (x - cx) ** 2 + (y - cy) ** 2 < 16
+    values = np.where(inside, 230, 20) + rng.normal(0, 6, (16, 16))
+    return np.clip(values, 0, 255).astype(np.uint8)[..., None]
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenario") / "shapes"
+    rng = np.random.default_rng(0)
+    for kind in ("bar", "disc"):
+        (folder / "pictures" / kind).mkdir(parents=True)
+        for number in range(150):
+            (folder / "pictures" / kind / f"{number}.png").write_bytes(codec.write(draw(kind, rng)).data)
+    (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    root = tmp_path_factory.mktemp("home")
+    return Home(root=root, cache=root / "cache")
+
+
+@pytest.fixture(scope="session")
+def walked(shapes: Path, home: Home) -> Outcome:
+    return drive(road.walk(read.load(shapes), home=home), quiet=True)
+
+
+@pytest.fixture(scope="session")
+def server(walked: Outcome, home: Home) -> Iterator[Served]:
+    assert walked.release is not None, walked.message
+    served = start_server(home.root)
+    try:
+        yield served
+    finally:
+        served.close()
+
+
+def test_the_road_ends_in_a_signed_release_that_says_how_good_it_is(walked: Outcome) -> None:
+    assert walked.exit_code == 0 and walked.release is not None and walked.judged is not None, walked.message
+    frechet, accuracy = walked.judged.scores
+    assert set(frechet.baselines) == {"real", "mean", "gaussian", "nearest"}
+    assert frechet.baselines["real"] < frechet.value < frechet.baselines["mean"]
+    assert "classifier@1" in frechet.signature and "test-" in frechet.signature
+    assert accuracy.value > 80
+    manifest = releases.read(walked.release).manifest
+    assert (manifest.modality, manifest.runtime, manifest.price.unit) == ("image", "onnx", "picture")
+    assert releases.verify(walked.release) == []
+    samples = sorted((walked.release / "samples").iterdir())
+    found = seal.read(Media("image", "image/png", samples[0].read_bytes()))
+    assert found.produce_id == f"{manifest.name}/samples/0001.png" and found.visible
+    page = (walked.release / "report.html").read_text(encoding="utf-8")
+    assert 'src="data:image/png;base64,' in page and not re.search(r'(src|href)="https?:', page)
+
+
+def test_walking_again_does_nothing(walked: Outcome, shapes: Path, home: Home) -> None:
+    again = drive(road.walk(read.load(shapes), home=home), quiet=True)
+    assert again.release == walked.release and not any(step.fresh for step in again.steps)
+
+
+def pictures(answer: Any) -> list[codec.Pixels]:
+    out = []
+    for one in answer.data:
+        data = base64.b64decode(one.b64_json)
+        out.append(codec.read(Media("image", Image.MIME[Image.open(io.BytesIO(data)).format or ""], data)))
+    return out
+
+
+def test_a_picture_is_asked_for_by_the_official_client_in_either_language(server: Served) -> None:
+    client = server.openai(server.account())
+    english = client.images.generate(model="shapes", prompt="disc", n=2, extra_body={"seed": 3})
+    chinese = client.images.generate(model="shapes", prompt="圆", n=2, extra_body={"seed": 3})
+    bars = client.images.generate(model="shapes", prompt="bar", extra_body={"seed": 3})
+    ours = pictures(english)
+    assert [one.shape for one in ours] == [(256, 256, 3)] * 2
+    middle = slice(32, 200)  # the visible mark lies in a corner
+    for a, b in zip(ours, pictures(chinese), strict=True):
+        assert np.array_equal(a[middle, middle], b[middle, middle]), "the same seed is the same picture"
+    assert not np.array_equal(ours[0][middle, middle], ours[1][middle, middle])
+    assert not np.array_equal(ours[0][middle, middle], pictures(bars)[0][middle, middle])
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_every_format_carries_label_trace_and_receipt(
+    format: str, server: Served, home: Home, walked: Outcome, tmp_path: Path
+) -> None:
+    account = server.account()
+    answer = server.openai(account).images.with_raw_response.generate(
+        model="shapes", prompt="bar", output_format=format, size="512x512"
+    )
+    body = json.loads(answer.content)
+    data = base64.b64decode(body["data"][0]["b64_json"])
+    number = answer.headers["x-spearhead-output"]
+    seen = seal.read(Media("image", f"image/{format}", data))
+    assert seen.produce_id == number and seen.visible and seen.c2pa is not None and seen.c2pa.valid
+    file = tmp_path / f"made.{format}"
+    file.write_bytes(data)
+    traced = trust.trace(home, file)
+    assert walked.release is not None
+    assert any("nobody" in line for line in traced.lines()) and any("shapes@1" in line for line in traced.lines())
+    http = server.http(account)
+    receipt = http.get(f"/v1/receipts/{answer.headers['x-request-id']}").json()
+    assert receipt["amount"] == "0.002" and receipt["settled"] and body["usage"]["pictures"] == 1
+    kept = http.get(f"/v1/outputs/{number}/file")
+    assert kept.content == data and kept.headers["content-type"] == f"image/{format}"
+
+
+def test_an_address_instead_of_bytes_leads_to_the_labelled_file(server: Served) -> None:
+    account = server.account()
+    answer = server.openai(account).images.generate(model="shapes", prompt="disc", response_format="url")
+    assert answer.data and answer.data[0].url and answer.data[0].b64_json is None
+    kept = server.http(account).get(answer.data[0].url)
+    assert kept.status_code == 200 and seal.read(Media("image", "image/png", kept.content)).visible
+
+
+@pytest.mark.parametrize(
+    ("given", "param", "said"),
+    [
+        ({"prompt": "cat"}, "prompt", "bar, disc"),
+        ({"size": "100x100"}, "size", "256x256"),
+        ({"extra_body": {"seed": "seven"}}, "seed", "integer"),
+        ({"extra_body": {"seed": -1}}, "seed", "greater"),
+        ({"n": 99}, "n", "less"),
+        ({"style": "vivid"}, "style", "scenario"),
+        ({"extra_body": {"stream": True}}, "stream", "whole"),
+        ({"model": "tiny-cat"}, "model", "not served"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_by_name_and_costs_nothing(
+    given: dict[str, Any], param: str, said: str, server: Served
+) -> None:
+    account = server.account()
+    before = server.balance(account)
+    with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as caught:
+        server.openai(account).images.generate(**{"model": "shapes", "prompt": "bar", **given})
+    assert said in caught.value.message and caught.value.param in (param, None)
+    assert server.balance(account) == before
+
+
+def test_words_are_not_asked_of_a_picture_model_nor_pictures_of_words(server: Served) -> None:
+    with pytest.raises(openai.BadRequestError, match="/v1/images/generations"):
+        server.openai(server.account()).chat.completions.create(
+            model="shapes", messages=[{"role": "user", "content": "bar"}]
+        )
+
+
+def test_a_release_whose_graph_was_altered_is_not_served(walked: Outcome, home: Home, tmp_path: Path) -> None:
+    assert walked.release is not None
+    place = tmp_path / "releases" / "shapes" / "1"
+    shutil.copytree(walked.release, place)
+    graph = place / "parts" / "model.onnx"
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    graph.write_bytes(bytes(data))
+    script = (
+        "import sys; from pathlib import Path; from spearhead.service.serve import serve; "
+        "from spearhead.store.home import Home; from spearhead.core.errors import SpearheadError\n"
+        "try:\n    serve(Home(Path(sys.argv[1]), Path(sys.argv[1])), host='127.0.0.1', port=0)\n"
+        "except SpearheadError as error:\n    print(error); sys.exit(error.exit_code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "model.onnx" in done.stdout
+
+
+def test_the_sampler_of_a_release_knows_the_classes_in_both_languages(walked: Outcome) -> None:
+    assert walked.release is not None
+    sampler = Sampler.read(walked.release / "parts" / "sampler.json")
+    assert sampler.classes == ("bar", "disc") and sampler.label("条") == 0
+
+
+def test_a_single_class_is_learnt_but_not_judged_by_a_classifier(shapes: Path, home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    shutil.copytree(shapes, folder)
+    shutil.rmtree(folder / "pictures" / "disc")
+    with pytest.raises(InputError, match="2 to"):
+        drive(road.walk(read.load(folder, changes=("training.steps=2",)), home=home), quiet=True)

@@ -24,6 +24,8 @@ SYSTEM = "system"
 """The actor of transitions that no person makes."""
 WAITING = ("needs_human", "escalated", "appealed")
 LEASE = timedelta(minutes=15)
+GIVEN_BACK = "given back"
+"""The reason of a return, which is no decision: whoever gives an item back may take it again."""
 
 _MOVES = {
     "received": ("auto_passed", "auto_blocked", "needs_human"),
@@ -128,6 +130,7 @@ def claim(
         .where(review_transitions.c.actor == reviewer)
         .where(review_transitions.c.from_state == "claimed")
         .where(review_transitions.c.to_state.in_(("escalated", "rejected", "approved")))
+        .where(review_transitions.c.reason != GIVEN_BACK)
     )
     wanted = (
         sa.select(reviews)
@@ -160,19 +163,31 @@ def approve(
             raise InputError(f"{review} was approved for other bytes than it holds: look at it again")
         approvals = sa.select(sa.func.count(sa.distinct(review_transitions.c.actor))).where(
             review_transitions.c.review == review,
+            review_transitions.c.actor != reviewer,
             review_transitions.c.from_state == "claimed",
             review_transitions.c.to_state == "escalated",
             review_transitions.c.blob == blob,
         )
         given = 1 + int(connection.execute(approvals).scalar_one())
         target = "approved" if given >= item.people else "escalated"
-        reason = reason or f"approved by {given} of {item.people}"
+        reason = _own(reason) or f"approved by {given} of {item.people}"
         return _move(connection, item, target, actor=reviewer, reason=reason, moment=moment, blob=blob)
 
 
-def reject(store: Engine | Connection, review: str, *, reviewer: str, reason: str, clock: Clock = now) -> Item:
-    """Reject an item that `reviewer` holds; the reason is kept."""
-    return _decide(store, review, "rejected", reviewer=reviewer, reason=reason, clock=clock)
+def reject(
+    store: Engine | Connection,
+    review: str,
+    *,
+    reviewer: str,
+    reason: str,
+    blob: str | None = None,
+    clock: Clock = now,
+) -> Item:
+    """Reject an item that `reviewer` holds; the reason is kept, and which bytes they saw.
+
+    With `blob`, the sha256 of what they looked at, it must be what the item holds.
+    """
+    return _decide(store, review, "rejected", reviewer=reviewer, reason=reason, seen=blob, clock=clock)
 
 
 def escalate(store: Engine | Connection, review: str, *, reviewer: str, reason: str, clock: Clock = now) -> Item:
@@ -185,7 +200,7 @@ def give_back(store: Engine | Connection, review: str, *, reviewer: str, clock: 
     moment = clock()
     with writing(store) as connection:
         item = _claimed(connection, review, reviewer=reviewer, moment=moment)
-        return _move(connection, item, _came_from(connection, item), actor=reviewer, reason="given back", moment=moment)
+        return _move(connection, item, _came_from(connection, item), actor=reviewer, reason=GIVEN_BACK, moment=moment)
 
 
 def release(store: Engine | Connection, review: str, *, actor: str = SYSTEM, clock: Clock = now) -> Item:
@@ -257,13 +272,31 @@ def history(store: Engine | Connection, review: str) -> list[Transition]:
     return [Transition(**{name: getattr(row, name) for name in Transition.__slots__}) for row in rows]
 
 
-def _decide(store: Engine | Connection, review: str, target: str, *, reviewer: str, reason: str, clock: Clock) -> Item:
+def _decide(
+    store: Engine | Connection,
+    review: str,
+    target: str,
+    *,
+    reviewer: str,
+    reason: str,
+    clock: Clock,
+    seen: str | None = None,
+) -> Item:
     if not reason.strip():
         raise InputError("a decision against a piece needs a reason")
     moment = clock()
     with writing(store) as connection:
         item = _claimed(connection, review, reviewer=reviewer, moment=moment)
-        return _move(connection, item, target, actor=reviewer, reason=reason, moment=moment)
+        if seen is not None and seen != item.blob:
+            raise InputError(f"{review} was {target} for other bytes than it holds: look at it again")
+        # An escalation decides nothing: bytes beside it would count as an approval of them.
+        blob = item.blob if target == "rejected" else None
+        return _move(connection, item, target, actor=reviewer, reason=_own(reason), moment=moment, blob=blob)
+
+
+def _own(reason: str) -> str:
+    """A decision's reason, which must not read as a return."""
+    return f"{reason}." if reason == GIVEN_BACK else reason
 
 
 def _by(store: Engine | Connection, review: str, target: str, *, actor: str, reason: str, clock: Clock) -> Item:

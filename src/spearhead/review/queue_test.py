@@ -79,6 +79,54 @@ def test_an_approval_is_of_these_bytes_and_no_others(store: Engine) -> None:
         queue.approve(store, bare.id, reviewer="ann", blob=BLOB, clock=watch)
 
 
+def test_a_rejection_is_of_these_bytes_too(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    queue.claim(store, reviewer="ann", clock=watch)
+    with pytest.raises(InputError, match="other bytes"):
+        queue.reject(store, item.id, reviewer="ann", reason="no", blob=OTHER, clock=watch)
+    assert queue.reject(store, item.id, reviewer="ann", reason="no", blob=BLOB, clock=watch).state == "rejected"
+    assert queue.history(store, item.id)[-1].blob == BLOB
+
+
+def test_nobody_approves_twice_by_calling_it_a_return(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch, people=2)
+    queue.claim(store, reviewer="ann", clock=watch)
+    queue.approve(store, item.id, reviewer="ann", blob=BLOB, reason=queue.GIVEN_BACK, clock=watch)
+    assert queue.claim(store, reviewer="ann", clock=watch) is None
+    queue.claim(store, reviewer="bob", clock=watch)
+    queue.give_back(store, item.id, reviewer="bob", clock=watch)
+    assert queue.claim(store, reviewer="bob", clock=watch) is not None
+    assert queue.approve(store, item.id, reviewer="bob", blob=BLOB, clock=watch).state == "approved"
+
+
+def test_every_way_through_the_states_and_no_other(store: Engine) -> None:
+    """Escalated, given back, approved, released, withdrawn; rejected, appealed, approved."""
+    watch = Watch()
+    item = held(store, watch)
+    queue.claim(store, reviewer="ann", clock=watch)
+    queue.escalate(store, item.id, reviewer="ann", reason="unsure", clock=watch)
+    queue.claim(store, reviewer="bob", clock=watch)
+    queue.give_back(store, item.id, reviewer="bob", clock=watch)
+    queue.claim(store, reviewer="bob", clock=watch)
+    queue.reject(store, item.id, reviewer="bob", reason="no", clock=watch)
+    queue.appeal(store, item.id, actor="customer", reason="please", clock=watch)
+    assert queue.claim(store, reviewer="ann", clock=watch) is None  # both have decided on it
+    assert queue.claim(store, reviewer="bob", clock=watch) is None
+    queue.claim(store, reviewer="cid", clock=watch)
+    queue.approve(store, item.id, reviewer="cid", blob=BLOB, clock=watch)
+    queue.release(store, item.id, clock=watch)
+    with pytest.raises(InputError, match="it cannot become appealed"):
+        queue.appeal(store, item.id, actor="customer", reason="again", clock=watch)
+    queue.withdraw(store, item.id, actor="op", reason="complaint", clock=watch)
+    assert states(store, item) == (
+        ["needs_human", "claimed", "escalated", "claimed", "escalated", "claimed", "rejected", "appealed", "claimed"]
+        + ["approved", "released", "withdrawn"]
+    )
+    assert all(step.reason for step in queue.history(store, item.id) if step.to_state not in ("claimed", "released"))
+
+
 def test_two_people_are_two_different_people(store: Engine) -> None:
     watch = Watch()
     item = held(store, watch, people=2)

@@ -113,14 +113,14 @@ def test_killed_and_resumed_it_ends_bit_for_bit_the_same(name: str, tmp_path: Pa
     assert resumed.reached == whole.reached == 8
 
 
-def test_a_run_that_gets_worse_is_rolled_back_and_says_so(tmp_path: Path) -> None:
-    """An absurd learning rate after a good beginning: the loop ends with the weights of the smallest distance."""
-    plan = replace(PLAN, steps=40, learning_rate=0.05, average=0.0, validate_every=4, schedule="constant", patience=3)
-    model, steps, trained = run(plan)
+def test_a_collapse_is_seen_and_rolled_back_and_said(tmp_path: Path) -> None:
+    """The learning rate rises until the maker draws the same blank picture for ever."""
+    plan = replace(PLAN, steps=70, batch=16, learning_rate=0.05, average=0.0, schedule="constant", warmup=1.0)
+    model, steps, trained = run(replace(plan, validate_every=5, patience=3))
     assert trained is not None
     judged = {step.number: step.validation for step in steps if step.validation is not None}
     assert trained.ended == "patience" and trained.best_step < trained.steps
-    assert judged[trained.steps] > judged[trained.best_step] == min(judged.values())
+    assert judged[trained.steps] > 2 * judged[trained.best_step] == 2 * min(judged.values())
     facts = export(model, tmp_path, SHAPE)
     assert facts["rolled_back"] is True
     assert (facts["weights_of_step"], facts["trained_steps"]) == (trained.best_step, trained.steps)

@@ -14,7 +14,8 @@ class Config:
 
     A maker draws pictures, a critic tells them from the data, each learns against the other. What the training plan
     should say beside it: `average` (0.999 for some thousand steps: the average of the maker is what is judged and
-    released), `clip = 0`, `learning_rate` 2e-4 to 1e-3, `weight_decay = 0`, a `batch` of 32 to 128.
+    released), `clip = 0`, `learning_rate` 2e-4 to 1e-3, a `batch` of 32 to 128, and no `micro_batch` below 256: the
+    held-out distance is taken for each micro-batch of the validation pictures, and few pictures say little.
     """
 
     size: int = 28
@@ -25,10 +26,11 @@ class Config:
     loss: Literal["vanilla", "wasserstein", "relativistic"] = "relativistic"
     """`vanilla`: non-saturating (arXiv 1406.2661); `wasserstein`: WGAN-GP (1704.00028); `relativistic`: R3GAN
     (2501.05441)."""
-    penalty: float = 0.5
+    penalty: float = 5.0
     """Weight of the gradient penalty at first: gamma of R1 and R2 (`relativistic`), of R1 (`vanilla`), lambda
-    (`wasserstein`); 0: none, and the `dcgan` critic has batch norm then."""
-    penalty_end: float = 0.05
+    (`wasserstein`); 0: none, and the `dcgan` critic has batch norm then. Small pictures of high contrast want more than
+    R3GAN's 0.5 to 0.05: with those the critic won on FashionMNIST (held-out distance 0.56, then back up to 0.63)."""
+    penalty_end: float = 1.0
     """The same at the end of the run; between them it falls by a cosine."""
     critic_steps: int = 1
     """Steps of the critic for one of the maker."""
@@ -92,7 +94,7 @@ def channels(width: int, count: int) -> tuple[int, ...]:
 
 
 PRESETS = {
-    "debug": Config(size=8, width=16, noise=16, penalty=5.0, penalty_end=1.0),
+    "debug": Config(size=8, width=16, noise=16),
     "default": Config(),
     "vanilla": Config(maker="mlp", critic="mlp", loss="vanilla", penalty=0.0, penalty_end=0.0, width=512),
     "dcgan": Config(maker="dcgan", critic="dcgan", loss="vanilla", penalty=0.0, penalty_end=0.0),

@@ -54,7 +54,11 @@ class DcganMaker(nn.Module):
 
 class ResidualMaker(nn.Module):
     """R3GAN's maker (arXiv 2501.05441, section 4): a learnt picture at the coarsest size, its channels weighted by the
-    noise, then residual blocks and bilinear doubling; no normalisation anywhere."""
+    noise, then residual blocks and bilinear doubling; no normalisation anywhere.
+
+    Unlike there, a tanh ends it: on FashionMNIST, half of whose pixels are exactly black, the held-out distance after
+    400 steps was 0.20 with it and 0.22 without, and 0.24 against 0.59 after a quarter of them.
+    """
 
     def __init__(self, *, noise: int, classes: int, size: int, colours: int, width: int, depth: int) -> None:
         super().__init__()
@@ -75,5 +79,4 @@ class ResidualMaker(nn.Module):
                 # A 1x1 convolution and bilinear doubling commute: the cheaper order.
                 x = double(self.narrow[number - 1](x))
             x = stage(x)
-        out: Tensor = self.to_pixels(bend(x))
-        return out
+        return torch.tanh(self.to_pixels(bend(x)))

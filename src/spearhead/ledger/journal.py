@@ -41,6 +41,11 @@ _group_by_key = sa.select(journal_groups).where(journal_groups.c.key == sa.bindp
 _insert_group = journal_groups.insert().returning(journal_groups.c.id)
 _insert_entries = journal_entries.insert()
 _insert_reservation = reservations.insert()
+_close_reservation = (
+    reservations.update()
+    .where(reservations.c.id == sa.bindparam("wanted"))
+    .values(state=sa.bindparam("to_state"), settled=sa.bindparam("to_settled"), tokens=sa.bindparam("to_tokens"))
+)
 _reservation_by_id = sa.select(reservations).where(reservations.c.id == sa.bindparam("wanted"))
 _reservation_by_group = sa.select(reservations).where(reservations.c.group_id == sa.bindparam("wanted"))
 _lines_of = (
@@ -145,6 +150,7 @@ class Settlement:
     asked: int
     charged: int
     taken: tuple[Line, ...] = ()
+    beside: Beside = Beside()
 
 
 def credit(
@@ -286,6 +292,7 @@ def settle(
             asked=amount,
             charged=charged,
             taken=tuple(line for line in taken if line[2]),
+            beside=replace(found.beside, tokens=0),
         )
         if found.state == "released":
             return done
@@ -377,7 +384,7 @@ def reverse(store: Engine | Connection, group: int, *, key: str, clock: Clock = 
 def sweep(store: Engine, clock: Clock = now) -> list[str]:
     """Release every open reservation past its time and return their ids: what a crash left behind goes back.
 
-    Its own short transaction for each. Grants that have run out are closed after that.
+    Its own short transaction for each. Grants that have run out are closed after that, and old counters forgotten.
     """
     with reading(store) as connection:
         late = connection.scalars(
@@ -393,6 +400,7 @@ def sweep(store: Engine, clock: Clock = now) -> list[str]:
                 release(connection, reservation, clock=clock)
                 swept.append(reservation)
     expire(store, clock=clock)
+    limits.purge(store, clock=clock)
     return swept
 
 
@@ -571,6 +579,13 @@ def check(store: Engine | Connection) -> list[str]:
                 problems.append(
                     f"{name[0]} holds {held.get(name, 0)} {name[1]}, and its open reservations {promised.get(name, 0)}."
                 )
+        spent = connection.execute(
+            sa.select(journal_entries.c.account, sa.func.sum(amount))
+            .where(journal_entries.c.account.like("%:grant:%"))
+            .group_by(journal_entries.c.account)
+            .having(sa.func.sum(amount) < 0)
+        )
+        problems += [f"{name} is overdrawn by {-total}." for name, total in spent]
         closed = sa.select(journal_groups.c.id).where(journal_groups.c.key == sa.literal("close:") + reservations.c.id)
         half = connection.scalars(
             sa.select(reservations.c.id).where((reservations.c.state == "open") == sa.exists(closed))
@@ -757,8 +772,8 @@ def _locked(connection: Connection, id: str) -> Reservation:
 
 def _close(connection: Connection, found: Reservation, *, state: str, settled: int | None, tokens: int | None) -> None:
     kept = found.beside.tokens if tokens is None else tokens
-    values = {"state": state, "settled": settled, "tokens": kept}
-    connection.execute(reservations.update().where(reservations.c.id == found.id).values(values))
+    values = {"wanted": found.id, "to_state": state, "to_settled": settled, "to_tokens": kept}
+    connection.execute(_close_reservation, values)
     limits.leave(
         connection,
         account=found.account,

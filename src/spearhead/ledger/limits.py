@@ -54,6 +54,14 @@ class Limit:
 _team = sa.select(team_members.c.team).where(team_members.c.account == sa.bindparam("account"))
 _limits = sa.select(table).where(table.c.subject.in_(sa.bindparam("subjects", expanding=True))).order_by(table.c.id)
 _windows = sa.select(limit_windows).where(limit_windows.c.subject.in_(sa.bindparam("subjects", expanding=True)))
+_one_window = (
+    limit_windows.c.subject == sa.bindparam("of"),
+    limit_windows.c.measure == sa.bindparam("by"),
+    limit_windows.c.span == sa.bindparam("over"),
+    limit_windows.c.start == sa.bindparam("since"),
+)
+_window_used = sa.select(limit_windows.c.used).where(*_one_window)
+_set_window = limit_windows.update().where(*_one_window).values(used=sa.bindparam("count"))
 _COLUMNS = {"key": reservations.c.key_id, "account": reservations.c.account, "team": reservations.c.team}
 
 
@@ -141,8 +149,7 @@ def enter(
     here = _newest(connection.execute(_limits, {"subjects": subjects}).all())
     if not here:
         return team
-    if team is not None and connection.dialect.name != "sqlite":
-        connection.execute(sa.select(teams.c.id).where(teams.c.id == team).with_for_update())
+    _lock(connection, team)
     asked = {"requests": 1, "tokens": tokens, "budget": budget}
     counted: list[tuple[Limit, str, int]] = []
     for limit in here:
@@ -180,14 +187,13 @@ def leave(
     budget: int,
 ) -> None:
     """Change what a request counts for, in the windows that it came in: negative gives back."""
+    _lock(connection, team)  # other members' requests come and go meanwhile
     delta = {"requests": requests, "tokens": tokens, "budget": budget}
     moment = datetime.fromisoformat(created)
     for row in connection.execute(_windows, {"subjects": _subjects(account=account, key=key, team=team)}).all():
         if delta[row.measure] and row.start == stamp(window(row.span, moment)[0]):
-            here = _here(row.subject, measure=row.measure, span=row.span, start=row.start)
-            connection.execute(
-                limit_windows.update().where(*here).values(used=limit_windows.c.used + delta[row.measure])
-            )
+            here = {"of": row.subject, "by": row.measure, "over": row.span, "since": row.start}
+            connection.execute(_set_window, {**here, "count": row.used + delta[row.measure]})
 
 
 def left(store: Engine | Connection, subjects: Sequence[str], *, clock: Clock = now) -> list[tuple[Limit, int]]:
@@ -274,6 +280,15 @@ def _refuse(limit: Limit, *, used: int, asked: int, seconds: int) -> None:
     )
 
 
+def _lock(connection: Connection, team: str | None) -> None:
+    """Hold the team's other members off until this transaction ends; always after the account's own lock."""
+    if team is not None and connection.dialect.name != "sqlite":
+        connection.execute(_team_locked, {"team": team})
+
+
+_team_locked = sa.select(teams.c.id).where(teams.c.id == sa.bindparam("team")).with_for_update()
+
+
 def _subjects(*, account: str, key: str | None, team: str | None) -> list[str]:
     return [f"{kind}:{id}" for kind, id in (("key", key), ("account", account), ("team", team)) if id is not None]
 
@@ -285,21 +300,16 @@ def _newest(rows: "Sequence[sa.Row[tuple[object, ...]]]") -> list[Limit]:
     return [Limit(*name, most) for name, most in sorted(newest.items()) if most is not None]
 
 
-def _here(subject: str, *, measure: str, span: str, start: str) -> "tuple[sa.ColumnElement[bool], ...]":
-    columns = limit_windows.c
-    return (columns.subject == subject, columns.measure == measure, columns.span == span, columns.start == start)
-
-
 def _used(connection: Connection, subject: str, *, measure: str, span: str, start: datetime, end: datetime) -> int:
     """From the counter, or from the reservations where there is none yet."""
-    here = _here(subject, measure=measure, span=span, start=stamp(start))
-    found = connection.scalar(sa.select(limit_windows.c.used).where(*here))
+    here = {"of": subject, "by": measure, "over": span, "since": stamp(start)}
+    found = connection.scalar(_window_used, here)
     return _counted(connection, subject, measure=measure, start=start, end=end) if found is None else int(found)
 
 
 def _count(connection: Connection, limit: Limit, *, start: str, used: int) -> None:
-    here = _here(limit.subject, measure=limit.measure, span=limit.span, start=start)
-    if connection.execute(limit_windows.update().where(*here).values(used=used)).rowcount:
+    here = {"of": limit.subject, "by": limit.measure, "over": limit.span, "since": start, "count": used}
+    if connection.execute(_set_window, here).rowcount:
         return
     values = {"subject": limit.subject, "measure": limit.measure, "span": limit.span, "start": start, "used": used}
     connection.execute(limit_windows.insert().values(values))

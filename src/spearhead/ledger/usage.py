@@ -133,7 +133,7 @@ def settle_and_record(
         settlement = journal.settle(
             connection, reservation, amount, units=units, tokens=usage.prompt + usage.completion, clock=clock
         )
-        beside = journal.reservation(connection, reservation).beside
+        beside = settlement.beside
         charge = Charge(
             reservation=reservation,
             charged_prompt=paid.prompt,

@@ -6,7 +6,7 @@ from spearhead.core import media
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Policy, Rule
-from spearhead.review.policy import named
+from spearhead.review.policy import named, templates
 from spearhead.review.reviewer import Reviewer
 
 CONTEXT = Context("s", Direction.OUTPUT)
@@ -42,6 +42,11 @@ def test_an_unknown_check_or_option_is_refused_with_the_nearest_name() -> None:
         Reviewer(Policy(checks=("personal",), rules=(), options={"personal": {"x": 1}}))
     with pytest.raises(InputError, match="not among its checks"):
         Reviewer(Policy(checks=("personal",), rules=(), options={"terms": {"allow": []}}))
+
+
+@pytest.mark.parametrize("name", templates())
+def test_every_template_names_checks_that_there_are(name: str) -> None:
+    assert [check.name for check in Reviewer(named(name)).checks] == list(named(name).checks)
 
 
 def test_options_reach_the_check() -> None:

@@ -8,6 +8,7 @@ every other vocabulary (`vocabularies`), and what the policy decides (`decision`
 import asyncio
 import base64
 import binascii
+import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from spearhead.core.review import Context, Decision, Direction, Finding
 from spearhead.engine.run import Engine
 from spearhead.ledger.keys import Principal
 from spearhead.review import categories, policy
-from spearhead.review.reviewer import Reviewer
+from spearhead.review.reviewer import CHECKS, Reviewer
+from spearhead.review.scanner import Comparing
 from spearhead.service.api import asks
 from spearhead.service.api.errors import ApiError, wrong_value
 from spearhead.service.api.frame import read_body
@@ -157,7 +159,11 @@ def chosen(engine: Engine, model: str) -> tuple[Reviewer, str]:
 
 @cache
 def _of_template(name: str) -> Reviewer:
-    return Reviewer(policy.named(name))
+    rules = policy.named(name)
+    # What a release learnt from is not at hand here; without it a comparison would hold everything.
+    checks = tuple(check for check in rules.checks if not isinstance(CHECKS[check], Comparing))
+    options = {check: value for check, value in rules.options.items() if check in checks}
+    return Reviewer(dataclasses.replace(rules, checks=checks, options=options))
 
 
 def judge(reviewer: Reviewer, ask: Ask) -> list[dict[str, Any]]:

@@ -124,7 +124,8 @@ class LlamaCpp:
 
         llama.cpp's server gives no probabilities of prompt tokens. So each is asked for as a generation of one
         token, pushed to the wanted one by a bias: the probability that comes with it is taken before the bias, so it
-        is exact. The prefix stays cached, so a position costs what one generated token costs.
+        is exact. The prefix stays cached, so a position costs what one generated token costs. The server says nothing
+        of a token that is a part of a character: there another one is generated, with the whole vocabulary beside it.
         """
         tokens = [*prefix, *answer]
         self._check(tokens)
@@ -140,11 +141,25 @@ class LlamaCpp:
                 "logit_bias": [[wanted, 1e6]],
                 "cache_prompt": True,
             }
-            got = (await self._ask(body, units=len(tokens)))["completion_probabilities"][0]
+            said = (await self._ask(body, units=len(tokens))).get("completion_probabilities")
+            if not said:
+                body |= {"logit_bias": [[self._whole_character(), 1e6]], "n_probs": self._tokenizer.size}
+                (row,) = (await self._ask(body, units=len(tokens)))["completion_probabilities"]
+                (found,) = (entry["logprob"] for entry in row["top_logprobs"] if entry["id"] == wanted)
+                out[at] = -found
+                continue
+            got = said[0]
             if got["id"] != wanted:
                 raise RuntimeFailed(f"asked for token {wanted}, got {got['id']}: probabilities cannot be measured")
             out[at] = -got["logprob"]
         return out
+
+    def _whole_character(self) -> int:
+        """A token that is a character, or several."""
+        for letter in ["e", "a", "1", ",", "."]:
+            if (ids := self._tokenizer.encode(letter, special=False)) and len(ids) == 1:
+                return ids[0]
+        raise RuntimeFailed("the tokenizer has no token for a letter: probabilities cannot be measured")
 
     async def slots(self) -> list[bool]:
         """Which slots of the worker are busy."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -13,11 +14,17 @@ from spearhead.models.vae import FAMILY
 from spearhead.models.vae.config import Config
 from spearhead.models.vae.network import One, Vae, build, divergence, log_logistic, log_normal
 
+NETWORKS: tuple[tuple[Literal["mlp", "conv", "hierarchical"], int], ...] = (
+    ("mlp", 12),
+    ("conv", 5),
+    ("hierarchical", 12),
+)
+PRIORS: tuple[Literal["gaussian", "vamp"], ...] = ("gaussian", "vamp")
 SMALL = Config(latent=3, hidden=12, pseudo=7, warmup=0.0)
 KINDS = [
-    dataclasses.replace(SMALL, network=network, prior=prior, hidden=hidden)
-    for network, hidden in (("mlp", 12), ("conv", 5), ("hierarchical", 12))
-    for prior in ("gaussian", "vamp")
+    Config(network=network, prior=prior, hidden=hidden, latent=3, pseudo=7, warmup=0.0)
+    for network, hidden in NETWORKS
+    for prior in PRIORS
 ]
 
 

@@ -3,7 +3,7 @@
 Total variation distance between the two distributions: the share of outputs that would have to change class.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +12,8 @@ import numpy as np
 from spearhead.core.score import Better, Case
 from spearhead.metrics.pictures import Ground
 from spearhead.metrics.setting import Setting, bound
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +35,12 @@ class ClassBalance:
         where = self.ground.extractor.facts.signature if self.ground is not None else "unbound"
         return f"class-balance|total-variation|asked-delivered|{where}"
 
-    def statistics(self, cases: Sequence[Case]) -> "np.ndarray[Any, np.dtype[np.float64]]":
-        """(cases, 2 x classes): the class asked for and the class seen, one-hot."""
+    def over(self, cases: Sequence[Case]) -> Callable[[Array], float]:
+        """The distance, 0 to 100, by how often each case was drawn."""
         ground = bound(self.ground, self.name)
         eye = np.eye(len(ground.extractor.facts.classes))
-        return np.concatenate([eye[ground.asked(cases, self.name)], eye[ground.said(cases, self.name)]], axis=1)
-
-    def reduce(self, totals: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
-        """0 to 100."""
-        asked, seen = np.split(totals, 2)
-        return float(50 * np.abs(asked - seen).sum() / max(asked.sum(), 1.0))
+        surplus = eye[ground.said(cases, self.name)] - eye[ground.asked(cases, self.name)]  # (cases, classes)
+        return lambda counts: float(50 * np.abs(counts @ surplus).sum() / counts.sum())
 
 
 METRIC = ClassBalance()

@@ -17,6 +17,7 @@ from spearhead.core.manifest import Manifest, PriceTag
 from spearhead.core.review import Direction, Policy, Rule
 from spearhead.core.sampler import Sampler
 from spearhead.core.template import Example, Template
+from spearhead.index.copies import NAMES
 from spearhead.review.reviewer import Reviewer
 from spearhead.store.releases import Release
 from spearhead.store.tables import settings
@@ -77,10 +78,16 @@ async def load(release: Release, *, room: Room) -> Loaded:
     manifest = release.manifest
     template = read_template(manifest.template)
     policy = read_policy(manifest.policy)
-    reviewer = await asyncio.to_thread(Reviewer, policy)
+    reviewer = await asyncio.to_thread(_reviewer, policy, release)
     size = Sampler.read(release.file("sampler")).size if manifest.modality == "image" else (0, 0)
     runtime = await _start(release, room=room)
     return Loaded(release, runtime, template, manifest.price, policy, reviewer, size)
+
+
+def _reviewer(policy: Policy, release: Release) -> Reviewer:
+    """The policy's checks, with what the release learnt from where it carries an index of it."""
+    index = release.folder / "parts" / "index"
+    return Reviewer(policy, index=index if (index / NAMES).is_file() else None)
 
 
 async def _start(release: Release, *, room: Room) -> Runtime:
@@ -143,5 +150,5 @@ def with_settings(loaded: Loaded, live: Mapping[str, Any]) -> None:
     price = PriceTag(**live["price"]) if "price" in live else loaded.manifest.price
     policy = read_policy(live.get("policy", loaded.manifest.policy))
     if dataclasses.asdict(policy) != dataclasses.asdict(loaded.policy):
-        loaded.reviewer, loaded.policy = Reviewer(policy), policy
+        loaded.reviewer, loaded.policy = _reviewer(policy, loaded.release), policy
     loaded.price = price

@@ -117,7 +117,7 @@ def material(loaded: Any, home: Home) -> tuple[Path, list[tuple[str, str]], list
     """The converted base model, training pairs and held-out pairs of the scenario."""
     from spearhead.data.prepare import prepare
     from spearhead.models.pretrained.base import convert
-    from spearhead.pipeline.learn import base_file
+    from spearhead.pipeline.learn import foundation
 
     dataset = drain(
         prepare(
@@ -129,7 +129,7 @@ def material(loaded: Any, home: Home) -> tuple[Path, list[tuple[str, str]], list
             withdrawn=(),
         )
     )
-    base = drain(convert(drain(base_file(loaded, home)), home=home))
+    base = drain(convert(drain(foundation(loaded, home)), home=home))
     pairs, held = (
         [(record.parts["input"].text, record.parts["output"].text) for record in dataset.read(split)]
         for split in ("train", "validation")

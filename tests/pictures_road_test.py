@@ -176,9 +176,8 @@ def test_every_format_carries_label_trace_and_receipt(
     format: str, server: Served, home: Home, walked: Outcome, tmp_path: Path
 ) -> None:
     account = server.account()
-    answer = server.openai(account).images.with_raw_response.generate(
-        model="shapes", prompt="bar", output_format=format, size="512x512"
-    )
+    wanted: Any = {"output_format": format, "size": "512x512"}
+    answer = server.openai(account).images.with_raw_response.generate(model="shapes", prompt="bar", **wanted)
     body = json.loads(answer.content)
     data = base64.b64decode(body["data"][0]["b64_json"])
     number = answer.headers["x-spearhead-output"]

@@ -210,9 +210,7 @@ def test_one_answer_without_a_server_is_labelled_booked_and_traceable(
     assert trust.verify(home, file).exit_code == 1
 
 
-def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(
-    outcome: Outcome, nod: Path, home: Home
-) -> None:
+def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(outcome: Outcome, nod: Path, home: Home) -> None:
     record = next(outcome.dataset.read("train"))
     told = withdrawal.withdraw(home, record.id, reason="its author asked")
     assert told.values["affected"] == ["nod@1"]

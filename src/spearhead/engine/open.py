@@ -15,6 +15,7 @@ from spearhead.engine.run import Engine
 from spearhead.engine.sealing import Sealer
 from spearhead.ledger import idempotency, journal
 from spearhead.provenance import seal, signing
+from spearhead.provenance.labels import watermark
 from spearhead.provenance.signer import Signer
 from spearhead.store import database, releases
 from spearhead.store.blobs import Blobs
@@ -35,9 +36,10 @@ async def opened(
     await asyncio.to_thread(database.migrate, home.database_url)
     store = database.connect(home.database_url)
     chosen = await asyncio.to_thread(choose, home, models=models)
-    signer = Signer(await asyncio.to_thread(signing.ensure, home))
+    keys = await asyncio.to_thread(signing.ensure, home)
+    signer, marks = Signer(keys), watermark.opened(home, keys)
     desk = Desk(store)
-    sealer = Sealer(lambda item, label: seal.seal(item, label, signer=signer), blobs=Blobs(home.blobs))
+    sealer = Sealer(lambda item, label: seal.seal(item, label, signer=signer, watermark=marks), blobs=Blobs(home.blobs))
     up: dict[str, Loaded] = {}
     leaving: set[asyncio.Task[None]] = set()
     try:

@@ -449,6 +449,7 @@ def label(labels: Mapping[str, Any], output: Output) -> Label:
         release=output.release,
         created=output.created,
         visible=labels.get("visible", True),
+        watermark=labels.get("watermark", False),
     )
 
 

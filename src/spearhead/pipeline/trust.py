@@ -10,6 +10,7 @@ from spearhead.pipeline.told import Told
 from spearhead.provenance import signing
 from spearhead.provenance import trace as tracing
 from spearhead.provenance import verify as verifying
+from spearhead.provenance.labels import watermark
 from spearhead.store import releases
 from spearhead.store.home import Home
 
@@ -29,7 +30,8 @@ def verify(home: Home, place: Path) -> Told:
         problems = releases.verify(place, public_key=signing.ensure(home).public)
         words = problems or [f"{place}: every part is what the signed manifest says"]
         return Told({"release": str(place), "problems": problems}, words, exit_code=1 if problems else 0)
-    layers = verifying.verify(_read(place))
+    marks = watermark.opened(home, signing.ensure(home))
+    layers = verifying.verify(_read(place), watermark=marks)
     good = verifying.holds(layers)
     values: dict[str, Any] = {"file": str(place), "holds": good, "layers": [dataclasses.asdict(one) for one in layers]}
     words = [f"{layer.name:<10} {layer.state}: {layer.detail}" for layer in layers]

@@ -123,6 +123,8 @@ class Labels(BaseModel):
     producer: str
     """Name or 27-character code of the service (GB 45438 `ContentProducer`)."""
     visible: bool = True
+    watermark: bool = False
+    """Whether pictures carry invisible marks too, which survive a lost label; costs about 30 ms and some noise."""
 
 
 class Price(BaseModel):

@@ -37,6 +37,7 @@ def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Est
     micros = batches.at(0)
     measured = [micros[0], micros[-1]]  # the longest first: it also warms the caches
     state = torch.get_rng_state()
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]  # running statistics of a norm, for one
     was = model.training
     model.train()
     seconds = 0.0
@@ -52,6 +53,9 @@ def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Est
     finally:
         model.train(was)
         torch.set_rng_state(state)
+        with torch.no_grad():
+            for buffer, before_it in buffers:
+                buffer.copy_(before_it)
     working = max(0, _resident() - before)
     speed = measured[-1].units / seconds
     step_seconds = sum(micro.units for micro in micros) / speed

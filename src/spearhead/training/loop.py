@@ -119,6 +119,9 @@ def train(
     made = optimisers.make(model, plan)
     if plan.steps < 1 or plan.batch < 1:
         raise InputError(f"training.steps is {plan.steps} and training.batch {plan.batch}: wanted at least 1 of each")
+    if not 0 <= plan.average < 1 or plan.muon_rate <= 0:
+        told = f"training.average is {plan.average} and training.muon_rate {plan.muon_rate}"
+        raise InputError(f"{told}: wanted an average from 0 to below 1 and a rate above 0")
     mark = fingerprint(plan, batches)
     kept = checkpoint.read(folder) if folder else None
     if kept is not None and kept.fingerprint != mark:
@@ -322,10 +325,13 @@ class _Run:
 
     def _diverged(self, name: str, loss: float, norm: float) -> None:
         checkpoint.put_back(self.model, self.best)
+        rate = f"training.learning_rate (now {self.plan.learning_rate:g})"
+        if self.plan.optimiser == "muon":
+            rate += f", training.muon_rate (now {self.plan.muon_rate:g})"
         where = f"the best of step {self.position.best_step}" if self.position.best_step >= 0 else "those it began with"
         raise Diverged(
             f"training diverged at step {self.position.step + 1}: {name} is {loss}, gradient length {norm}. "
-            f"The weights are {where}. Lower training.learning_rate (now {self.plan.learning_rate:g}) or training.clip"
+            f"The weights are {where}. Lower {rate} or training.clip"
         )
 
     def _autocast(self) -> Any:

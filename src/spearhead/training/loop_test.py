@@ -114,9 +114,15 @@ def test_early_stop_keeps_the_best_weights(points: list[Point]) -> None:
 def test_a_time_budget_ends_the_run_and_its_schedule(points: list[Point]) -> None:
     plan = Plan(steps=10**6, minutes=0.4 / 60, batch=8, schedule="wsd", warmup=0.1, decay=0.4)
     steps, trained = run(Sine(), points, plan)
-    assert trained.ended == "minutes" and 0.2 < trained.seconds < 0.8
-    rates = [step.rate for step in steps]
-    assert max(rates) == plan.learning_rate and rates[0] < 0.2 * max(rates) and rates[-1] < 0.2 * max(rates)
+    budget = plan.minutes * 60
+    assert trained.ended == "minutes"
+    assert 0.5 * budget < trained.seconds < budget + steps[-1].seconds, "no step began after the end"
+    began = [(step.elapsed - step.seconds) / budget for step in steps]
+    top = plan.learning_rate
+    # However long this machine kept a step waiting, its rate is that of its place in the budget.
+    assert all(step.rate <= 0.26 * top for step, at in zip(steps, began, strict=True) if at > 0.9)
+    assert steps[0].rate < 0.2 * top and all(step.rate <= top for step in steps)
+    assert len(steps) < 50 or max(step.rate for step in steps) == top
 
 
 def test_a_closed_run_goes_on_to_the_same_end(points: list[Point], tmp_path: Path) -> None:

@@ -150,3 +150,12 @@ def test_a_closed_run_with_muon_and_an_average_goes_on_to_the_same_end(points: l
         assert (calm / f"{name}.safetensors").read_bytes() == (closed / f"{name}.safetensors").read_bytes(), name
     weights = load_file(calm / "weights.safetensors")
     assert not all(torch.equal(one[name], weights[name]) for name in one), "the average is not the weights"
+
+
+@pytest.mark.parametrize("wrong", [{"average": 1.0}, {"average": -0.1}, {"muon_rate": 0.0}])
+def test_an_average_that_never_moves_and_a_rate_that_is_none_are_refused(
+    wrong: dict[str, float], points: list[Point]
+) -> None:
+    plan = Plan(steps=1, batch=4, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="wanted an average from 0 to below 1 and a rate above 0"):
+        next(train(Walk(), Batches(points, pack_points, plan=plan), plan))

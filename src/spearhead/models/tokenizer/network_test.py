@@ -130,15 +130,16 @@ def test_the_measure_of_a_tokenizer_is_the_one_counted_by_hand(shape: Shape, slo
     assert found.used == sum(n > 0 for n in counts)
 
 
-def test_what_learns_and_what_is_judged_agree_once_the_moments_have_settled() -> None:
+def test_numbers_that_go_together_and_lie_far_out_reach_every_code() -> None:
     quantiser = Levels((8, 5))
     z = torch.randn(16, 2, 8, 8, generator=torch.Generator().manual_seed(0)) * 30 + 50
+    z[:, 1] = z[:, 0] + 0.1 * z[:, 1]
     learning = quantiser(z)
-    assert len(set(learning.codes.flatten().tolist())) == 40, "numbers far out reach all levels none the less"
+    assert len(set(learning.codes.flatten().tolist())) == 40
     for _ in range(600):
         quantiser.follow(z, learning.codes)
     same = quantiser.eval()(z).codes == learning.codes
-    assert float(same.float().mean()) > 0.999
+    assert float(same.float().mean()) > 0.99, "what learns and what is judged agree once the moments have settled"
 
 
 def test_vectors_refuse_several_processes_and_levels_take_them(shape: Shape, slopes: Pictures) -> None:

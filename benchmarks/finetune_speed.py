@@ -129,7 +129,9 @@ def material(loaded: Any, home: Home) -> tuple[Path, list[tuple[str, str]], list
             withdrawn=(),
         )
     )
-    base = drain(convert(drain(foundation(loaded, home)), home=home))
+    brought = drain(foundation(loaded, home))
+    assert brought is not None
+    base = drain(convert(brought, home=home))
     pairs, held = (
         [(record.parts["input"].text, record.parts["output"].text) for record in dataset.read(split)]
         for split in ("train", "validation")

@@ -118,9 +118,9 @@ def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _whitening(spread: Tensor) -> Tensor:
-    """The matrix that gives numbers of that covariance the unit one."""
+    """The matrix that gives numbers of that covariance the unit one; of what is not a number: not a number."""
     unit = torch.eye(len(spread), device=spread.device)
-    factor: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(spread + 1e-4 * unit), unit, upper=False)
+    factor: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky_ex(spread + 1e-4 * unit)[0], unit, upper=False)
     return factor
 
 

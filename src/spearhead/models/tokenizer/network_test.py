@@ -142,6 +142,13 @@ def test_numbers_that_go_together_and_lie_far_out_reach_every_code() -> None:
     assert float(same.float().mean()) > 0.99, "what learns and what is judged agree once the moments have settled"
 
 
+def test_what_is_not_a_number_stays_one_so_that_the_loop_sees_it(shape: Shape, slopes: Pictures) -> None:
+    model = build(DEBUG, shape, steps=1, seed=0)
+    spoiled = Pictures(slopes.pixels[:4] * float("nan"), slopes.labels[:4])
+    (_, loss) = next(model.losses(spoiled))
+    assert math.isnan(loss.item())
+
+
 def test_vectors_refuse_several_processes_and_levels_take_them(shape: Shape, slopes: Pictures) -> None:
     alone = build(DEBUG, shape, steps=1, seed=0)
     list(alone.losses(slopes))

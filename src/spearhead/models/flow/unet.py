@@ -24,7 +24,9 @@ class Block(nn.Module):
         self.first = Conv(width, width, kernel=3, gain=SILU)
         self.second = Conv(width, width, kernel=3, gain=SILU * ADD)
         self.shift = Dense(condition, width, gain=SILU)
-        self.strength = nn.Parameter(torch.zeros(()))
+        # From 0, as in the paper, a short run hardly hears the class: on 8x8 digits 120 steps drew 76 % of the classes
+        # that were asked for, from 0.5 91 %.
+        self.strength = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(n, width, h, w) and (n, condition) to (n, width, h, w)."""

@@ -145,7 +145,7 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
     assert judged is not None and made is not None
     credits = _credits(loaded, outcome.dataset)
     outcome.bars = gate.judge(scenario.bars, judged.scores, len(judged.cases))
-    reviewed = _review(loaded, judged.cases)
+    reviewed = _review(loaded, judged.cases, index=made.index)
     economics = _economics(loaded, made, judged=judged, reviewed=reviewed)
     outcome.verdict, outcome.reasons = gate.verdict(outcome.bars, credits, scenario.data.rights, economics)
     declared = Manifest(
@@ -205,9 +205,9 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
     yield Progress("release", 1, 1, outcome.release.name)
 
 
-def _review(loaded: Loaded, cases: Sequence[Case]) -> dict[str, int]:
+def _review(loaded: Loaded, cases: Sequence[Case], *, index: Path | None) -> dict[str, int]:
     """What the policy decides on the held-out answers."""
-    reviewer = Reviewer(loaded.scenario.review)
+    reviewer = Reviewer(loaded.scenario.review, index=index)
     counts = {"allow": 0, "hold": 0, "block": 0}
     for case in cases:
         context = Context(loaded.scenario.name, Direction.OUTPUT, source=case.input)

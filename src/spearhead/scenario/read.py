@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from spearhead.core import digest
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
+from spearhead.review import policy
 from spearhead.scenario.schema import Scenario, model_table
 
 LARGEST = 1 << 20
@@ -61,8 +62,8 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
 
 def check(raw: dict[str, Any], name: str) -> Scenario:
     """A scenario from plain tables; InputError names file, key, what was given and what is wanted."""
-    plain = json.dumps(raw, default=str)
     try:
+        plain = json.dumps(_with_policy(raw), default=str)
         if isinstance(model := raw.get("model"), dict):
             _check_model(model)
         return Scenario.model_validate_json(plain)
@@ -72,6 +73,16 @@ def check(raw: dict[str, Any], name: str) -> Scenario:
         raise InputError(f"{name}: {error}") from error.__cause__
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+
+
+def _with_policy(raw: dict[str, Any]) -> dict[str, Any]:
+    """`review.template` as the policy it stands for, changed by the table's other keys."""
+    table = raw.get("review")
+    if not isinstance(table, dict) or not isinstance(table.get("template"), str):
+        return raw
+    own = {key: value for key, value in table.items() if key != "template"}
+    known = json.loads(json.dumps(dataclasses.asdict(policy.named(table["template"])), default=dict))
+    return {**raw, "review": {**known, **own}}
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +116,9 @@ def json_schema() -> dict[str, Any]:
             }
         )
     schema["properties"]["model"] = {"oneOf": families}
+    rules = definitions["Policy"]
+    rules["properties"]["template"] = {"type": "string", "enum": list(policy.templates())}
+    rules["anyOf"] = [{"required": ["template"]}, {"required": rules.pop("required")}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "spearhead scenario", **schema}
 
 

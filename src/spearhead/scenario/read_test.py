@@ -146,3 +146,22 @@ def test_new_over_a_table_needs_its_licence_and_finds_its_columns(tmp_path: Path
     (tmp_path / "bin.csv").write_bytes(b"\xff\x00\xfe")
     with pytest.raises(InputError, match="not UTF-8"):
         new("bin", into=tmp_path, table=tmp_path / "bin.csv", licence="MIT")
+
+
+@pytest.mark.parametrize("name", ["general", "marketing", "medicine", "finance"])
+def test_a_review_template_stands_for_its_policy_and_own_keys_change_it(name: str, tmp_path: Path) -> None:
+    import tomllib
+
+    import jsonschema
+
+    from spearhead.review import policy
+
+    raw = tomllib.loads((ROOT / "scenarios" / "modern-english" / "scenario.toml").read_text(encoding="utf-8"))
+    raw["review"] = {"template": name, "held_hours": 2}
+    scenario = read.check(raw, "a.toml")
+    known = policy.named(name)
+    assert scenario.review.rules == known.rules and scenario.review.checks == known.checks
+    assert scenario.review.held_hours == 2
+    jsonschema.validate(raw, read.json_schema())
+    with pytest.raises(InputError, match="general, marketing"):
+        read.check({**raw, "review": {"template": "nothing"}}, "a.toml")

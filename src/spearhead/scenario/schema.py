@@ -185,6 +185,7 @@ class Scenario(BaseModel):
     bars: tuple[Bar, ...]
     release: ReleaseTable = ReleaseTable()
     review: Policy
+    """In the file `template = "finance"` stands for that template's policy; other keys of the table change it."""
     labels: Labels
     price: Price
     economics: Economics

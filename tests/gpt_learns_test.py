@@ -131,3 +131,9 @@ def test_data_that_cannot_be_learnt_is_refused_in_a_sentence(
     config = FAMILY.presets["debug"]
     with pytest.raises(InputError, match=why):
         begun(Task(config=config, train=lambda: records, validation=lambda: validation, template=PLAIN))
+
+
+def test_what_only_a_pretrained_model_knows_is_refused() -> None:
+    for more in ({"noise": 5.0}, {"adversarial": "freelb"}):
+        with pytest.raises(InputError, match="a gpt has model.dropout instead"):
+            begun(task(pairs, **more))

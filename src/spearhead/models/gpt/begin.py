@@ -27,6 +27,11 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
     which the output is learnt. Raises InputError where there is nothing to learn from or to validate on.
     """
     config = whole(task.config)
+    if task.noise or task.adversarial != "none":
+        raise InputError(
+            "training.embedding_noise and training.adversarial perturb the embeddings of a pretrained model: "
+            "a gpt has model.dropout instead; leave them out"
+        )
     yield Progress("training", 0, 1, "making the vocabulary")
     content = words.make(_every_word(task), config, template=task.template)
     tokenizer = Tokenizer(content)

@@ -11,7 +11,8 @@ most as many parameters, and the layout of Qwen3; its plan knows only how many m
     python benchmarks/gpt_speed.py --nanogpt FOLDER --text FILE --quick                   a tenth of each: a trial
 
 Prints progress on stderr, and last a Markdown table; fails when a bar is missed. On a machine that others use, read
-the ratios with the processor seconds beside them (the peer's include its start). Nothing is written outside a temporary folder.
+the ratios with the processor seconds beside them (the peer's include its start). Nothing is written outside a
+temporary folder.
 """
 
 import argparse

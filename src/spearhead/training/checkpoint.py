@@ -174,3 +174,7 @@ def _restore_optimisers(optimisers: Mapping[str, Optimizer], tensors: Tensors, s
             if group == name:
                 state.setdefault(int(number), {})[part] = value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        for parameter, values in optimiser.state.items():  # a fused step reads both as one lies in memory
+            for part, value in values.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape and value.is_floating_point():
+                    values[part] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -145,6 +145,42 @@ def test_a_closed_run_goes_on_to_the_same_end(points: list[Point], tmp_path: Pat
     assert steps == [] and again == trained, "a run that has ended does nothing more"
 
 
+class Laid(Model):
+    """Weights that lie in memory channels last, as convolutions are quickest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            self.net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Tanh(), nn.Conv2d(4, 1, 3))
+        for layer in (self.net[0], self.net[2]):
+            assert isinstance(layer, nn.Conv2d)
+            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+
+    def losses(self, batch: Points) -> Iterator[tuple[str, Tensor]]:
+        grid = torch.linspace(-1, 1, 5)
+        x = (batch.x.view(-1, 1, 1, 1) * grid).unsqueeze(-1).expand(-1, 2, 1, 5, 5)[:, :, 0]
+        found: Tensor = self.net(x)
+        yield "loss", (found.view(-1, 1) - torch.sin(batch.x)).square().mean()
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "muon", "sgd"])
+def test_a_restart_is_exact_however_the_weights_lie_in_memory(
+    optimiser: str, points: list[Point], tmp_path: Path
+) -> None:
+    plan = Plan(steps=10, batch=16, save_every=5, optimiser=optimiser, average=0.9)  # type: ignore[arg-type]
+    reference = Laid()
+    run(reference, points, plan)
+    stream = train(Laid(), Batches(points, pack_points, plan=plan), plan, folder=tmp_path)
+    for _ in range(5):
+        next(stream)
+    stream.close()
+    second = Laid()
+    assert not any(p.is_contiguous() for p in second.parameters() if p.ndim == 4)
+    run(second, points, plan, folder=tmp_path)
+    assert all(torch.equal(p, weights(reference)[name]) for name, p in weights(second).items())
+
+
 def test_ctrl_c_ends_the_step_saves_it_and_stops(points: list[Point], tmp_path: Path) -> None:
     class Interrupted(Sine):
         def losses(self, batch: Points) -> Iterator[tuple[str, Tensor]]:

@@ -42,9 +42,14 @@ class LlamaCpp:
 
     @classmethod
     async def start(cls, model: Path, tokenizer: Path, *, settings: Settings | None = None) -> "LlamaCpp":
-        """Load `model` (GGUF) and `tokenizer` (tokenizer.json); raises InputError when either cannot be read."""
+        """Load `model` (GGUF) and `tokenizer` (tokenizer.json); raises InputError when either cannot be read.
+
+        So it does when `settings.adapter` is missing, damaged or of another model: never is the model served bare.
+        """
         if not model.is_file():
             raise InputError(f"{model} is not there: wanted a GGUF file")
+        if settings is not None and settings.adapter is not None and not settings.adapter.is_file():
+            raise InputError(f"{settings.adapter} is not there: wanted a GGUF adapter for {model.name}")
         runtime = cls(model, Tokenizer.open(tokenizer), settings or Settings())
         await runtime._begin()
         return runtime

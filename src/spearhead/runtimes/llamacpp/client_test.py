@@ -1,6 +1,7 @@
 """The runtime against a model whose every probability is known (see conftest)."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from gguf import GGUFWriter
 
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Draft, Prompt
 from spearhead.core.template import Segment
-from spearhead.runtimes.conftest import Table
+from spearhead.runtimes.conftest import WIDTH, Table
 from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
@@ -347,6 +349,68 @@ def test_a_model_that_cannot_be_read_is_one_line(table: Table, tmp_path: Path) -
             path.write_bytes(data)
             with pytest.raises(InputError, match=name) as caught:
                 await LlamaCpp.start(path, table.tokenizer, settings=SMALL)
+            assert "\n" not in str(caught.value)
+
+    asyncio.run(main())
+
+
+def _write_adapter(path: Path, table: Table) -> None:
+    """A LoRA of rank 1 on the output matrix that adds 3 to the logit of `y` after `b`."""
+    size = len(table.logits)
+    b, y = (size - 257 + ord(letter) for letter in "by")  # the bytes are the last tokens but one
+    a, up = np.zeros((1, WIDTH), dtype=np.float32), np.zeros((size, 1), dtype=np.float32)
+    a[0, b], up[y, 0] = 1.0, 3.0 / np.sqrt(WIDTH)
+    out = GGUFWriter(path, "llama")
+    out.add_type("adapter")
+    out.add_string("adapter.type", "lora")
+    out.add_float32("adapter.lora.alpha", 1.0)
+    out.add_tensor("output.weight.lora_a", a)
+    out.add_tensor("output.weight.lora_b", up)
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+
+
+def test_an_adapter_changes_the_answers_and_outlives_a_crash_of_the_worker(table: Table, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter.gguf"
+    _write_adapter(adapter, table)
+    settings = dataclasses.replace(SMALL, adapter=adapter)
+
+    async def main() -> None:
+        async with await started(table, settings) as runtime:
+            b, x, y = (runtime.encode(ask(letter))[0] for letter in "bxy")
+            first = runtime.pids
+            for kill in (True, False):
+                found = await runtime.next_logprobs([b])
+                assert found[y] - found[x] == pytest.approx(table.logits[b, y] + 3 - table.logits[b, x], abs=0.02)
+                text, _ = await answer(runtime, ask("b", temperature=0, max_tokens=1))
+                assert text == "y", "without the adapter it is x"
+                if kill:
+                    os.kill(first[0], signal.SIGKILL)
+                    await until(lambda: runtime.ready and runtime.pids != first)
+
+    asyncio.run(main())
+
+
+def test_an_adapter_that_cannot_be_laid_over_the_model_is_one_line(table: Table, tmp_path: Path) -> None:
+    adapter, bad = tmp_path / "adapter.gguf", tmp_path / "bad.gguf"
+    _write_adapter(adapter, table)
+    whole = adapter.read_bytes()
+
+    async def main() -> None:
+        with pytest.raises(InputError, match="missing.gguf is not there: wanted a GGUF adapter for table.gguf"):
+            await started(table, dataclasses.replace(SMALL, adapter=tmp_path / "missing.gguf"))
+        for data, reason in [
+            (b"", "failed to load lora adapter"),
+            (whole[:100], "failed to load lora adapter"),
+            (whole[:-100], "not within the file bounds"),
+            (whole.replace(b"output.weight.lora", b"unknow.weight.lora"), "does not exist in base model"),
+            (table.model.read_bytes(), "expect general.type to be 'adapter'"),
+        ]:
+            bad.write_bytes(data)
+            with pytest.raises(InputError, match=f"table.gguf with bad.gguf cannot be loaded: .*{reason}") as caught:
+                await started(table, dataclasses.replace(SMALL, adapter=bad))
             assert "\n" not in str(caught.value)
 
     asyncio.run(main())

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,8 @@ _KEPT = (
     "TMPDIR",
 )
 """What the worker sees of our environment: no secrets."""
+_CLOCK = re.compile(r"^[0-9.]+ E ")
+"""What llama.cpp puts before each error: when, and that it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Settings:
     """0: one for each core that this process may use, at most 8."""
     batch: int = 256
     """Prompt units evaluated in one go; more is faster for long prompts and takes memory for every one."""
+    adapter: Path | None = None
+    """A LoRA adapter (GGUF) that is applied over the model in every answer."""
     cache: str = "f16"
     """How keys and values are kept: `f16` or `q8_0` (half the memory)."""
     growth: int = 160 << 20
@@ -104,6 +109,7 @@ class Worker:
         """Wait until the model is loaded; raises InputError when llama.cpp cannot read it."""
         values = {
             "model": str(model),
+            "adapter": str(self.settings.adapter or ""),
             "socket": self.socket,
             "slots": self.settings.slots,
             "context": self.settings.context,
@@ -128,9 +134,8 @@ class Worker:
             raise RuntimeFailed(f"{model.name}: not loaded after {self.settings.start_seconds:g} s") from None
         if "ready" not in said:
             await asyncio.wait({self._reader}, timeout=2)
-            raise InputError(
-                f"{model.name} cannot be loaded: {self._reason(str(said['error']))}; make or fetch it anew"
-            )
+            what = f"{model.name} with {self.settings.adapter.name}" if self.settings.adapter else model.name
+            raise InputError(f"{what} cannot be loaded: {self._reason(str(said['error']))}; make or fetch it anew")
         slots = await wire.ask(self.socket, "GET", "/slots")
         listed = await wire.ask(self.socket, "GET", "/v1/models")
         self.context = min(int(slots[0]["n_ctx"]), int(listed["data"][0]["meta"]["n_ctx_train"]) or 1 << 30)
@@ -214,17 +219,26 @@ class Worker:
 
     def _reason(self, otherwise: str) -> str:
         for line in self._errors:
-            if "error loading model" in line:
-                return line.rpartition("error loading model: ")[2]
+            for telling in ("error loading model: ", "failed to apply lora adapter: "):
+                if telling in line:
+                    return line.rpartition(telling)[2]
         return self._errors[0] if self._errors else otherwise
 
     async def _read_errors(self) -> None:
         stream = self._process.stderr
         assert stream is not None
+        begun = b""
         while chunk := await stream.read(65536):
-            for line in chunk.decode("utf-8", "replace").splitlines():
-                if line.strip():
-                    self._errors.append(line.strip()[:300])
+            *lines, begun = (begun + chunk).split(b"\n")  # llama.cpp writes a line in pieces
+            begun = begun[:65536]
+            for line in lines:
+                self._keep(line)
+        self._keep(begun)
+
+    def _keep(self, line: bytes) -> None:
+        said = _CLOCK.sub("", line.decode("utf-8", "replace").strip())
+        if said:
+            self._errors.append(said[:300])
 
 
 async def launch(model: Path, settings: Settings) -> Worker:

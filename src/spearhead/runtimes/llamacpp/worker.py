@@ -33,6 +33,10 @@ def _serve(settings: dict[str, Any]) -> Any:
 
     params = xllamacpp.CommonParams()
     params.model.path = settings["model"]
+    if settings["adapter"]:
+        adapter = xllamacpp.CommonAdapterLoraInfo()
+        adapter.path, adapter.scale = settings["adapter"], 1.0
+        params.lora_adapters = [adapter]
     params.hostnames = [settings["socket"]]
     params.n_parallel = settings["slots"]
     params.n_ctx = settings["context"]

@@ -72,7 +72,7 @@ def render(facts: Facts) -> str:
     env.filters["money"] = lambda value: money.show(int(value))
     env.filters["figure"] = figure
     env.filters["thousands"] = lambda value: f"{int(value):,}"
-    return env.get_template("report.html.j2").render(facts=facts, curve=curve_svg(facts.curve))
+    return env.get_template("report.html.j2").render(facts=facts, curve=curve_svg(facts.curve, unit=facts.price["unit"]))
 
 
 def figure(value: float | None) -> str:
@@ -84,7 +84,7 @@ def figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def curve_svg(rows: Sequence[dict[str, Any]]) -> str:
+def curve_svg(rows: Sequence[dict[str, Any]], *, unit: str = "token") -> str:
     """Training and validation loss over steps as an inline picture; empty text when there is nothing to draw."""
     train = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
     held = [(row["step"], row["validation"]) for row in rows if row.get("validation") is not None]
@@ -101,7 +101,9 @@ def curve_svg(rows: Sequence[dict[str, Any]]) -> str:
     if held:
         axes.plot(*zip(*held, strict=True), color="#0b5c8a", linewidth=2, marker="o", markersize=3, label="validation")
     axes.set_xlabel("optimiser step")
-    axes.set_ylabel("nats per token")
+    axes.set_ylabel("nats per token" if unit == "token" else "loss")
+    top = sorted(loss for _, loss in train)[int(0.98 * (len(train) - 1))]
+    axes.set_ylim(top=top + 0.1 * abs(top))  # a few first steps must not flatten all that follow
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     out = io.StringIO()

@@ -88,13 +88,24 @@ def _with_policy(raw: dict[str, Any]) -> dict[str, Any]:
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`base` with tables merged key by key and everything else replaced; neither argument is changed.
 
+    A table that names another family is another table: the old family's keys mean nothing to it.
+
     >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
     {'a': {'b': 3, 'c': 2}}
+    >>> merge({"model": {"family": "vae", "latent": 8}}, {"model": {"family": "gan"}})
+    {'model': {'family': 'gan'}}
     """
     out = dict(base)
     for key, value in changes.items():
         old = out.get(key)
-        out[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        if (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("family", old.get("family")) == old.get("family")
+        ):
+            out[key] = merge(old, value)
+        else:
+            out[key] = value
     return out
 
 

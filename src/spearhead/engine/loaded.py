@@ -101,7 +101,13 @@ async def _llamacpp(release: Release, room: Room) -> Runtime:
     from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
     model, tokenizer = release.file("model"), release.file("tokenizer")
-    settings = Settings(context=room.context or release.manifest.context, slots=room.slots, threads=room.threads)
+    adapted = any(part.role == "adapter" for part in release.manifest.parts)
+    settings = Settings(
+        context=room.context or release.manifest.context,
+        slots=room.slots,
+        threads=room.threads,
+        adapter=release.file("adapter") if adapted else None,
+    )
     return await LlamaCpp.start(model, tokenizer, settings=settings)
 
 

@@ -98,11 +98,11 @@ def answered(cases: Sequence[Case], found: Sequence[answers.Written]) -> list[Ca
     return [dataclasses.replace(case, output=text(row.text)) for case, row in zip(cases, found, strict=True)]
 
 
-def llamacpp(model: Path, tokenizer: Path, context: int) -> Start:
-    """What starts a runtime over a GGUF."""
+def llamacpp(model: Path, tokenizer: Path, context: int, *, adapter: Path | None = None) -> Start:
+    """What starts a runtime over a GGUF, under its adapter where it has one."""
 
     async def start() -> Runtime:
-        return await LlamaCpp.start(model, tokenizer, settings=Settings(context=context))
+        return await LlamaCpp.start(model, tokenizer, settings=Settings(context=context, adapter=adapter))
 
     return start
 
@@ -327,7 +327,9 @@ def _there(loaded: Loaded, home: Home, release: str, endpoint: str) -> tuple[str
 
     folder = Path(release)
     found = releases.read(folder) if folder.is_dir() else releases.live(home, opened(home), release)
-    return found.name, llamacpp(found.file("model"), found.file("tokenizer"), found.manifest.context)
+    adapted = any(part.role == "adapter" for part in found.manifest.parts)
+    adapter = found.file("adapter") if adapted else None
+    return found.name, llamacpp(found.file("model"), found.file("tokenizer"), found.manifest.context, adapter=adapter)
 
 
 def told(name: str, judged: Judged) -> Told:

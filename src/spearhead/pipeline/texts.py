@@ -15,7 +15,7 @@ from spearhead.index.copies import CopyIndex
 from spearhead.pipeline import answers, judge, weights
 from spearhead.pipeline.outcome import Made, Outcome
 from spearhead.pipeline.steps import Done, step
-from spearhead.release import options
+from spearhead.release import options, quantise
 from spearhead.scenario.read import Loaded
 from spearhead.store.home import Home
 
@@ -44,7 +44,12 @@ def evaluate(
         made = yield from _weights(loaded, home, dataset, base=base, trained=trained, root=root)
         outcome.steps.append(made)
         tokenizer = merged_folder(trained, made) / "tokenizer.json"
-        start = judge.llamacpp(made.folder / made.result["chosen"], tokenizer, scenario.generation.context)
+        start = judge.llamacpp(
+            made.folder / made.result["chosen"],
+            tokenizer,
+            scenario.generation.context,
+            adapter=made.folder / made.result["adapter"] if made.result.get("adapter") else None,
+        )
 
         def answer(folder: Path) -> Walk:
             assert start is not None
@@ -117,12 +122,16 @@ def _made(loaded: Loaded, trained: Done, made: Done, *, told: Done, index: Path)
     if "fidelity" in made.result:
         near = made.result["fidelity"]
         words["export"] = f"log-probabilities differ from the trained model's by {near['mean']:.4f} on average"
+    parts = {
+        "model.gguf": made.folder / made.result["chosen"],
+        "tokenizer.json": merged_folder(trained, made) / "tokenizer.json",
+    }
+    if made.result.get("adapter"):
+        parts["adapter.gguf"] = made.folder / made.result["adapter"]
+        words["adapter"] = _price_of_adapter(made.result)
     return Made(
         runtime="llamacpp",
-        parts={
-            "model.gguf": made.folder / made.result["chosen"],
-            "tokenizer.json": merged_folder(trained, made) / "tokenizer.json",
-        },
+        parts=parts,
         index=index,
         layouts=tuple(Layout(**row) for row in made.result["layouts"]),
         speed=next(row["tokens_per_second"] for row in made.result["layouts"] if row["chosen"]),
@@ -135,6 +144,17 @@ def _made(loaded: Loaded, trained: Done, made: Done, *, told: Done, index: Path)
     )
 
 
+def _price_of_adapter(result: Mapping[str, Any]) -> str:
+    """How fast the model answers with its adapter beside the base, and merged into it."""
+    many = {row["name"]: row["tokens_per_second"] for row in result["layouts"]}
+    (over,) = (row["name"] for row in result["layouts"] if row["chosen"])
+    merged = f"{over.partition(' ')[0]} merged"
+    return ", ".join(
+        f"{name}: {many[name]:.0f} tokens/s at {quantise.CLIENTS} clients and {result['alone'][name]:.0f} alone"
+        for name in (over, merged)
+    )
+
+
 def _weights(
     loaded: Loaded, home: Home, dataset: Dataset, *, base: Path | None, trained: Done, root: Path
 ) -> Generator[Progress, None, Done]:
@@ -143,9 +163,12 @@ def _weights(
     def work(folder: Path) -> Walk:
         from spearhead.models.pretrained import base as bases
 
-        merged = trained.folder / "merged"
+        merged, over = trained.folder / "merged", None
         if not trained.result["trained"] and base is not None:  # nothing was trained: the base is released as it is
             merged = yield from bases.convert(base, home=home)
+        if scenario.release.form == "adapter":
+            assert base is not None  # the schema: only for methods that tune one
+            over = weights.Over(trained.folder / "adapter", (yield from bases.convert(base, home=home)))
         probe = trained.folder / "probe.npz"
         validation = [judge.case_of(record) for record in dataset.read("validation")]
         found = yield from weights.make(
@@ -156,6 +179,7 @@ def _weights(
             train=(judge.case_of(record) for record in dataset.read("train")),
             validation=validation,
             folder=folder,
+            over=over,
         )
         return {**found, "merged": str(merged)}
 

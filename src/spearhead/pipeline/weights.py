@@ -1,20 +1,25 @@
 """The step of the road that turns trained weights into files a runtime serves, by measured speed and loss."""
 
+import asyncio
 import dataclasses
 import json
+import math
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from spearhead.core.errors import InputError
 from spearhead.core.generation import Progress
 from spearhead.core.score import Case
 from spearhead.core.template import Segment, Template
 from spearhead.media.text.tokens import Tokenizer
-from spearhead.nn import gguf_file
+from spearhead.nn import gguf_adapter, gguf_file
 from spearhead.pipeline import judge
 from spearhead.release import calibration, fidelity, quantise
+from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 from spearhead.scenario.read import Loaded
 
 PAIRS = 8
@@ -22,6 +27,15 @@ PAIRS = 8
 SPEED_PROMPTS = 8
 CALIBRATED = 3000
 """Tokens of training text on which 4-bit layouts are calibrated."""
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A model that is released as an adapter over its base: what was learnt (peft's folder), and the base's folder."""
+
+    adapter: Path
+    base: Path
 
 
 def make(
@@ -33,27 +47,39 @@ def make(
     train: Iterable[Case],
     validation: Sequence[Case],
     folder: Path,
+    over: Over | None = None,
 ) -> Generator[Progress, None, dict[str, Any]]:
     """GGUF files of the merged model in every layout of the scenario; the result names the chosen one.
 
     The full-precision file is compared with the trained model first: an export that says something else is refused.
-    Layouts of four bits are calibrated on training text.
+    Layouts of four bits are calibrated on training text. With `over` the chosen file is the base, and `adapter` in the
+    result the adapter over it; the comparison is theirs together, and the merged files are only timed beside them.
     """
     scenario = loaded.scenario
     tokenizer_json = merged / "tokenizer.json"
     tokenizer = Tokenizer.open(tokenizer_json)
-    full = folder / "full.gguf"
-    yield Progress("export", 0, 1, "F16")
-    state, config = load(merged)
-    gguf_file.write_model(state, config, tokenizer_json, full, base=base, layout="F16")
-    del state
-    yield Progress("export", 1, 1, "F16")
+    full, adapter = folder / "full.gguf", None
+    count = 3 if over else 1
+    yield Progress("export", 0, count, "F16")
+    _write(merged, tokenizer_json, full, base=base)
+    yield Progress("export", 1, count, "F16")
+    bare = full
+    if over is not None:
+        bare, adapter = folder / "base.gguf", folder / "adapter.gguf"
+        config = _write(over.base, tokenizer_json, bare, base=base)
+        yield Progress("export", 2, count, "base F16")
+        low_rank, scale = learnt(over.adapter)
+        gguf_adapter.write_adapter(low_rank, config, adapter, scale=scale, name=scenario.name)
+        yield Progress("export", 3, count, "adapter F16")
     found: dict[str, Any] = {}
     if probe is not None:
         with np.load(probe, allow_pickle=False) as kept:
             prefixes = [row[row >= 0].tolist() for row in kept["prefixes"]]
             trained = kept["logprobs"]
-        exported = yield from fidelity.exported(full, tokenizer_json, prefixes)
+        if adapter is None:
+            exported = yield from fidelity.exported(full, tokenizer_json, prefixes)
+        else:
+            exported = yield from _said(bare, tokenizer_json, prefixes, adapter=adapter)
         close = fidelity.compare(trained, exported)
         fidelity.require(close, layout="F16")
         found["fidelity"] = dataclasses.asdict(close)
@@ -70,7 +96,7 @@ def make(
     if set(scenario.release.layouts) & {"Q4_0", "Q4_1"}:
         moments = yield from calibration.moments(merged, _calibrating(train, scenario.template, tokenizer))
     choice = yield from quantise.choose(
-        full,
+        bare,
         tokenizer_json,
         folder,
         layouts=scenario.release.layouts,
@@ -78,18 +104,69 @@ def make(
         prompts=judge.prompts(scenario, validation[:SPEED_PROMPTS]),
         most_loss=scenario.release.most_loss,
         moments=moments,
+        over=quantise.Over(adapter, full) if adapter else None,
     )
-    for layout in scenario.release.layouts:
-        if folder / f"{layout}.gguf" != choice.path:
-            (folder / f"{layout}.gguf").unlink(missing_ok=True)
-    full.unlink(missing_ok=True)
+    for file in folder.glob("*.gguf"):
+        if file not in (choice.path, adapter):
+            file.unlink()
     return {
         **found,
         "chosen": choice.path.name,
+        "adapter": adapter.name if adapter else None,
         "layouts": [dataclasses.asdict(layout) for layout in choice.layouts],
         "alone": choice.alone,
         "nats": choice.nats,
     }
+
+
+def _write(model: Path, tokenizer_json: Path, out: Path, *, base: Path | None) -> dict[str, Any]:
+    """The model of a Hugging Face folder as a GGUF in F16; gives its configuration."""
+    state, config = load(model)
+    gguf_file.write_model(state, config, tokenizer_json, out, base=base, layout="F16")
+    return config
+
+
+def _said(
+    model: Path, tokenizer_json: Path, prefixes: Sequence[Sequence[int]], *, adapter: Path
+) -> Generator[Progress, None, Array]:
+    """Log-probabilities of the token after each prefix, under the adapter: (prefixes, vocabulary)."""
+    longest = max(len(prefix) for prefix in prefixes)
+    settings = Settings(slots=1, context=max(64, -(-(longest + 2) // 64) * 64), adapter=adapter)
+    rows: list[Array] = []
+    with asyncio.Runner() as runner:
+        runtime = runner.run(LlamaCpp.start(model, tokenizer_json, settings=settings))
+        try:
+            for prefix in prefixes:
+                yield Progress("fidelity", len(rows), len(prefixes), unit="position")
+                rows.append(runner.run(runtime.next_logprobs(prefix)))
+        finally:
+            runner.run(runtime.aclose())
+    return np.stack(rows)
+
+
+def learnt(folder: Path) -> tuple[dict[str, tuple[Array, Array]], float]:
+    """A LoRA as peft keeps it: A (rank, in) and B (out, rank) by module, and what B @ A is multiplied with.
+
+    The scale is alpha / rank (arXiv 2106.09685, section 4.1), for rsLoRA alpha / sqrt(rank) (arXiv 2312.03732,
+    theorem 3.2). Raises InputError when the folder is not there or holds anything else than low-rank pairs.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        values = load_file(folder / "adapter_model.safetensors")
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"the adapter in {folder} cannot be read ({error}): train again") from error
+    halves: dict[str, dict[str, Array]] = {}
+    for name, value in values.items():
+        module, _, half = name.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
+        halves.setdefault(module, {})[half] = value
+    if config.get("use_dora") or any(set(pair) != {"lora_A", "lora_B"} for pair in halves.values()):
+        raise InputError(f"the adapter in {folder} is more than low-rank pairs: set release.form to 'merged'")
+    rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    scale = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
+    return {module: (pair["lora_A"], pair["lora_B"]) for module, pair in halves.items()}, scale
 
 
 def _calibrating(cases: Iterable[Case], template: Template, tokenizer: Tokenizer) -> list[list[int]]:

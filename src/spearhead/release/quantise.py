@@ -33,6 +33,30 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Over:
+    """A tuned model as `adapter` (GGUF) over its base; `merged`, the same in one file of F16, is timed beside it."""
+
+    adapter: Path
+    merged: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A file in a layout, what it is made of, and what lies over it; only a `wanted` one is released."""
+
+    path: Path
+    layout: str
+    source: Path
+    moments: Mapping[str, Array] | None
+    adapter: Path | None = None
+    wanted: bool = True
+
+    @property
+    def bytes(self) -> int:
+        return self.path.stat().st_size + (self.adapter.stat().st_size if self.adapter else 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The file to release and what was measured of every candidate; `alone` is tokens a second of one client."""
 
@@ -53,6 +77,7 @@ def choose(
     prompts: Sequence[Prompt],
     most_loss: float,
     moments: Mapping[str, Array] | None = None,
+    over: Over | None = None,
     threads: int = 0,
 ) -> Generator[Progress, None, Choice]:
     """Write `source` (a GGUF in F32 or F16) to `folder` in each layout, measure speed and loss, and choose.
@@ -60,52 +85,77 @@ def choose(
     The loss is the mean of -ln p of the answers' tokens less the same under `source`; speed is that of `CLIENTS`
     prompts at once, every generated token counted, on `threads` (0: one a core). Raises BarMissed, with the figures,
     when every layout loses more than `most_loss`. `moments` (see `calibration`) lower the loss of Q4_0.
+
+    With `over` it is `source` under the adapter that is chosen, in each layout `Q8_0 + adapter`, and `Q8_0 merged` is
+    only measured. The base is rounded without `moments`: they are one model's own, and it is to be shared by many.
     """
     if not layouts or not pairs or not prompts:
         raise InputError("choosing a layout needs layouts, pairs and prompts: one of them is empty")
     for layout in layouts:
         weight_layouts.known(layout)
-    files: dict[str, Path] = {}
-    for layout in dict.fromkeys(layouts):
-        files[layout] = folder / f"{layout}.gguf"
-        for step in gguf_file.requantise(source, files[layout], layout, moments=moments):
-            yield Progress("quantise", step.done, step.total, note=layout, unit="byte")
+    candidates = _candidates(source, folder, layouts, moments=moments, over=over)
+    for name, one in candidates.items():
+        for step in gguf_file.requantise(one.source, one.path, one.layout, moments=one.moments):
+            yield Progress("quantise", step.done, step.total, note=name, unit="byte")
     nats: dict[str, float] = {}
-    rates: dict[str, list[float]] = {layout: [] for layout in files}
-    alone: dict[str, list[float]] = {layout: [] for layout in files}
+    rates: dict[str, list[float]] = {name: [] for name in candidates}
+    alone: dict[str, list[float]] = {name: [] for name in candidates}
     with asyncio.Runner() as runner:
-        every = {_name(source): source, **files}
-        for at, (layout, path) in enumerate(every.items()):
-            yield Progress("loss of quality", at, len(every), note=layout, unit="layout")
-            nats[layout] = runner.run(_nats(path, tokenizer, pairs, threads=threads))
+        every = {_name(source): (source, over.adapter if over else None)}
+        every |= {name: (one.path, one.adapter) for name, one in candidates.items()}
+        for at, (name, (path, adapter)) in enumerate(every.items()):
+            yield Progress("loss of quality", at, len(every), note=name, unit="layout")
+            nats[name] = runner.run(_nats(path, tokenizer, pairs, adapter=adapter, threads=threads))
         for turn in range(ROUNDS):
-            for at, (layout, path) in enumerate(files.items()):
-                yield Progress("speed", turn * len(files) + at, ROUNDS * len(files), note=layout, unit="run")
-                many, one = runner.run(_speed(path, tokenizer, prompts, threads=threads))
-                rates[layout].append(many)
-                alone[layout].append(one)
+            for at, (name, one) in enumerate(candidates.items()):
+                yield Progress("speed", turn * len(candidates) + at, ROUNDS * len(candidates), note=name, unit="run")
+                many, single = runner.run(_speed(one.path, tokenizer, prompts, adapter=one.adapter, threads=threads))
+                rates[name].append(many)
+                alone[name].append(single)
     reference = nats[_name(source)]
     rows = [
-        Layout(layout, path.stat().st_size, max(rates[layout]), nats[layout] - reference, False)
-        for layout, path in files.items()
+        Layout(name, one.bytes, max(rates[name]), nats[name] - reference, False) for name, one in candidates.items()
     ]
-    fit = [row for row in rows if row.nats_per_token <= most_loss]
+    wanted = [row for row in rows if candidates[row.name].wanted]
+    fit = [row for row in wanted if row.nats_per_token <= most_loss]
     if not fit:
-        said = ", ".join(f"{row.name} {row.nats_per_token:.4f}" for row in rows)
+        said = ", ".join(f"{row.name} {row.nats_per_token:.4f}" for row in wanted)
         raise BarMissed(f"every layout loses more than {most_loss:g} nats per token: {said}; allow a wider layout")
     best = max(fit, key=lambda row: row.tokens_per_second)
     chosen = tuple(Layout(row.name, row.bytes, row.tokens_per_second, row.nats_per_token, row is best) for row in rows)
-    return Choice(files[best.name], chosen, {layout: max(found) for layout, found in alone.items()}, nats)
+    return Choice(candidates[best.name].path, chosen, {name: max(found) for name, found in alone.items()}, nats)
+
+
+def _candidates(
+    source: Path,
+    folder: Path,
+    layouts: Sequence[str],
+    *,
+    moments: Mapping[str, Array] | None,
+    over: Over | None,
+) -> dict[str, _Candidate]:
+    """What is measured, by the name that it has in tables."""
+    found: dict[str, _Candidate] = {}
+    for layout in dict.fromkeys(layouts):
+        path = folder / f"{layout}.gguf"
+        if over is None:
+            found[layout] = _Candidate(path, layout, source, moments)
+            continue
+        whole = folder / f"{layout}.merged.gguf"
+        found[f"{layout} merged"] = _Candidate(whole, layout, over.merged, moments, wanted=False)
+        found[f"{layout} + adapter"] = _Candidate(path, layout, source, None, adapter=over.adapter)
+    return found
 
 
 def _name(source: Path) -> str:
     return f"source ({source.name})"
 
 
-async def _nats(model: Path, tokenizer: Path, pairs: Sequence[Pair], *, threads: int) -> float:
+async def _nats(model: Path, tokenizer: Path, pairs: Sequence[Pair], *, adapter: Path | None, threads: int) -> float:
     """Mean -ln p of the answers' tokens."""
     longest = max(len(pair.prompt) + len(pair.answer) for pair in pairs)
-    settings = Settings(slots=4, context=max(256, 4 * -(-(longest + 8) // 64) * 64), threads=threads)
+    context = max(256, 4 * -(-(longest + 8) // 64) * 64)
+    settings = Settings(slots=4, context=context, threads=threads, adapter=adapter)
     async with await LlamaCpp.start(model, tokenizer, settings=settings) as runtime:
         turn = asyncio.Semaphore(settings.slots)
 
@@ -116,9 +166,12 @@ async def _nats(model: Path, tokenizer: Path, pairs: Sequence[Pair], *, threads:
         return float(np.concatenate(await asyncio.gather(*(one(pair) for pair in pairs))).mean())
 
 
-async def _speed(model: Path, tokenizer: Path, prompts: Sequence[Prompt], *, threads: int) -> tuple[float, float]:
+async def _speed(
+    model: Path, tokenizer: Path, prompts: Sequence[Prompt], *, adapter: Path | None, threads: int
+) -> tuple[float, float]:
     """Generated tokens a second of `CLIENTS` prompts at once, and of one."""
-    async with await LlamaCpp.start(model, tokenizer, settings=Settings(slots=CLIENTS, threads=threads)) as runtime:
+    settings = Settings(slots=CLIENTS, threads=threads, adapter=adapter)
+    async with await LlamaCpp.start(model, tokenizer, settings=settings) as runtime:
         several = [prompts[n % len(prompts)] for n in range(CLIENTS)]
         await _answered(runtime, prompts[0])  # the first touches every page of the file
         start = time.perf_counter()

@@ -78,7 +78,8 @@ def test_an_impossible_combination_is_named() -> None:
     with pytest.raises(InputError, match="model.method is 'none': nothing is trained"):
         read.check(raw, "scenario.toml")
     raw = changed("release", {"form": "adapter"})
-    with pytest.raises(InputError, match="release.form is 'adapter', which no runtime here loads yet"):
+    raw["model"]["method"] = "dora"
+    with pytest.raises(InputError, match="needs method lora or rslora; for model.method 'dora' wanted 'merged'"):
         read.check(raw, "scenario.toml")
 
 

@@ -257,8 +257,10 @@ class Scenario(BaseModel):
                 raise wrong(f"bars: the bar on {bar.metric!r} asks for nothing: give minimum, maximum or beats")
         if self.training.adversarial != "none" and getattr(config, "method", "") == "none":
             raise wrong("training.adversarial is set, but model.method is 'none': nothing is trained")
-        if self.release.form == "adapter":
-            raise wrong("release.form is 'adapter', which no runtime here loads yet: wanted 'merged'")
+        method = getattr(config, "method", "")
+        if self.release.form == "adapter" and method not in ("lora", "rslora"):
+            made = f"model.method {method!r}" if method else f"model.family {self.model['family']!r}"
+            raise wrong(f"release.form is 'adapter', which needs method lora or rslora; for {made} wanted 'merged'")
         if self.generation.max_tokens >= self.generation.context:
             raise wrong("generation.max_tokens must be below generation.context")
         if self.training.device not in ("auto", "cpu", "cuda", "mps"):

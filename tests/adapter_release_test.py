@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from spearhead.core.errors import InputError
+from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Prompt
 from spearhead.core.template import Segment
 from spearhead.engine import loaded as engines
@@ -230,3 +230,27 @@ def test_the_pairs_and_their_scale_make_what_peft_merged(outcome: Outcome, scena
     (other / "adapter_model.safetensors").write_bytes(b"short")
     with pytest.raises(InputError, match="cannot be read"):
         weights.learnt(other)
+
+
+def test_an_adapter_that_does_not_say_what_was_trained_is_not_released(
+    outcome: Outcome, scenario: Path, tmp_path: Path
+) -> None:
+    trained = next(step for step in outcome.steps if step.name == "train").folder
+    other = tmp_path / "adapter"
+    shutil.copytree(trained / "adapter", other)
+    config = json.loads((other / "adapter_config.json").read_text(encoding="utf-8"))
+    (other / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 8}), encoding="utf-8")
+    with pytest.raises(SpearheadError, match="the F16 export does not say what the trained model says"):
+        drive(
+            weights.make(
+                read.load(scenario),
+                merged=trained / "merged",
+                base=None,
+                probe=trained / "probe.npz",
+                train=(),
+                validation=(),
+                folder=tmp_path / "out",
+                over=weights.Over(other, scenario / "base"),
+            ),
+            quiet=True,
+        )

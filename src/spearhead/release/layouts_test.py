@@ -11,7 +11,7 @@ import pytest
 from spearhead.core.errors import BarMissed, InputError, SpearheadError
 from spearhead.core.generation import Progress, Prompt
 from spearhead.core.template import Segment
-from spearhead.nn import gguf_file
+from spearhead.nn import gguf_adapter, gguf_file
 from spearhead.release import calibration, fidelity, quantise
 
 VOCAB, WIDTH = 320, 64
@@ -119,6 +119,52 @@ def test_when_every_layout_loses_too_much_nothing_is_released(tiny: tuple[Path, 
         run(
             quantise.choose(model, tokenizer, tmp_path, layouts=["Q3_9"], pairs=PAIRS, prompts=prompts(), most_loss=1.0)
         )
+
+
+def test_an_adapter_is_measured_over_every_layout_of_its_base_and_the_merged_file_only_beside_it(
+    tiny: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, tokenizer = tiny
+    state, config = gguf_file.read_state(model)
+    generator = np.random.default_rng(3)
+    name = "model.layers.1.mlp.up_proj"
+    a, b = (generator.normal(0, 0.3, shape).astype(np.float32) for shape in ((2, 64), (96, 2)))
+    over = quantise.Over(tmp_path / "adapter.gguf", tmp_path / "merged.gguf")
+    gguf_adapter.write_adapter({name: (a, b)}, config, over.adapter, scale=2.0)
+    merged = state | {f"{name}.weight": state[f"{name}.weight"] + np.float32(2.0) * (b @ a)}
+    gguf_file.write_model(merged, config, tokenizer, over.merged, base=model, layout="F16")
+
+    def chosen(most_loss: float, *layouts: str) -> quantise.Choice:
+        return run(
+            quantise.choose(
+                model,
+                tokenizer,
+                tmp_path,
+                layouts=layouts,
+                pairs=PAIRS[:2],
+                prompts=prompts(),
+                most_loss=most_loss,
+                over=over,
+                threads=1,
+            )
+        )[1]
+
+    found = chosen(9.0, "F16", "Q8_0")
+    rows = {row.name: row for row in found.layouts}
+    assert list(rows) == ["F16 merged", "F16 + adapter", "Q8_0 merged", "Q8_0 + adapter"] == list(found.alone)
+    (best,) = (row for row in found.layouts if row.chosen)
+    assert best == max((rows["F16 + adapter"], rows["Q8_0 + adapter"]), key=lambda row: row.tokens_per_second)
+    assert found.path == tmp_path / f"{best.name.partition(' ')[0]}.gguf"
+    # the same numbers in two forms; without the adapter the two would be as far apart as base and merged model are
+    assert found.nats["F16 merged"] == pytest.approx(found.nats["F16 + adapter"], abs=0.01)
+    _, bare = run(
+        quantise.choose(
+            model, tokenizer, tmp_path, layouts=["F16"], pairs=PAIRS[:2], prompts=prompts(), most_loss=9.0, threads=1
+        )
+    )
+    assert abs(bare.nats["F16"] - found.nats["F16 merged"]) > 0.1
+    with pytest.raises(BarMissed, match=r"more than -9 nats per token: F16 \+ adapter -?[0-9.]+; allow a wider"):
+        chosen(-9.0, "F16")
 
 
 def reference(model: Path, prefixes: list[list[int]]) -> np.ndarray[Any, Any]:

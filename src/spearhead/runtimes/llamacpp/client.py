@@ -119,7 +119,11 @@ class LlamaCpp:
             "samplers": ["top_k"],
             "cache_prompt": True,
         }
-        found = (await self._ask(body, units=len(prefix) + 1))["completion_probabilities"][0]["top_logprobs"]
+        said = (await self._ask(body, units=len(prefix) + 1)).get("completion_probabilities")
+        if not said:  # the likeliest token is a part of a character, of which the server says nothing
+            body["logit_bias"] = [[self._whole_character(), 1e6]]
+            said = (await self._ask(body, units=len(prefix) + 1))["completion_probabilities"]
+        found = said[0]["top_logprobs"]
         out = np.full(self._tokenizer.size, -np.inf, dtype=np.float32)
         out[[entry["id"] for entry in found]] = [entry["logprob"] for entry in found]
         return out

@@ -127,6 +127,8 @@ def test_probabilities_are_those_of_the_table(table: Table) -> None:
             answered = runtime.encode(ask("ybx"))
             wanted = [-table.logprobs(before)[after] for before, after in zip([b, *answered], answered, strict=False)]
             np.testing.assert_allclose(await runtime.nats([b], answered), wanted, atol=2e-4)
+            a = runtime.encode(ask("a"))[0]  # whose likeliest follower is the first byte of a letter
+            np.testing.assert_allclose(await runtime.next_logprobs([a]), table.logprobs(a), atol=2e-4)
             part = runtime.encode(ask("\u00e9"))[0]  # the first of two bytes: no character yet
             np.testing.assert_allclose(await runtime.nats([b], [part]), [-table.logprobs(b)[part]], rtol=1e-4)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from spearhead.core.errors import SpearheadError
 from spearhead.pipeline import desk, road, trust
+from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.scenario.read import Loaded
 from spearhead.store.home import Home
@@ -32,15 +33,19 @@ def run(loaded: Loaded, *, home: Home, quiet: bool, as_json: bool) -> int:
     if outcome.exit_code:
         return outcome.exit_code
     secret = desk.demo_key(home, loaded.scenario.price.currency)
+    question = _question(outcome)
     with _server(home, loaded.scenario.name) as address:
-        answer = _ask(address, secret, loaded.scenario.name)
-    file = home.root / "demo-answer.txt"
+        if loaded.scenario.scenario.modality == "image":
+            answer, ending = _ask_picture(address, secret, loaded.scenario.name, question), "png"
+        else:
+            answer, ending = _ask(address, secret, loaded.scenario.name, question), "txt"
+    file = home.root / f"demo-answer.{ending}"
     file.write_bytes(answer.pop("file"))
     traced = trust.trace(home, file)
     if as_json:
         print(json.dumps({**outcome.as_dict(), "answer": answer, "trace": traced.as_dict()}, indent=2, default=str))
         return traced.exit_code
-    print(f"\nasked over the API:  {QUESTION}\nanswered:            {answer['text']}")
+    print(f"\nasked over the API:  {question}\nanswered:            {answer['text'] or file}")
     print("\nlabel (headers):")
     print("\n".join(f"  {name}: {value}" for name, value in answer["labels"].items()))
     print(f"\ntrace of {file}:")
@@ -84,11 +89,38 @@ def _server(home: Home, name: str) -> Iterator[str]:
             process.wait()
 
 
-def _ask(address: str, secret: str, model: str) -> dict[str, Any]:
+def _question(outcome: Outcome) -> str:
+    """The verse of the first demo, else what the first held-out case asked."""
+    cases = outcome.judged.cases if outcome.judged else ()
+    given = cases[0].input if cases else None
+    return QUESTION if outcome.name == "modern-english" or given is None else given.text
+
+
+def _ask_picture(address: str, secret: str, model: str, question: str) -> dict[str, Any]:
+    """One picture as its labelled file, and its receipt."""
+    import httpx
+
+    body = {"model": model, "prompt": question, "response_format": "url"}
+    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {secret}"}, timeout=60) as client:
+        answer = client.post("/v1/images/generations", json=body)
+        if answer.status_code != 200:
+            raise SpearheadError(f"the API answered {answer.status_code}: {answer.text[:300]}")
+        if (where := answer.json()["data"][0].get("url")) is None:
+            raise SpearheadError("the picture was withheld or waits for a person; ask again")
+        file = client.get(where).raise_for_status()
+        receipt = client.get(f"/v1/receipts/{answer.headers['x-request-id']}").raise_for_status()
+    return {"text": "", "labels": _labels(dict(answer.headers)), "file": file.content, "receipt": receipt.json()}
+
+
+def _labels(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.startswith(("x-spearhead", "x-ai-"))}
+
+
+def _ask(address: str, secret: str, model: str, question: str) -> dict[str, Any]:
     """One streamed answer, its labelled file and its receipt."""
     import httpx
 
-    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
     with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {secret}"}, timeout=60) as client:
         words = []
         with client.stream("POST", "/v1/chat/completions", json=body) as stream:
@@ -104,5 +136,4 @@ def _ask(address: str, secret: str, model: str) -> dict[str, Any]:
         request, output = headers["x-request-id"], headers["x-spearhead-output"]
         file = client.get(f"/v1/outputs/{output}/file").raise_for_status()
         receipt = client.get(f"/v1/receipts/{request}").raise_for_status()
-    labels = {name: value for name, value in headers.items() if name.startswith(("x-spearhead", "x-ai-"))}
-    return {"text": "".join(words), "labels": labels, "file": file.content, "receipt": receipt.json()}
+    return {"text": "".join(words), "labels": _labels(headers), "file": file.content, "receipt": receipt.json()}

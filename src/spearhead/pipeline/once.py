@@ -43,6 +43,10 @@ async def _generate(home: Home, model: str, words: str, *, out: Path | None, see
                 print(event.delta, end="", flush=True)
             elif isinstance(event, Delivered):
                 found |= {"output": event.output, "text": event.text, "finish": event.finish}
+                if out is None and event.file.modality != "text":
+                    out = Path(
+                        f"{event.output}.{event.file.mime.rpartition('/')[2]}"
+                    )  # a picture is no use on a terminal
                 if out is not None:
                     write_whole(out, event.file.data)
                     found["file"] = str(out)
@@ -59,6 +63,7 @@ async def _generate(home: Home, model: str, words: str, *, out: Path | None, see
                     "completion_units": receipt.usage.completion,
                     "amount": money.show(receipt.amount),
                     "currency": receipt.currency,
+                    "unit": manifest.price.unit,
                 }
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
@@ -75,7 +80,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     if "held" in found:
         out.append(f"held for a person: {found['held']}")
     if "amount" in found:
-        units = f"{found['prompt_units']} + {found['completion_units']} tokens"
+        units = f"{found['prompt_units']} + {found['completion_units']} {found['unit']}s"
         out.append(f"{found['release']}: {units}, {found['amount']} {found['currency']}")
     if "file" in found:
         out.append(f"labelled file: {found['file']}  (spearhead verify, spearhead trace)")

@@ -72,7 +72,9 @@ def render(facts: Facts) -> str:
     env.filters["money"] = lambda value: money.show(int(value))
     env.filters["figure"] = figure
     env.filters["thousands"] = lambda value: f"{int(value):,}"
-    return env.get_template("report.html.j2").render(facts=facts, curve=curve_svg(facts.curve, unit=facts.price["unit"]))
+    return env.get_template("report.html.j2").render(
+        facts=facts, curve=curve_svg(facts.curve, unit=facts.price["unit"])
+    )
 
 
 def figure(value: float | None) -> str:

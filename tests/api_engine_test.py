@@ -246,8 +246,8 @@ def test_a_runtime_that_refuses_an_option_costs_nothing(tmp_path: Path, make_rel
 
 def test_nothing_is_served_that_needs_another_runtime(tmp_path: Path, make_release: Any) -> None:
     async def test() -> None:
-        with pytest.raises(InputError, match="onnx"):
-            async with tiny(tmp_path, make_release, runtime="onnx"):
+        with pytest.raises(InputError, match="runtime 'tensorrt', which this server does not have"):
+            async with tiny(tmp_path, make_release, runtime="tensorrt"):
                 raise AssertionError("it opened")
 
     run(test)

@@ -5,6 +5,7 @@ VENV ?= .venv
 TORCH_INDEX ?=
 BIN := $(VENV)/bin
 PIP_EXTRA := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX),)
+JOBS ?= 2
 SCENARIO ?= scenarios/modern-english
 
 .PHONY: help setup demo test check docs bench format clean
@@ -24,8 +25,8 @@ $(VENV)/.installed: pyproject.toml
 demo: setup ## the scenario modern-english to its end: data, training, release, one answer with label, trace and receipt
 	$(BIN)/spearhead demo $(SCENARIO) --preset demo
 
-test: setup ## the whole test suite
-	$(BIN)/python -m pytest
+test: setup ## the whole test suite, in two processes (JOBS=n for more)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: setup ## format, strict types, import contracts, documentation
 	$(BIN)/ruff format --check src tests benchmarks

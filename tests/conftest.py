@@ -199,6 +199,11 @@ def write_tiny_release(folder: Path, *, scenario: str = "tiny", version: str = "
     return place
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first, the tests that start servers next: two processes at work then end at the same time."""
+    items.sort(key=lambda item: (item.path.name != "readme_test.py", item.path.parent.name != "tests"))
+
+
 @pytest.fixture(scope="session")
 def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real GGUF that llama.cpp serves in milliseconds; what it says is `CHAINS`."""

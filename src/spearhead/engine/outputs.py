@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from spearhead.core import digest
+from spearhead.core.generation import Request
 from spearhead.core.review import Finding
 from spearhead.store.tables import outputs, reviews
 
@@ -19,7 +20,7 @@ MIME = "text/plain"
 class Output:
     """One answer; `blob` names its labelled file, which all have but the blocked.
 
-    `state` is released, held, rejected, blocked or withdrawn.
+    `state` is released, held, rejected, blocked, withdrawn or edited (another one took its place).
     """
 
     id: str
@@ -39,11 +40,29 @@ class Output:
     review: str | None = None
     blob: str | None = None
     mime: str = MIME
+    prompt: str | None = None
+    """JSON list of the messages that it answers; None in rows of before and once it was erased."""
+    edits: str | None = None
+    """The output whose words a person changed into these."""
+    asked: str | None = None
+    """JSON of what else was asked for: see `asked_text`."""
+    erased: str | None = None
+    """Since when prompt, text and file are gone."""
 
 
 def name(request: str, index: int) -> str:
     """The id of answer `index` of a request, known before the answer is: 36 characters that a label may hold."""
     return "out_" + digest.of_bytes(f"{request}\n{index}".encode())[:32]
+
+
+def edited_name(original: str, text: str) -> str:
+    """The id of an answer whose words a person changed."""
+    return "out_" + digest.of_bytes(f"{original}\n{text}".encode())[:32]
+
+
+def prompt_text(messages: Sequence[Mapping[str, str]]) -> str:
+    """Messages as JSON."""
+    return digest.canonical([dict(message) for message in messages])
 
 
 def findings_text(findings: Sequence[Finding]) -> str:
@@ -56,6 +75,11 @@ def options_text(options: Mapping[str, Any]) -> str:
     return digest.canonical(dict(options))
 
 
+def asked_text(request: Request) -> str:
+    """How many answers a request wanted, with which seed and options of its own: what it takes to ask again."""
+    return digest.canonical({"count": request.count, "seed": request.seed, "options": dict(request.options)})
+
+
 def insert(connection: Connection, output: Output) -> None:
     """Write a new row."""
     connection.execute(outputs.insert(), [_values(output)])
@@ -66,6 +90,26 @@ def find(connection: Connection, id: str) -> Output | None:
     here = sa.or_(outputs.c.id == id, outputs.c.id.in_(sa.select(reviews.c.output).where(reviews.c.id == id)))
     row = connection.execute(sa.select(outputs).where(here)).one_or_none()
     return None if row is None else Output(**{field: getattr(row, field) for field in Output.__slots__})
+
+
+def latest(connection: Connection, output: Output) -> Output:
+    """What stands in the place of an edited answer now; itself when nothing does."""
+    while output.state == "edited":
+        following = connection.scalar(sa.select(outputs.c.id).where(outputs.c.edits == output.id))
+        found = find(connection, following) if following else None
+        if found is None:
+            return output
+        output = found
+    return output
+
+
+def first(connection: Connection, output: Output) -> Output:
+    """What the model itself said: the answer before every edit, under whose name its money waits."""
+    while output.edits is not None:
+        found = find(connection, output.edits)
+        assert found is not None, "an edit is written beside what it edits, and rows stay"
+        output = found
+    return output
 
 
 def move(connection: Connection, id: str, *, to: str) -> None:

@@ -147,7 +147,7 @@ class Engine:
         loaded = self.loaded(request.scenario)
         if not 1 <= request.count <= books.MOST_ANSWERS:
             raise InputError(f"{request.count} answers were asked for: wanted 1 to {books.MOST_ANSWERS}")
-        messages = request.messages or ({"role": "user", "content": request.prompt},)
+        messages = messages_of(request)
         segments = loaded.template.turns(messages)
         defaults = {name: value for name, value in loaded.manifest.generation.items() if name not in _KEPT}
         options = {**defaults, **{name: value for name, value in request.options.items() if name != "stop"}}
@@ -306,6 +306,8 @@ class Engine:
             seed=None if job.prompt.seed is None else job.prompt.seed + answer.index,
             completion_units=answer.usage.completion,
             created=stamp(self.clock()),
+            prompt=outputs.prompt_text(messages_of(request)),
+            asked=outputs.asked_text(request),
         )
 
     async def _keep_what_left(self, job: Job) -> None:
@@ -495,6 +497,11 @@ def _failed(error: SpearheadError) -> Failed:
 
 def _context(loaded: Loaded, direction: Direction, *, source: Media | None = None) -> Context:
     return Context(loaded.manifest.scenario, direction, loaded.language, source)
+
+
+def messages_of(request: Request) -> tuple[Mapping[str, str], ...]:
+    """What was asked as a conversation."""
+    return request.messages or ({"role": "user", "content": request.prompt},)
 
 
 def _words(messages: Iterable[Mapping[str, str]]) -> str:

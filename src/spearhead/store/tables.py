@@ -268,7 +268,7 @@ outputs = Table(
     Column("request", String(200), nullable=False, index=True),
     Column("account", ForeignKey("accounts.id"), nullable=False, index=True),
     Column("release", String(200), nullable=False, index=True),
-    Column("state", String(16), nullable=False),  # released, held, rejected, blocked, withdrawn
+    Column("state", String(16), nullable=False),  # released, held, rejected, blocked, withdrawn, edited
     Column("text", Text),
     Column("blob", String(64)),  # sha256 of the labelled file
     Column("mime", String(64), nullable=False),
@@ -280,6 +280,9 @@ outputs = Table(
     Column("completion_units", BigInteger, nullable=False),
     Column("review", String(64)),
     Column("created", String(32), nullable=False),
+    Column("prompt", Text),  # JSON list of the messages that it answers
+    Column("edits", String(64)),  # the output whose words a person changed into these
+    Index("outputs_edited_once", "edits", unique=True),
 )
 reviews = Table(
     "reviews",

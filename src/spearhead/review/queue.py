@@ -42,6 +42,10 @@ _MOVES = {
 _AUTO = {Decision.ALLOW: "auto_passed", Decision.BLOCK: "auto_blocked", Decision.HOLD: "needs_human"}
 
 
+class Moved(InputError):
+    """An item is not as the caller saw it: someone else was first, a lease ended, its bytes are others. Look again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One row of the queue."""
@@ -152,15 +156,42 @@ def claim(
         return _move(connection, _item(row), "claimed", actor=reviewer, reason="", moment=moment, values=held)
 
 
-def approve(
-    store: Engine | Connection, review: str, *, reviewer: str, blob: str, reason: str = "", clock: Clock = now
+def renew(
+    store: Engine | Connection, review: str, *, reviewer: str, lease: timedelta = LEASE, clock: Clock = now
 ) -> Item:
-    """Approve exactly the bytes with this sha256. Where the policy wants more people, the item goes to the next one."""
+    """Let a lease that still runs begin anew; raises Moved when it does not. No transition: the item stays theirs."""
     moment = clock()
     with writing(store) as connection:
         item = _claimed(connection, review, reviewer=reviewer, moment=moment)
+        changed = connection.execute(
+            reviews.update()
+            .where(reviews.c.id == item.id, reviews.c.version == item.version, reviews.c.state == item.state)
+            .values(lease=stamp(moment + lease))
+        )
+        if changed.rowcount != 1:
+            raise Moved(f"someone else moved {item.id} first: look at it again")
+        return _found(connection, review)
+
+
+def approve(
+    store: Engine | Connection,
+    review: str,
+    *,
+    reviewer: str,
+    blob: str,
+    reason: str = "",
+    version: int | None = None,
+    clock: Clock = now,
+) -> Item:
+    """Approve exactly the bytes with this sha256. Where the policy wants more people, the item goes to the next one.
+
+    With `version`, that of the item when they looked, nothing may have moved it since; so in every decision.
+    """
+    moment = clock()
+    with writing(store) as connection:
+        item = _claimed(connection, review, reviewer=reviewer, moment=moment, version=version)
         if item.blob is None or blob != item.blob:
-            raise InputError(f"{review} was approved for other bytes than it holds: look at it again")
+            raise Moved(f"{review} was approved for other bytes than it holds: look at it again")
         approvals = sa.select(sa.func.count(sa.distinct(review_transitions.c.actor))).where(
             review_transitions.c.review == review,
             review_transitions.c.actor != reviewer,
@@ -181,18 +212,30 @@ def reject(
     reviewer: str,
     reason: str,
     blob: str | None = None,
+    version: int | None = None,
     clock: Clock = now,
 ) -> Item:
     """Reject an item that `reviewer` holds; the reason is kept, and which bytes they saw.
 
     With `blob`, the sha256 of what they looked at, it must be what the item holds.
     """
-    return _decide(store, review, "rejected", reviewer=reviewer, reason=reason, seen=blob, clock=clock)
+    return _decide(store, review, "rejected", reviewer=reviewer, reason=reason, seen=blob, version=version, clock=clock)
 
 
-def escalate(store: Engine | Connection, review: str, *, reviewer: str, reason: str, clock: Clock = now) -> Item:
-    """Hand an item on to another person without approving it."""
-    return _decide(store, review, "escalated", reviewer=reviewer, reason=reason, clock=clock)
+def escalate(
+    store: Engine | Connection,
+    review: str,
+    *,
+    reviewer: str,
+    reason: str,
+    blob: str | None = None,
+    version: int | None = None,
+    clock: Clock = now,
+) -> Item:
+    """Hand an item on to another person without approving it; `blob` as in `reject`."""
+    return _decide(
+        store, review, "escalated", reviewer=reviewer, reason=reason, seen=blob, version=version, clock=clock
+    )
 
 
 def give_back(store: Engine | Connection, review: str, *, reviewer: str, clock: Clock = now) -> Item:
@@ -280,15 +323,16 @@ def _decide(
     reviewer: str,
     reason: str,
     clock: Clock,
-    seen: str | None = None,
+    seen: str | None,
+    version: int | None,
 ) -> Item:
     if not reason.strip():
         raise InputError("a decision against a piece needs a reason")
     moment = clock()
     with writing(store) as connection:
-        item = _claimed(connection, review, reviewer=reviewer, moment=moment)
+        item = _claimed(connection, review, reviewer=reviewer, moment=moment, version=version)
         if seen is not None and seen != item.blob:
-            raise InputError(f"{review} was {target} for other bytes than it holds: look at it again")
+            raise Moved(f"{review} was {target} for other bytes than it holds: look at it again")
         # An escalation decides nothing: bytes beside it would count as an approval of them.
         blob = item.blob if target == "rejected" else None
         return _move(connection, item, target, actor=reviewer, reason=_own(reason), moment=moment, blob=blob)
@@ -313,13 +357,17 @@ def _found(connection: Connection, review: str) -> Item:
     return _item(row)
 
 
-def _claimed(connection: Connection, review: str, *, reviewer: str, moment: datetime) -> Item:
-    """The item, which `reviewer` must hold under a lease that still runs."""
+def _claimed(
+    connection: Connection, review: str, *, reviewer: str, moment: datetime, version: int | None = None
+) -> Item:
+    """The item, which `reviewer` must hold under a lease that still runs, and not have lost meanwhile."""
     item = _found(connection, review)
     if item.state != "claimed" or item.claimed_by != reviewer:
-        raise InputError(f"{review} is {item.state.replace('_', ' ')} and not in the hands of {reviewer}: claim it")
+        raise Moved(f"{review} is {item.state.replace('_', ' ')} and not in the hands of {reviewer}: claim it")
     if item.lease is None or item.lease <= stamp(moment):
-        raise InputError(f"the lease of {reviewer} on {review} ended at {item.lease}: claim it again")
+        raise Moved(f"the lease of {reviewer} on {review} ended at {item.lease}: claim it again")
+    if version is not None and version != item.version:
+        raise Moved(f"{review} went through other hands since it was looked at: look at it again")
     return item
 
 
@@ -359,7 +407,7 @@ def _move(
 ) -> Item:
     """Compare-and-set an item to `target` and write the transition down; raises InputError when someone was first."""
     if target not in _MOVES.get(item.state, ()):
-        raise InputError(f"{item.id} is {item.state.replace('_', ' ')}: it cannot become {target.replace('_', ' ')}")
+        raise Moved(f"{item.id} is {item.state.replace('_', ' ')}: it cannot become {target.replace('_', ' ')}")
     fields: dict[str, object] = {"claimed_by": None, "lease": None, **(values or {})}
     changed = connection.execute(
         reviews.update()
@@ -367,7 +415,7 @@ def _move(
         .values(state=target, version=item.version + 1, **fields)
     )
     if changed.rowcount != 1:
-        raise InputError(f"someone else moved {item.id} first: look at it again")
+        raise Moved(f"someone else moved {item.id} first: look at it again")
     connection.execute(
         review_transitions.insert().values(
             review=item.id,

@@ -264,3 +264,35 @@ def test_of_two_who_decide_at_once_one_wins(store: Engine) -> None:
     assert len(outcomes) == 1
     assert states(store, item)[-1] == ("approved" if outcomes[0] % 2 else "rejected")
     assert len(states(store, item)) == 3
+
+
+def test_a_lease_that_runs_can_begin_anew_and_one_that_ended_cannot(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    queue.claim(store, reviewer="ann", clock=watch)
+    watch.time += timedelta(minutes=14)
+    renewed = queue.renew(store, item.id, reviewer="ann", clock=watch)
+    assert renewed.lease == "2026-11-22T00:29:00Z"
+    with pytest.raises(queue.Moved, match="not in the hands of bob"):
+        queue.renew(store, item.id, reviewer="bob", clock=watch)
+    watch.time += timedelta(minutes=15)
+    with pytest.raises(queue.Moved, match="lease of ann"):
+        queue.renew(store, item.id, reviewer="ann", clock=watch)
+    assert states(store, item) == ["needs_human", "claimed"]
+
+
+def test_a_decision_on_what_went_through_other_hands_meanwhile_is_refused(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    seen = queue.claim(store, reviewer="ann", clock=watch)
+    assert seen is not None
+    queue.give_back(store, item.id, reviewer="ann", clock=watch)
+    now = queue.claim(store, reviewer="ann", clock=watch)
+    assert now is not None
+    for decide in (queue.approve, queue.reject, queue.escalate):
+        with pytest.raises(queue.Moved, match="other hands"):
+            decide(store, item.id, reviewer="ann", blob=BLOB, reason="old", version=seen.version, clock=watch)
+    with pytest.raises(queue.Moved, match="other bytes"):
+        queue.escalate(store, item.id, reviewer="ann", blob=OTHER, reason="unsure", version=now.version, clock=watch)
+    done = queue.approve(store, item.id, reviewer="ann", blob=BLOB, version=now.version, clock=watch)
+    assert done.state == "approved"

@@ -116,47 +116,48 @@ class Ask:
 _empty: Callable[[Any], bool] = lambda value: value in (None, [], {}, "", False)  # noqa: E731
 
 
-def _only(*values: Any) -> Callable[[Any], bool]:
+def only(*values: Any) -> Callable[[Any], bool]:
+    """Whether a value is one of these or null: then it asks for nothing that is not so anyway."""
     return lambda value: value is None or any(value == one and type(value) is type(one) for one in values)
 
 
 # Field -> (what of it means nothing to honour, why the rest cannot be).
 _BOTH: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "logprobs": (_only(False), "alternatives of a token would leave without review; leave it out"),
-    "service_tier": (_only("auto", "default"), "there is one tier, 'default'"),
+    "logprobs": (only(False), "alternatives of a token would leave without review; leave it out"),
+    "service_tier": (only("auto", "default"), "there is one tier, 'default'"),
     "moderation": (_empty, "every request is reviewed by the scenario's own policy"),
-    "background": (_only(False), "answers are given at once"),
+    "background": (only(False), "answers are given at once"),
 }
 _CHAT: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **_BOTH,
-    "top_logprobs": (_only(0), "alternatives of a token would leave without review; leave it out"),
+    "top_logprobs": (only(0), "alternatives of a token would leave without review; leave it out"),
     "tools": (_empty, "a scenario calls no tools"),
-    "tool_choice": (_only("none", "auto"), "a scenario calls no tools"),
+    "tool_choice": (only("none", "auto"), "a scenario calls no tools"),
     "functions": (_empty, "a scenario calls no functions"),
-    "function_call": (_only("none", "auto"), "a scenario calls no functions"),
+    "function_call": (only("none", "auto"), "a scenario calls no functions"),
     "audio": (_empty, "this scenario answers in text"),
-    "modalities": (_only(["text"]), "this scenario answers in text: ['text']"),
+    "modalities": (only(["text"]), "this scenario answers in text: ['text']"),
     "prediction": (_empty, "predicted output is not used"),
-    "reasoning_effort": (_only("none"), "the model does not reason apart from its answer; leave it out or 'none'"),
-    "verbosity": (_only("medium"), "the scenario sets the manner of its answers; leave it out or 'medium'"),
+    "reasoning_effort": (only("none"), "the model does not reason apart from its answer; leave it out or 'none'"),
+    "verbosity": (only("medium"), "the scenario sets the manner of its answers; leave it out or 'medium'"),
     "web_search_options": (_empty, "a scenario searches nothing"),
-    "response_format": (_only({"type": "text"}), "answers are plain text: {'type': 'text'}"),
-    "store": (_only(False), "answers are kept as the operator's policy says, not by request; leave it out"),
+    "response_format": (only({"type": "text"}), "answers are plain text: {'type': 'text'}"),
+    "store": (only(False), "answers are kept as the operator's policy says, not by request; leave it out"),
 }
 _COMPLETION: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **_BOTH,
-    "echo": (_only(False), "the prompt is not repeated; leave it out or false"),
-    "suffix": (_only(""), "text is written forwards only; leave it out"),
+    "echo": (only(False), "the prompt is not repeated; leave it out or false"),
+    "suffix": (only(""), "text is written forwards only; leave it out"),
 }
 
 
 _IMAGE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "background": (_only("auto", "opaque"), "pictures have no transparency; leave it out"),
-    "moderation": (_only("auto"), "every request is reviewed by the scenario's own policy"),
-    "output_compression": (_only(100), "pictures are delivered at full quality; leave it out"),
-    "partial_images": (_only(0), "a picture leaves when it is whole and reviewed; leave it out"),
-    "quality": (_only("auto", "standard"), "there is one quality, 'auto'; name steps instead"),
-    "stream": (_only(False), "a picture leaves when it is whole and reviewed; leave it out"),
+    "background": (only("auto", "opaque"), "pictures have no transparency; leave it out"),
+    "moderation": (only("auto"), "every request is reviewed by the scenario's own policy"),
+    "output_compression": (only(100), "pictures are delivered at full quality; leave it out"),
+    "partial_images": (only(0), "a picture leaves when it is whole and reviewed; leave it out"),
+    "quality": (only("auto", "standard"), "there is one quality, 'auto'; name steps instead"),
+    "stream": (only(False), "a picture leaves when it is whole and reviewed; leave it out"),
     "style": (_empty, "the scenario sets the style; leave it out"),
 }
 
@@ -177,9 +178,9 @@ def read_json(body: bytes) -> dict[str, Any]:
 
 def chat(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
     """A chat request; raises a 400 that names the parameter."""
-    _check_known(raw, _CHAT)
+    check_known(raw, _CHAT)
     _check_parts(raw)
-    body = _validated(ChatBody, raw)
+    body = validated(ChatBody, raw)
     both = {body.max_tokens, body.max_completion_tokens} - {None}
     if len(both) > 1:
         raise wrong_value("max_tokens", "max_tokens and max_completion_tokens differ: send max_completion_tokens.")
@@ -187,7 +188,7 @@ def chat(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
     if messages[-1]["role"] != "user":
         raise wrong_value("messages", "The last message must be the user's.")
     for number, message in enumerate(messages):
-        _check_text(message["content"], f"messages[{number}].content")
+        check_text(message["content"], f"messages[{number}].content")
     most = body.max_completion_tokens or body.max_tokens
     request = _request(body, account=account, key=key, messages=messages, most=most)
     return Ask("chat", request, body.model, bool(body.stream), _usage_wanted(body))
@@ -195,11 +196,11 @@ def chat(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
 
 def completion(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
     """A completion request; raises a 400 that names the parameter."""
-    _check_known(raw, _COMPLETION)
+    check_known(raw, _COMPLETION)
     prompt = raw.get("prompt")
     if isinstance(prompt, list) and prompt and not all(isinstance(item, str) for item in prompt):
         raise unsupported("prompt", "token ids are not taken; send text")
-    body = _validated(CompletionBody, raw)
+    body = validated(CompletionBody, raw)
     if (best := raw.get("best_of")) is not None and best != (body.n or 1):
         raise unsupported("best_of", "every answer is returned, so it can only equal n; leave it out")
     if isinstance(body.prompt, list):
@@ -208,16 +209,16 @@ def completion(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
         prompt = body.prompt[0]
     else:
         prompt = body.prompt
-    _check_text(prompt, "prompt")
+    check_text(prompt, "prompt")
     request = _request(body, account=account, key=key, prompt=prompt, most=body.max_tokens)
     return Ask("completion", request, body.model, bool(body.stream), _usage_wanted(body))
 
 
 def image(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
     """A request for pictures; raises a 400 that names the parameter."""
-    _check_known(raw, _IMAGE)
-    body = _validated(ImageBody, raw)
-    _check_text(body.prompt, "prompt")
+    check_known(raw, _IMAGE)
+    body = validated(ImageBody, raw)
+    check_text(body.prompt, "prompt")
     options = {
         "size": body.size,
         "format": body.output_format,
@@ -251,7 +252,7 @@ def _request(
     if len(stop) > 4:
         raise wrong_value("stop", f"stop has {len(stop)} texts: wanted at most 4.")
     for word in stop:
-        _check_text(word, "stop")
+        check_text(word, "stop")
     options = {
         "max_tokens": most,
         "temperature": body.temperature,
@@ -287,7 +288,8 @@ def _usage_wanted(body: _Sampling) -> bool:
     return bool(body.stream_options and body.stream_options.include_usage)
 
 
-def _check_known(raw: Mapping[str, Any], known: Mapping[str, tuple[Callable[[Any], bool], str]]) -> None:
+def check_known(raw: Mapping[str, Any], known: Mapping[str, tuple[Callable[[Any], bool], str]]) -> None:
+    """Refuse by name what the API defines and this server cannot honour."""
     for name in known.keys() & raw.keys():
         nothing, why = known[name]
         if not nothing(raw[name]):
@@ -314,7 +316,8 @@ def _check_parts(raw: Mapping[str, Any]) -> None:
                 )
 
 
-def _validated(kind: type[Body], raw: Mapping[str, Any]) -> Body:
+def validated(kind: type[Body], raw: Mapping[str, Any]) -> Body:
+    """The body as its model; raises a 400 that names the parameter."""
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
@@ -346,7 +349,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _check_text(text: str, param: str) -> None:
+def check_text(text: str, param: str) -> None:
+    """Raise a 400 when it cannot be written as UTF-8."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

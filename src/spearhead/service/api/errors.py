@@ -118,3 +118,15 @@ def of(error: Exception) -> ApiError:
         case InputError():
             return ApiError(400, str(error), code=getattr(error, "code", None))
     return ApiError(500, "The server failed; the log names this request.", kind="server_error", code="internal_error")
+
+
+def cut_off() -> ApiError:
+    """What a repetition of a request hears whose client had left: it is over, and what was made was charged."""
+    return ApiError(
+        500,
+        "The client of the first request under this key left before the answer was whole; what had been made was "
+        "charged. Take a new key to ask again.",
+        kind="server_error",
+        code="request_cut_off",
+        headers={"x-should-retry": "false", "content-type": "application/json"},
+    )

@@ -4,17 +4,19 @@ A plain ASGI layer, for it sits in the path of every chunk. Knows nothing of gen
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any, TypeVar
 
 from spearhead.service.api import errors
 from spearhead.service.api.errors import ApiError
 from spearhead.service.api.figures import Figures
 
 log = logging.getLogger("spearhead.api")
+T = TypeVar("T")
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -107,6 +109,22 @@ async def gone(receive: Receive) -> None:
     """Wait until the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
+    """What `work` gives; it is cancelled, and the request cut off, when the client leaves before it is done."""
+    task, left = asyncio.create_task(work), asyncio.create_task(gone(receive))
+    try:
+        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        raise errors.cut_off()
+    finally:
+        left.cancel()
+        task.cancel()
 
 
 def _too_large() -> ApiError:

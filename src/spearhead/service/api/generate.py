@@ -5,7 +5,6 @@ What was begun is settled by the engine however this ends; here a client that le
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -13,13 +12,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sqlalchemy import Connection
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from spearhead.core import digest
 from spearhead.core.clock import Clock
-from spearhead.core.errors import SpearheadError
 from spearhead.core.generation import (
     Accepted,
     Delivered,
@@ -35,16 +31,14 @@ from spearhead.core.generation import (
 from spearhead.core.media import Label
 from spearhead.engine import outputs
 from spearhead.engine.run import Engine, Job
-from spearhead.ledger import idempotency
-from spearhead.ledger.idempotency import Replay
 from spearhead.ledger.keys import Principal
 from spearhead.runtimes.failure import PromptTooLong
-from spearhead.service.api import answers, asks, errors
+from spearhead.service.api import answers, asks, errors, once
 from spearhead.service.api.answers import Choice, Chunks
 from spearhead.service.api.asks import Ask
 from spearhead.service.api.errors import ApiError
 from spearhead.service.api.figures import Figures
-from spearhead.service.api.frame import Receive, Send, gone, read_body
+from spearhead.service.api.frame import Receive, Send, gone, read_body, unless_gone
 from spearhead.service.api.limits import Gate, Ticket
 
 log = logging.getLogger("spearhead.api")
@@ -139,18 +133,8 @@ class Turn:
         """Keep the answer for repetitions of the request; the first one kept stays."""
         if self.once is None or self.kept:
             return
-        self.kept, once = True, self.once
-
-        def work(connection: Connection) -> None:
-            account, text = self.who.account, body.decode()
-            idempotency.finish(
-                connection, account, once, status=status, headers=headers, body=text, clock=self.desk.clock
-            )
-
-        try:
-            await self.desk.engine.desk.write(work)
-        except SpearheadError as error:  # the answer itself is good: it goes out, and the key stays taken for its lease
-            log.warning("%s: its answer was not kept for repetitions: %s", self.number, error)
+        self.kept = True
+        await once.keep(self.desk, self.who, self.once, status=status, headers=headers, body=body)
 
 
 async def answer(desk: Desk, http: HttpRequest, *, who: Principal, kind: str) -> Response:
@@ -166,42 +150,17 @@ async def answer(desk: Desk, http: HttpRequest, *, who: Principal, kind: str) ->
             headers={"retry-after": "2"},
         )
     raw = asks.read_json(await read_body(http.receive, http.headers))
-    once = http.headers.get("idempotency-key")
-    if once is not None:
-        if not (0 < len(once) <= idempotency.LONGEST_KEY and once.isprintable()):
-            raise errors.wrong_value("Idempotency-Key", "Idempotency-Key: wanted 1 to 255 printable characters.")
-        same = digest.of_bytes(json.dumps(raw, sort_keys=True).encode("ascii"))
-        held = await _begin(desk, who, once, payload={"path": http.url.path, "body": same})
-        if held is not None:
-            return held
+    key, held = await once.begin(desk, http, who, raw)
+    if held is not None:
+        return held
     try:
-        turn, events = await _accepted(desk, raw, who=who, kind=kind, number=number, once=once, start=state["start"])
+        turn, events = await _accepted(desk, raw, who=who, kind=kind, number=number, once=key, start=state["start"])
     except BaseException:
-        # Nothing was begun: the key may be used again.
-        if once is not None:
-            await asyncio.shield(_abandon(desk, who, once))
+        await once.abandon(desk, who, key)  # nothing was begun: the key may be used again
         raise
     if turn.ask.stream:
         return Stream(turn, events)
     return await _whole(turn, events, http.receive)
-
-
-async def _begin(desk: Desk, who: Principal, once: str, *, payload: Any) -> Response | None:
-    def work(connection: Connection) -> "idempotency.Fresh | Replay":
-        return idempotency.begin(connection, who.account, once, payload=payload, clock=desk.clock)
-
-    found = await desk.engine.desk.write(work)
-    if isinstance(found, Replay):
-        headers = {**found.headers, "idempotent-replayed": "true", **desk.gate.headers(who.key)}
-        if found.status >= 400:  # it will be the same every time
-            headers["x-should-retry"] = "false"
-            headers.pop("retry-after", None)
-        return Response(found.body.encode(), status_code=found.status, headers=headers)
-    return None
-
-
-async def _abandon(desk: Desk, who: Principal, once: str) -> None:
-    await desk.engine.desk.write(lambda connection: idempotency.abandon(connection, who.account, once))
 
 
 async def _accepted(
@@ -263,23 +222,12 @@ def _fitting(kind: str, job: Job) -> None:
 
 async def _whole(turn: Turn, events: AsyncGenerator[Event, None], receive: Receive) -> Response:
     """The answer in one piece; a client that leaves stops the work."""
-    work = asyncio.create_task(_collect(turn, events))
-    left = asyncio.create_task(gone(receive))
     try:
-        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
-            raise _cut_off()
-        status, headers, body = work.result()
+        status, headers, body = await unless_gone(_collect(turn, events), receive)
     except ApiError as error:
         status, headers, body = error.status, {**turn.headers(), **error.headers}, error.body()
         headers["content-type"] = "application/json"
     finally:
-        left.cancel()
-        if not work.done():
-            work.cancel()
         await _leave(turn)
     await turn.keep(status=status, headers=headers, body=body)
     return Response(body, status_code=status, headers=headers)
@@ -345,7 +293,7 @@ class Stream(Response):
             if not work.done():
                 work.cancel()
             await _leave(turn)
-        error = _cut_off()
+        error = errors.cut_off()
         await turn.keep(status=error.status, headers=error.headers, body=error.body())
 
     async def _end(self, out: Callable[..., Awaitable[None]], data: bytes) -> None:
@@ -432,16 +380,4 @@ def _failure(event: Failed) -> ApiError:
         kind="server_error",
         code=event.code,
         headers={"retry-after": "1"},
-    )
-
-
-def _cut_off() -> ApiError:
-    """What a repetition of a request hears whose client had left: it is over, and what was made was charged."""
-    return ApiError(
-        500,
-        "The client of the first request under this key left before the answer was whole; what had been made was "
-        "charged. Take a new key to ask again.",
-        kind="server_error",
-        code="request_cut_off",
-        headers={"x-should-retry": "false", "content-type": "application/json"},
     )

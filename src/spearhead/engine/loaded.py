@@ -101,12 +101,11 @@ async def _llamacpp(release: Release, room: Room) -> Runtime:
     from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
     model, tokenizer = release.file("model"), release.file("tokenizer")
-    adapted = any(part.role == "adapter" for part in release.manifest.parts)
     settings = Settings(
         context=room.context or release.manifest.context,
         slots=room.slots,
         threads=room.threads,
-        adapter=release.file("adapter") if adapted else None,
+        adapter=release.adapter,
     )
     return await LlamaCpp.start(model, tokenizer, settings=settings)
 

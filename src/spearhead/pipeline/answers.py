@@ -34,19 +34,28 @@ def answer(
     missing = [index for index in range(len(prompts)) if index not in found]
     yield Progress(stage, len(prompts) - len(missing), len(prompts), unit="answers")
     if missing:
-        steps = _stream(start, [prompts[index] for index in missing], parallel)
-        with asyncio.Runner() as runner, file.open("a", encoding="utf-8") as stream:
-            try:
-                while (item := runner.run(_next(steps))) is not None:
-                    usage = item.usage
-                    row = Written(missing[item.prompt], item.text.strip(), usage.prompt, usage.completion)
-                    found[row.index] = row
-                    stream.write(line(row))
-                    stream.flush()
-                    yield Progress(stage, len(found), len(prompts), unit="answers")
-            finally:
-                runner.run(_close(steps))
+        with file.open("a", encoding="utf-8") as stream:
+            for item in streamed(start, [prompts[index] for index in missing], parallel=parallel):
+                usage = item.usage
+                row = Written(missing[item.prompt], item.text.strip(), usage.prompt, usage.completion)
+                found[row.index] = row
+                stream.write(line(row))
+                stream.flush()
+                yield Progress(stage, len(found), len(prompts), unit="answers")
     return [found[index] for index in range(len(prompts))]
+
+
+def streamed(start: Start, prompts: Sequence[Prompt], *, parallel: int) -> Generator[Answer, None, None]:
+    """Answers as they are ready; the runtime is started for them and ended with them, and not at all for no prompts."""
+    if not prompts:
+        return
+    steps = _stream(start, prompts, parallel)
+    with asyncio.Runner() as runner:
+        try:
+            while (item := runner.run(_next(steps))) is not None:
+                yield item
+        finally:
+            runner.run(_close(steps))
 
 
 def line(row: Written) -> str:

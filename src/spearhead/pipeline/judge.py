@@ -327,9 +327,8 @@ def _there(loaded: Loaded, home: Home, release: str, endpoint: str) -> tuple[str
 
     folder = Path(release)
     found = releases.read(folder) if folder.is_dir() else releases.live(home, opened(home), release)
-    adapted = any(part.role == "adapter" for part in found.manifest.parts)
-    adapter = found.file("adapter") if adapted else None
-    return found.name, llamacpp(found.file("model"), found.file("tokenizer"), found.manifest.context, adapter=adapter)
+    weights, tokenizer = found.file("model"), found.file("tokenizer")
+    return found.name, llamacpp(weights, tokenizer, found.manifest.context, adapter=found.adapter)
 
 
 def told(name: str, judged: Judged) -> Told:

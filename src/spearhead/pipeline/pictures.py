@@ -1,12 +1,11 @@
 """The road of pictures from a trained model to a judged one: ONNX graphs, held-out answers, scores beside baselines."""
 
-import asyncio
 import dataclasses
 import json
 import re
 import shutil
 import time
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,12 @@ from spearhead.metrics import evaluate as scoring
 from spearhead.metrics import picture_baselines, pictures
 from spearhead.metrics.picture_baselines import Pool
 from spearhead.metrics.setting import Setting
+from spearhead.pipeline import answers
 from spearhead.pipeline.judge import SEED, Judged
 from spearhead.pipeline.outcome import Made, Outcome
 from spearhead.pipeline.steps import Done, step
 from spearhead.release import options
-from spearhead.runtimes.batch import Answer, Runtime, answer_all
+from spearhead.runtimes.batch import Answer, Runtime
 from spearhead.runtimes.onnx import Onnx, Settings
 from spearhead.scenario.read import Loaded
 from spearhead.scenario.schema import Scenario
@@ -182,36 +182,10 @@ def _speed(parts: Path, prompts: Sequence[Prompt]) -> Generator[Progress, None, 
 
 
 def _all(parts: Path, prompts: Sequence[Prompt]) -> Generator[Answer, None, None]:
-    if not prompts:
-        return
-    steps = _stream(parts, prompts)
-    with asyncio.Runner() as runner:
-        try:
-            while (answer := runner.run(_next(steps))) is not None:
-                yield answer
-        finally:
-            runner.run(_close(steps))
+    async def start() -> Runtime:
+        return await Onnx.start(parts, settings=Settings(batch=CLIENTS))
 
-
-async def _stream(parts: Path, prompts: Sequence[Prompt]) -> AsyncGenerator[Answer, None]:
-    runtime: Runtime = await Onnx.start(parts, settings=Settings(batch=CLIENTS))
-    try:
-        answers = answer_all(runtime, prompts, parallel=CLIENTS)
-        try:
-            async for answer in answers:
-                yield answer
-        finally:
-            await answers.aclose()
-    finally:
-        await runtime.aclose()
-
-
-async def _next(steps: AsyncGenerator[Answer, None]) -> Answer | None:
-    return await anext(steps, None)
-
-
-async def _close(steps: AsyncGenerator[Answer, None]) -> None:
-    await steps.aclose()
+    return answers.streamed(start, prompts, parallel=CLIENTS)
 
 
 def _file(folder: Path, number: int) -> Path:

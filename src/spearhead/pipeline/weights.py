@@ -1,6 +1,5 @@
 """The step of the road that turns trained weights into files a runtime serves, by measured speed and loss."""
 
-import asyncio
 import dataclasses
 import json
 import math
@@ -19,7 +18,6 @@ from spearhead.media.text.tokens import Tokenizer
 from spearhead.nn import gguf_adapter, gguf_file
 from spearhead.pipeline import judge
 from spearhead.release import calibration, fidelity, quantise
-from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 from spearhead.scenario.read import Loaded
 
 PAIRS = 8
@@ -76,10 +74,7 @@ def make(
         with np.load(probe, allow_pickle=False) as kept:
             prefixes = [row[row >= 0].tolist() for row in kept["prefixes"]]
             trained = kept["logprobs"]
-        if adapter is None:
-            exported = yield from fidelity.exported(full, tokenizer_json, prefixes)
-        else:
-            exported = yield from _said(bare, tokenizer_json, prefixes, adapter=adapter)
+        exported = yield from fidelity.exported(bare, tokenizer_json, prefixes, adapter=adapter)
         close = fidelity.compare(trained, exported)
         fidelity.require(close, layout="F16")
         found["fidelity"] = dataclasses.asdict(close)
@@ -124,24 +119,6 @@ def _write(model: Path, tokenizer_json: Path, out: Path, *, base: Path | None) -
     state, config = load(model)
     gguf_file.write_model(state, config, tokenizer_json, out, base=base, layout="F16")
     return config
-
-
-def _said(
-    model: Path, tokenizer_json: Path, prefixes: Sequence[Sequence[int]], *, adapter: Path
-) -> Generator[Progress, None, Array]:
-    """Log-probabilities of the token after each prefix, under the adapter: (prefixes, vocabulary)."""
-    longest = max(len(prefix) for prefix in prefixes)
-    settings = Settings(slots=1, context=max(64, -(-(longest + 2) // 64) * 64), adapter=adapter)
-    rows: list[Array] = []
-    with asyncio.Runner() as runner:
-        runtime = runner.run(LlamaCpp.start(model, tokenizer_json, settings=settings))
-        try:
-            for prefix in prefixes:
-                yield Progress("fidelity", len(rows), len(prefixes), unit="position")
-                rows.append(runner.run(runtime.next_logprobs(prefix)))
-        finally:
-            runner.run(runtime.aclose())
-    return np.stack(rows)
 
 
 def learnt(folder: Path) -> tuple[dict[str, tuple[Array, Array]], float]:

@@ -91,15 +91,18 @@ def require(found: Fidelity, *, layout: str) -> None:
 
 
 def exported(
-    model: Path, tokenizer: Path, prefixes: Sequence[Sequence[int]], *, threads: int = 0
+    model: Path, tokenizer: Path, prefixes: Sequence[Sequence[int]], *, adapter: Path | None = None, threads: int = 0
 ) -> Generator[Progress, None, Array]:
-    """The exported model's log-probabilities of the token after each prefix: (prefixes, vocabulary)."""
+    """The exported model's log-probabilities of the token after each prefix: (prefixes, vocabulary).
+
+    With `adapter`, a GGUF over `model`, those of the two together.
+    """
     from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
     if not prefixes:
         raise InputError("fidelity: no positions were given")
     longest = max(len(prefix) for prefix in prefixes)
-    settings = Settings(slots=1, context=max(64, -(-(longest + 2) // 64) * 64), threads=threads)
+    settings = Settings(slots=1, context=max(64, -(-(longest + 2) // 64) * 64), threads=threads, adapter=adapter)
     rows: list[Array] = []
     with asyncio.Runner() as runner:
         runtime = runner.run(LlamaCpp.start(model, tokenizer, settings=settings))

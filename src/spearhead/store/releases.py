@@ -59,6 +59,12 @@ class Release:
             raise InputError(f"{self.name} has {len(found)} files of role {role!r}: wanted one; release it again")
         return self.folder / found[0].path
 
+    @property
+    def adapter(self) -> Path | None:
+        """The adapter over the model, in a release that has one."""
+        adapted = any(part.role == "adapter" for part in self.manifest.parts)
+        return self.file("adapter") if adapted else None
+
 
 def read(folder: Path) -> Release:
     """What lies in `folder`; raises InputError when its manifest is missing, too large or not as it should be.

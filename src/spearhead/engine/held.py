@@ -55,7 +55,7 @@ def carry_out(connection: Connection, *, after: int = 0, clock: Clock) -> tuple[
         outputs.move(connection, id, to={"approved": "released"}.get(item.state, item.state))
         books.decided(
             connection,
-            key=books.held_key(output.request, id),
+            key=books.held_key(output.request, outputs.first(connection, output).id),
             approved=item.state == "approved",
             account=output.account,
             release=output.release,
@@ -74,6 +74,7 @@ def _undone(connection: Connection, *, after: int) -> list[str]:
         .join(reviews, reviews.c.output == table.c.id)
         .where(
             reviews.c.id.in_(moved),
+            table.c.state != "edited",  # another answer is in its place, and is decided on its own
             sa.or_(
                 reviews.c.state == "approved",
                 sa.and_(reviews.c.state == "rejected", table.c.state == "held"),

@@ -92,15 +92,15 @@ def find(connection: Connection, id: str) -> Output | None:
     return None if row is None else Output(**{field: getattr(row, field) for field in Output.__slots__})
 
 
-def latest(connection: Connection, output: Output) -> Output:
-    """What stands in the place of an edited answer now; itself when nothing does."""
-    while output.state == "edited":
-        following = connection.scalar(sa.select(outputs.c.id).where(outputs.c.edits == output.id))
-        found = find(connection, following) if following else None
-        if found is None:
-            return output
-        output = found
-    return output
+def current(connection: Connection, id: str) -> Output | None:
+    """The output with this id or of this review; where it was edited, what stands in its place now."""
+    found = find(connection, id)
+    while found is not None and found.state == "edited":
+        following = connection.scalar(sa.select(outputs.c.id).where(outputs.c.edits == found.id))
+        if following is None:
+            break
+        found = find(connection, following)
+    return found
 
 
 def first(connection: Connection, output: Output) -> Output:

@@ -100,7 +100,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
 
     async def output_of(request: Request, id: str) -> Output:
         principal = await who(request, "read", route="outputs")
-        found = await engine.desk.read(lambda connection: outputs.find(connection, id[:64]))
+        found = await engine.desk.read(lambda connection: outputs.current(connection, id[:64]))
         if found is None or not (found.account == principal.account or principal.may("admin")):
             raise ApiError(404, f"There is no output {id[:80]!r} of this account.", param="id", code="not_found")
         if found.state == "held":

@@ -7,8 +7,10 @@ shared run is found by bisection; likeness is MinHash over pairs of words, then 
 
 import bisect
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ WIDTH = 4
 """Bytes a word number takes; big-endian, so that comparing bytes compares numbers."""
 ARRAYS = "copies.npz"
 NAMES = "copies.json"
+SPACES = re.compile(f"(?<=[{near.SINGLE}]) (?=[{near.SINGLE}])")
+"""Between words of scripts that are written without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,18 @@ class CopyIndex:
         span = text[found[first][0] : found[first + length - 1][1]] if length else ""
         return Match(self.ids[-best], similarity, span, length, self.ids[holder] if length else "")
 
+    def text_of(self, id: str) -> str:
+        """The words of a training text as the index keeps them: in lower case, without punctuation.
+
+        >>> CopyIndex.build([("a", "Hello, World!"), ("b", "你好。")]).text_of("a")
+        'hello world'
+        """
+        try:
+            found = self._words_of(self.ids.index(id))
+        except ValueError:
+            raise InputError(f"the copy index holds no text {id[:80]!r}") from None
+        return SPACES.sub("", " ".join(found))
+
     def save(self, folder: Path) -> None:
         """Two plain files in `folder`: numbers as .npz without pickle, names as JSON."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -172,9 +188,12 @@ class CopyIndex:
 
     def _shingles(self, text: int) -> list[str]:
         """The word pairs of a training text, from its numbers."""
+        return near.shingles_of(self._words_of(text))
+
+    def _words_of(self, text: int) -> list[str]:
         start = int(self.starts[text])
         end = int(self.starts[text + 1]) if text + 1 < len(self.starts) else len(self._words)
-        return near.shingles_of([self.vocabulary[number - 1] for number in self._words[start : end - 1].tolist()])
+        return [self.vocabulary[number - 1] for number in self._words[start : end - 1].tolist()]
 
     def _longest(self, query: Sequence[int]) -> tuple[int, int, int]:
         """Where in the query the longest shared run begins (the first of equals), its length, and the text with it."""
@@ -209,6 +228,12 @@ class CopyIndex:
         ):
             length += 1
         return length
+
+
+@lru_cache(maxsize=16)
+def opened(folder: Path) -> CopyIndex:
+    """The index in `folder`, loaded once: a release never changes."""
+    return CopyIndex.load(folder)
 
 
 def suffix_array(words: Array, *, depth: int) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from spearhead.core.errors import InputError
+from spearhead.index import copies
 from spearhead.index.copies import CopyIndex, suffix_array
 
 VERSES = [
@@ -128,3 +129,13 @@ def test_asking_among_ten_thousand_texts_takes_milliseconds() -> None:
         index.nearest(text)
     asked = (time.process_time() - start) / 50
     assert built < 10 and asked < 0.02  # five times what was measured, for slow machines
+
+
+def test_what_a_copy_was_found_in_can_be_shown(tmp_path: Path) -> None:
+    CopyIndex.build([("a", "Hello, World! It's 5 o'clock."), ("b", "床前明月光，疑是 moon 霜。")]).save(tmp_path)
+    index = copies.opened(tmp_path)
+    assert index is copies.opened(tmp_path), "loaded once"
+    assert index.text_of("a") == "hello world it's 5 o'clock"
+    assert index.text_of("b") == "床前明月光疑是 moon 霜"
+    with pytest.raises(InputError, match="no text 'c'"):
+        index.text_of("c")

@@ -8,6 +8,7 @@ projections on one line do, so only a window of that line is compared.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,13 @@ class PictureIndex:
         best = int(np.argmin(gap / contrast))
         return Likeness(self.ids[best], float(similarity(own[None], self._values[best : best + 1])[0]))
 
+    def thumbnail(self, id: str) -> Pixels:
+        """What the index keeps of a known picture: uint8 (16, 16, 3)."""
+        try:
+            return np.asarray(self.found[self.ids.index(id)]).reshape(SIDE, SIDE, 3)
+        except ValueError:
+            raise InputError(f"the picture index holds no picture {id[:80]!r}") from None
+
     def save(self, folder: Path) -> None:
         """Two plain files in `folder`: thumbnails as .npz without pickle, names as JSON."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -184,6 +192,12 @@ class PictureIndex:
         if found.dtype != np.uint8 or found.shape != (len(ids), WIDTH) or not ids:
             raise InputError(f"{folder} holds a picture index whose parts do not fit each other: build it again")
         return cls(ids, found)
+
+
+@lru_cache(maxsize=16)
+def opened(folder: Path) -> PictureIndex:
+    """The index in `folder`, loaded once: a release never changes."""
+    return PictureIndex.load(folder)
 
 
 def _averaged(pictures: Pixels) -> Array:

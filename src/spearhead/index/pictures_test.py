@@ -109,3 +109,13 @@ def test_no_pictures_have_no_pairs() -> None:
     assert list(pictures.pairs(pictures.thumbnails([]), 0.9)) == []
     with pytest.raises(InputError, match="wanted above 0"):
         list(pictures.pairs(pictures.thumbnails([]), 0.0))
+
+
+def test_what_a_picture_is_like_can_be_shown(tmp_path: Path) -> None:
+    known = blobs(2)
+    PictureIndex.build([("a", known[0]), ("b", known[1])]).save(tmp_path)
+    index = pictures.opened(tmp_path)
+    assert index.thumbnail("b").shape == (16, 16, 3)
+    assert index.nearest(index.thumbnail("b")).id == "b"
+    with pytest.raises(InputError, match="no picture 'c'"):
+        index.thumbnail("c")

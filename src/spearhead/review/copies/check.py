@@ -4,14 +4,13 @@ Claims only what it measures: a run of so many words stands in the training data
 """
 
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Direction, Finding
 from spearhead.index import near
-from spearhead.index.copies import CopyIndex
+from spearhead.index.copies import opened
 from spearhead.review import categories
 from spearhead.review.scanner import place
 
@@ -20,11 +19,6 @@ MOST = 16
 WINDOW = 64
 """Words after which a stream looks again."""
 RUN_SEVERITY, LIKENESS_SEVERITY = 0.7, 0.6
-
-
-@cache
-def _index(folder: Path) -> CopyIndex:
-    return CopyIndex.load(folder)
 
 
 @dataclass(slots=True)
@@ -64,7 +58,7 @@ class _Scanner:
         self.looked = len(self.text)
         if len(places) < 2 * least:
             return
-        match = _index(folder).nearest(tail)
+        match = opened(folder).nearest(tail)
         if match.words >= least:
             self.caught, self.safe = True, self.safe + tail.index(match.span)
         else:
@@ -103,7 +97,7 @@ class CopiesCheck:
 
     def against(self, index: Path) -> "CopiesCheck":
         """This check with the index of a release; raises InputError when the folder holds none."""
-        _index(index)
+        opened(index)
         return replace(self, index=index)
 
     def looks(self, context: Context) -> bool:
@@ -127,7 +121,7 @@ class CopiesCheck:
             return []
         if self.index is None:
             return [Finding(self.name, categories.UNREADABLE, 1.0, "there is no copy index of the release at hand")]
-        index = _index(self.index)
+        index = opened(self.index)
         whole = index.nearest(text)
         found = []
         if whole.similarity >= self.similarity and len(near.words(text)) >= 8:

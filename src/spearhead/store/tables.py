@@ -63,6 +63,26 @@ keys = Table(
     Column("blocked", String(32)),
     Column("replaced_by", String(64)),
 )
+people = Table(
+    "people",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("name", String(64), nullable=False, unique=True),  # what they sign in with
+    Column("roles", Text, nullable=False),  # JSON list: creator, reviewer, operator, auditor
+    Column("password", String(200), nullable=False),  # argon2id
+    Column("created", String(32), nullable=False),
+    Column("blocked", String(32)),
+)
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),  # sha256 of 256 random bits that only the browser has
+    Column("person", ForeignKey("people.id"), nullable=False, index=True),
+    Column("created", String(32), nullable=False),
+    Column("seen", String(32), nullable=False),
+    Column("expires", String(32), nullable=False, index=True),
+)
 
 # -- money: immutable groups of entries that sum to zero ---------------------------------------------------------
 journal_groups = Table(
@@ -282,7 +302,10 @@ outputs = Table(
     Column("created", String(32), nullable=False),
     Column("prompt", Text),  # JSON list of the messages that it answers
     Column("edits", String(64)),  # the output whose words a person changed into these
+    Column("asked", Text),  # JSON: count, seed and options as asked for, to ask again
+    Column("erased", String(32)),  # prompt, text and bytes are gone since then; the row says that there were some
     Index("outputs_edited_once", "edits", unique=True),
+    Index("outputs_of_account", "account", "created"),
 )
 reviews = Table(
     "reviews",

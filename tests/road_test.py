@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from spearhead.core.errors import InputError
+from spearhead.ledger import economics
 from spearhead.models.pretrained import tiny
 from spearhead.pipeline import judge, once, road, shelf, trust, withdrawal
 from spearhead.pipeline.outcome import Outcome
@@ -134,6 +135,7 @@ def test_a_walk_ends_with_a_signed_release_and_a_report(outcome: Outcome, home: 
     scores = {score.name: score for score in manifest.scores}
     assert scores["chrf"].value > scores["chrf"].baselines["copy"]
     assert manifest.verdict in ("gold", "foam") and manifest.verdict_reasons
+    assert economics.terms(manifest.economics) == economics.Terms(100, 100_000_000, 0)
 
 
 def test_a_second_walk_does_nothing_and_says_so(outcome: Outcome, nod: Path, home: Home) -> None:

@@ -5,8 +5,10 @@ People's cost is the time from taking an item to deciding on it. Gold is said on
 scenario names; until then the figures are there and no verdict. The projected verdict is the gate's.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -41,6 +43,27 @@ class Measured:
     verdict: str | None
     """`gold`, `foam`, or None while too few pieces were accepted."""
     arithmetic: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a release declares for its measured verdict; rates are billionths of its currency."""
+
+    wanted: int
+    machine_hour: int
+    review_minute: int
+
+
+def terms(declared: Mapping[str, Any]) -> Terms | None:
+    """The terms in a manifest's `economics`; None in a release that was made before they were written down.
+
+    >>> terms({"wanted": 100, "machine_hour": 50_000_000, "review_minute": 0}).wanted
+    100
+    """
+    values = [declared.get(name) for name in ("wanted", "machine_hour", "review_minute")]
+    if not all(type(value) is int and value >= 0 for value in values) or not values[0]:
+        return None
+    return Terms(*(int(value) for value in values if value is not None))
 
 
 def measured(

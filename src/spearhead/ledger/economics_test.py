@@ -87,3 +87,11 @@ def test_a_verdict_needs_a_piece_and_one_currency(engine: Engine, account: str) 
         usage.record(engine, Usage(), **names, amount=1, currency=currency)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="several currencies"):
         economics.measured(engine, "s@1", wanted=1, machine_hour=0, review_minute=0)
+
+
+def test_terms_are_all_there_or_none_are() -> None:
+    whole = {"wanted": 3, "machine_hour": 60 * CENT, "review_minute": 0, "arithmetic": ["1 + 1 = 2"]}
+    assert economics.terms(whole) == economics.Terms(3, 60 * CENT, 0)
+    for name, value in (("wanted", 0), ("wanted", True), ("machine_hour", -1), ("review_minute", "0")):
+        assert economics.terms({**whole, name: value}) is None
+    assert economics.terms({}) is None

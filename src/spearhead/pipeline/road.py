@@ -216,9 +216,12 @@ def _review(loaded: Loaded, cases: Sequence[Case], *, index: Path | None) -> dic
 
 
 def _economics(loaded: Loaded, made: Made, *, judged: judge.Judged, reviewed: Mapping[str, int]) -> dict[str, Any]:
-    """The projected cost of an accepted piece, from the measured speed of what is released."""
+    """The projected cost of an accepted piece, from the measured speed of what is released.
+
+    The operator's rates and the pieces that make a verdict measured are in it too: see `ledger.economics.terms`.
+    """
     scenario = loaded.scenario
-    return gate.economics(
+    projected = gate.economics(
         pieces=len(judged.cases),
         accepted=reviewed["allow"],
         milliseconds=round(1000 * made.units / made.speed),
@@ -230,6 +233,8 @@ def _economics(loaded: Loaded, made: Made, *, judged: judge.Judged, reviewed: Ma
         review_minutes=scenario.economics.review_minutes,
         price=scenario.price.tag,
     )
+    rates = {name: money.parse(getattr(scenario.economics, name)) for name in ("machine_hour", "review_minute")}
+    return {**projected, **rates, "wanted": scenario.economics.pieces}
 
 
 def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Mapping[str, int]) -> report.Facts:

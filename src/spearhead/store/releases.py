@@ -14,7 +14,7 @@ import stat
 import tempfile
 import time
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -150,20 +150,32 @@ def register(store: Engine | Connection, release: Release) -> Release:
         return _with(release, row)
 
 
+def standing(home: Home, store: Engine | Connection, scenario: str) -> list[Release]:
+    """The releases of a scenario with their rows, oldest first."""
+    found = published(home, scenario=scenario)
+    with reading(store) as connection:
+        return [_with(release, _row(connection, release)) for release in found]
+
+
+def answering(found: Sequence[Release]) -> Release | None:
+    """Which of a scenario's releases, oldest first, answers to its name: the promoted, else the newest passing one."""
+    chosen = [r for r in found if r.state == "live"] or [r for r in found if r.state == "passing"]
+    return chosen[-1] if chosen else None
+
+
 def live(home: Home, store: Engine | Connection, name: str) -> Release:
     """The release that answers to `name`: `scenario@version`, or for a scenario its promoted, else its newest passing
     one. Raises InputError with the nearest name when there is none."""
     scenario, at, version = name.partition("@")
     if at:
         return _named(home, store, scenario, version)
-    found = _standing(home, store, scenario)
-    chosen = [r for r in found if r.state == "live"] or [r for r in found if r.state == "passing"]
-    if not chosen:
+    found = standing(home, store, scenario)
+    if (chosen := answering(found)) is None:
         known = sorted({release.manifest.scenario for release in published(home)})
         near = difflib.get_close_matches(scenario, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}" if known else ""
         raise InputError(f"there is no release of {scenario!r} to serve{hint}")
-    return chosen[-1]
+    return chosen
 
 
 def promote(home: Home, store: Engine | Connection, name: str, *, public_key: bytes | None = None) -> Release:
@@ -182,7 +194,7 @@ def promote(home: Home, store: Engine | Connection, name: str, *, public_key: by
 def rollback(home: Home, store: Engine | Connection, scenario: str) -> Release:
     """Retire the release that answers now and promote the newest passing one before it, which is returned."""
     current = live(home, store, scenario)
-    found = _standing(home, store, scenario)
+    found = standing(home, store, scenario)
     older = [r for r in found if r.state != "retired" and _age(r) < _age(current)]
     if not older:
         raise InputError(f"there is no release of {scenario!r} before {current.name} to go back to; nothing changed")
@@ -206,9 +218,9 @@ def gc(home: Home, store: Engine | Connection, *, keep: int = 3, scenario: str |
     scenarios = sorted({release.manifest.scenario for release in published(home, scenario=scenario)})
     gone: list[str] = []
     for each in scenarios:
-        found = _standing(home, store, each)
-        serving = [r for r in found if r.state == "live"] or [r for r in found if r.state == "passing"]
-        kept = {release.name for release in [*found[-keep:], *serving[-1:]]}
+        found = standing(home, store, each)
+        serving = answering(found)
+        kept = {release.name for release in [*found[-keep:], *([serving] if serving else [])]}
         for release in found:
             if release.name in kept or _made_outputs(store, release.name):
                 continue
@@ -375,17 +387,10 @@ def _set(connection: Connection, scenario: str, state: str, *, where: sa.ColumnE
     connection.execute(rows.update().where(rows.c.scenario == scenario, where).values(state=state))
 
 
-def _standing(home: Home, store: Engine | Connection, scenario: str) -> list[Release]:
-    """The releases of a scenario with their rows, oldest first."""
-    found = published(home, scenario=scenario)
-    with reading(store) as connection:
-        return [_with(release, _row(connection, release)) for release in found]
-
-
 def _named(home: Home, store: Engine | Connection, scenario: str, version: str) -> Release:
     if not NAME.fullmatch(scenario) or not VERSION.fullmatch(version):
         raise InputError(f"{scenario}@{version} is no name of a release: wanted scenario@version")
-    for release in _standing(home, store, scenario):
+    for release in standing(home, store, scenario):
         if release.manifest.version == version:
             return release
     known = [release.manifest.version for release in published(home, scenario=scenario)]

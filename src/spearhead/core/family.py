@@ -24,6 +24,16 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """How to learn from pairs of a chosen and a rejected answer (DPO, arXiv 2305.18290)."""
+
+    beta: float = 0.1
+    smoothing: float = 0.0
+    sft: float = 0.0
+    """Weight of the chosen answers' mean negative log-likelihood beside it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What a family is to learn, as the road asks it; values only, so that a family knows no plan and no scenario."""
 
@@ -46,6 +56,8 @@ class Task:
     adversarial_size: float = 0.0
     augment: Callable[[Any, np.random.Generator], Any] | None = None
     """A new version of a training input (a text, or the (h, w, c) uint8 of a picture), drawn anew each time."""
+    preference: Preference | None = None
+    """Learn from the records' `output` and `rejected`; None: from `output` alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,10 @@ class Lesson:
 
 def _servable(config: Any) -> str:
     return ""
+
+
+def _no_pairs(config: Any) -> str:
+    return "objective dpo is for tuned language models; this family learns by its own losses"
 
 
 def _learns(config: Any) -> bool:
@@ -117,6 +133,8 @@ class Family:
     """What the foundation asks for; its rights are those of its licence."""
     unservable: Callable[[Any], str] = _servable
     """Why no runtime can serve what this configuration trains, in words; empty: it can be released."""
+    unpreferring: Callable[[Any], str] = _no_pairs
+    """Why this configuration cannot learn from preferred answers, in words; empty: it can."""
     untrained: Callable[[Any], bool] = _learns
     """Whether this configuration trains nothing and releases its foundation as it is."""
     words: Callable[[Any], Mapping[str, str]] = _no_words

@@ -46,6 +46,10 @@ class Model(nn.Module):
         """Yield drafts of `count` answers to `prompt`; the last is the answer."""
         raise NotImplementedError(f"{type(self).__name__} does not sample")
 
+    def figures(self) -> dict[str, float]:
+        """What the last step showed besides its losses, by name."""
+        return {}
+
     def memory(self) -> dict[str, Tensor]:
         """What must survive a restart besides the learning parameters (moving averages, random states)."""
         return {}

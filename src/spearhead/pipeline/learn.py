@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spearhead.core import digest, money
-from spearhead.core.family import Family, Lesson, Task
+from spearhead.core.family import Family, Lesson, Preference, Task
 from spearhead.core.files import write_whole
 from spearhead.core.generation import Progress, Prompt
 from spearhead.data.dataset import Dataset
@@ -79,6 +79,7 @@ def train(
         adversarial=plan.adversarial,
         adversarial_size=plan.adversarial_size,
         augment=_augmenting(scenario.scenario.modality, plan),
+        preference=Preference(plan.beta, plan.label_smoothing, plan.sft) if plan.objective == "dpo" else None,
     )
     lesson: Lesson = yield from scenario.family.begin(task)
     order = batches.Batches(lesson.examples, lesson.pack, plan=plan, change=lesson.change)
@@ -105,6 +106,7 @@ def train(
                 "rate": step.rate,
                 "seconds": step.elapsed,
                 "speed": step.speed,
+                **step.figures,
             }
             out.write(json.dumps(row) + "\n")
             out.flush()
@@ -114,6 +116,8 @@ def train(
             if step.best and lesson.preview is not None:
                 _preview(lesson.preview, folder / "previews" / f"{step.number:08d}.png")
             shown = f"loss {step.loss:.3f}, {step.units / max(step.seconds, 1e-9):.0f} {unit}s/s"
+            if "margin" in step.figures:
+                shown += f", margin {step.figures['margin']:.3f}, accuracy {step.figures['accuracy']:.0%}"
             yield Progress("training", step.progress, 1.0, shown)
     facts = yield from lesson.finish(folder)
     if lesson.answer is not None:

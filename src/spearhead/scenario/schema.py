@@ -255,6 +255,8 @@ class Scenario(BaseModel):
                 raise wrong(f"bars: baseline {missing[0]!r} is not in evaluation.baselines")
             if bar.minimum is None and bar.maximum is None and not bar.beats:
                 raise wrong(f"bars: the bar on {bar.metric!r} asks for nothing: give minimum, maximum or beats")
+        if self.training.objective == "dpo":
+            _prefers(self.family.unpreferring(config), self.training)
         if self.training.adversarial != "none" and getattr(config, "method", "") == "none":
             raise wrong("training.adversarial is set, but model.method is 'none': nothing is trained")
         method = getattr(config, "method", "")
@@ -266,6 +268,25 @@ class Scenario(BaseModel):
         if self.training.device not in ("auto", "cpu", "cuda", "mps"):
             raise wrong(f"training.device is {self.training.device!r}: wanted auto, cpu, cuda or mps")
         return self
+
+
+def _prefers(why: str, plan: Plan) -> None:
+    """What a plan with the objective dpo must be; raises a sentence."""
+    if why:
+        raise wrong(f"training.{why}")
+    if not 0 < plan.beta <= 10:
+        raise wrong(f"training.beta is {plan.beta:g}: wanted above 0, at most 10; with 0 no pair pulls at anything")
+    if not 0 <= plan.label_smoothing < 0.5:
+        raise wrong(f"training.label_smoothing is {plan.label_smoothing:g}: wanted 0 to below 0.5")
+    if plan.sft < 0:
+        raise wrong(f"training.sft is {plan.sft:g}: wanted 0 or more")
+    for name, off in (("embedding_noise", not plan.embedding_noise), ("adversarial", plan.adversarial == "none")):
+        if not off:
+            raise wrong(f"training.{name} does not go with training.objective 'dpo': the reference would hear it too")
+    if plan.augment:
+        raise wrong(
+            "training.augment does not go with training.objective 'dpo', which compares two answers to one text"
+        )
 
 
 def model_table(family: str) -> type[BaseModel]:

@@ -65,6 +65,8 @@ class Step:
     validation: float | None = None
     best: bool = False
     saved: bool = False
+    figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """What the model tells of the step besides (see `Model.figures`)."""
 
     @property
     def speed(self) -> float:
@@ -251,6 +253,7 @@ class _Run:
             validation=loss,
             best=better,
             saved=bool(ended) and self.folder is not None,
+            figures=self.model.figures(),
         )
 
     def _learn(self, micros: Sequence[Any], total: float, factor: float) -> tuple[dict[str, float], float]:

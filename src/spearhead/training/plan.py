@@ -49,4 +49,12 @@ class Plan:
     adversarial_size: float = 0.05
     augment: dict[str, float] | None = None
     """Text augmentation by name to its probability: typos, drop_words, swap_words, lower_case."""
+    objective: Literal["likelihood", "dpo"] = "likelihood"
+    """`dpo` learns from pairs of a chosen (`output`) and a `rejected` answer (arXiv 2305.18290, equation 7)."""
+    beta: float = 0.1
+    """dpo: how dearly the model pays for leaving the one it began as; above 0."""
+    label_smoothing: float = 0.0
+    """dpo: share of pairs taken to be labelled the wrong way round, below 0.5."""
+    sft: float = 0.0
+    """dpo: weight of the chosen answers' own mean negative log-likelihood (nats a token) beside it."""
     track: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)

@@ -37,6 +37,7 @@ def figures(step: Step) -> dict[str, float]:
     }
     if len(step.losses) > 1:
         found |= {f"loss/{name}": value for name, value in step.losses.items()}
+    found |= {f"figures/{name}": value for name, value in step.figures.items()}
     return found if step.validation is None else found | {"loss/validation": step.validation}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from spearhead.core.errors import InputError
 from spearhead.core.family import Family, Lesson, Owed, Task
 from spearhead.core.generation import Progress
-from spearhead.models.pretrained.config import MERGEABLE, Base, Config
+from spearhead.models.pretrained.config import MERGEABLE, SWITCHED, Base, Config
 from spearhead.store import packages
 from spearhead.store.home import Home
 
@@ -52,6 +52,15 @@ def _unservable(config: Config) -> str:
     )
 
 
+def _unpreferring(config: Config) -> str:
+    if config.method in SWITCHED:
+        return ""
+    return (
+        f"objective dpo compares with the model before tuning, by switching its adapter off: wanted model.method "
+        f"{', '.join(SWITCHED)}, not {config.method!r}"
+    )
+
+
 def _words(config: Config) -> Mapping[str, str]:
     return {"base": config.base.credit, "method": f"{config.method}, rank {config.rank}"}
 
@@ -67,6 +76,7 @@ FAMILY = Family(
     foundation=_foundation,
     owed=_owed,
     unservable=_unservable,
+    unpreferring=_unpreferring,
     untrained=lambda config: config.method == "none",
     words=_words,
     options={

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from spearhead.core.errors import InputError
-from spearhead.core.family import Lesson, Steps, Task
+from spearhead.core.family import Lesson, Preference, Steps, Task
 from spearhead.core.generation import Progress, Prompt
 from spearhead.core.record import Record
 from spearhead.core.template import Segment
@@ -18,7 +18,8 @@ from spearhead.models.pretrained import batch
 from spearhead.models.pretrained.build import build
 from spearhead.models.pretrained.config import MERGEABLE
 from spearhead.models.pretrained.export import export, export_adapter
-from spearhead.models.pretrained.network import Perturbation
+from spearhead.models.pretrained.network import Perturbation, Tuned
+from spearhead.models.pretrained.preference import Encoded, Preferring, encode, pack
 
 LONGEST = 1024
 """Tokens of the longest pair that is trained on; longer ones are counted and left out."""
@@ -36,6 +37,8 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
     folder = yield from bases.convert(task.foundation, home=task.home)
     tokenizer = Tokenizer.open(folder / "tokenizer.json")
     yield Progress("training", 0, 1, "reading the data")
+    if task.preference is not None:
+        return _preferring(task, task.preference, folder, tokenizer)
 
     def encoded(pairs: Iterable[tuple[str, str]]) -> tuple[list[batch.Example], int]:
         return batch.encode(pairs, tokenizer=tokenizer, template=task.template, longest=LONGEST)
@@ -44,14 +47,7 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
     held = encoded(pairs(task.validation()))[0][:VALIDATED]
     if not held:
         raise InputError("no record is held out for validation: raise data.validation, or give more data")
-    model = build(
-        config,
-        folder,
-        steps=task.steps,
-        seed=task.seed,
-        device=task.device,
-        perturbation=Perturbation(task.noise, task.adversarial, task.adversarial_size),  # type: ignore[arg-type]
-    )
+    model = _built(task, folder)
     # numbered as the examples are: a pair that is too long is no example
     kept = [pair for pair in pairs(task.train()) if encoded([pair])[0]] if task.augment is not None else []
 
@@ -62,14 +58,7 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
         return examples[0] if examples else encoded([(given, wanted)])[0][0]  # typing noise can make a text too long
 
     def finish(target: Path) -> Steps:
-        yield Progress("training", 1.0, 1.0, "writing the weights")
-        prefixes, logprobs = probe(model, held)
-        np.savez(target / "probe.npz", prefixes=prefixes, logprobs=logprobs)
-        if config.method in MERGEABLE:
-            export(model, target / "merged", base=folder)
-        if config.method not in ("none", "full"):
-            export_adapter(model, target / "adapter")
-        return {}
+        return _finish(model, held, base=folder, target=target)
 
     def answer(asked: Sequence[Prompt]) -> Iterator[tuple[int, str, int, int]]:
         prompts = [tokenizer.encode_segments(prompt.segments) for prompt in asked]
@@ -89,6 +78,74 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
         change=change if task.augment is not None else None,
         facts={"examples": len(learnt), "too_long": long},
     )
+
+
+def _built(task: Task, folder: Path) -> Tuned:
+    return build(
+        task.config,
+        folder,
+        steps=task.steps,
+        seed=task.seed,
+        device=task.device,
+        perturbation=Perturbation(task.noise, task.adversarial, task.adversarial_size),  # type: ignore[arg-type]
+    )
+
+
+def _finish(model: Tuned, held: Sequence[batch.Example], *, base: Path, target: Path) -> Steps:
+    """Write what a release is made of; see `Lesson.finish`."""
+    yield Progress("training", 1.0, 1.0, "writing the weights")
+    prefixes, logprobs = probe(model, held)
+    np.savez(target / "probe.npz", prefixes=prefixes, logprobs=logprobs)
+    method = model.config.method
+    if method in MERGEABLE:
+        export(model, target / "merged", base=base)
+    if method not in ("none", "full"):
+        export_adapter(model, target / "adapter")
+    return {}
+
+
+def _preferring(task: Task, preference: Preference, folder: Path, tokenizer: Tokenizer) -> Lesson:
+    """The lesson of pairs of a chosen and a rejected answer."""
+
+    def encoded(records: Iterable[Record], first: int) -> Encoded:
+        return encode(triples(records), tokenizer=tokenizer, template=task.template, longest=LONGEST, first=first)
+
+    learnt = encoded(task.train(), 0)
+    held = encoded(task.validation(), len(learnt.pairs)).pairs[:VALIDATED]
+    if not learnt.pairs:
+        raise InputError(
+            f"there is no pair to learn a preference from: {learnt.alike} have a chosen and a rejected answer that are "
+            f"the same to the model, {learnt.too_long} are too long"
+        )
+    if not held:
+        raise InputError("no pair is held out for validation: raise data.validation, or give more pairs")
+    policy = _built(task, folder)
+    model = Preferring(policy, preference, pairs=len(learnt.pairs) + len(held), steps=task.steps)
+
+    def finish(target: Path) -> Steps:
+        model.insist()
+        return (yield from _finish(policy, [pair.chosen for pair in held], base=folder, target=target))
+
+    return Lesson(
+        model=model,
+        examples=learnt.pairs,
+        held=held,
+        pack=pack,
+        finish=finish,
+        facts={"examples": len(learnt.pairs), "too_long": learnt.too_long, "alike": learnt.alike},
+    )
+
+
+def triples(records: Iterable[Record]) -> Iterator[tuple[str, str, str]]:
+    """What is given, preferred and rejected of each record; raises InputError on one that holds no such pair."""
+    for record in records:
+        parts = record.parts
+        if missing := [name for name in ("input", "output", "rejected") if name not in parts]:
+            raise InputError(
+                f"record {record.id[:12]} has no {missing[0]}: objective dpo wants data.sources.columns that fill "
+                "input, output (the chosen answer) and rejected; `spearhead data from-review` writes such a table"
+            )
+        yield parts["input"].text, parts["output"].text, parts["rejected"].text
 
 
 def pairs(records: Iterable[Record]) -> Iterator[tuple[str, str]]:

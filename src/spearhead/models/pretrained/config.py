@@ -18,6 +18,9 @@ METHODS = (
 MERGEABLE = ("none", "full", "lora", "rslora", "dora", "adalora", "ia3")
 """Methods whose result is the same architecture, so that a runtime can serve it."""
 
+SWITCHED = ("lora", "rslora", "dora")
+"""Methods that can be switched off while they learn, to compare with the base model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Base:

@@ -80,6 +80,21 @@ class Tuned(Model):
             self.updates += 1
             self.network.base_model.update_and_allocate(self.updates)
 
+    def likelihoods(self, batch: Sequences) -> tuple[Tensor, Tensor]:
+        """Negative log likelihood (nats) of each label token, and which sequence it is of: (labels,) both."""
+        rows, targets, owners = self._labels(batch)
+        return self._row_losses(batch, self._embed(batch), rows, targets), owners
+
+    @contextmanager
+    def without_adapter(self) -> Iterator[None]:
+        """The base model as it was before it was tuned, for a while."""
+        fast, self.fast = self.fast, False  # the shortcut adds the adapter by itself
+        try:
+            with self.network.disable_adapter():
+                yield
+        finally:
+            self.fast = fast
+
     def _labels(self, batch: Sequences) -> tuple[Tensor, Tensor, Tensor]:
         rows, targets, owners = packed.label_rows(batch)
         return rows.to(self.device), targets.to(self.device), owners.to(self.device)

@@ -5,12 +5,14 @@ one alone, through a table (`CHAINS`). So a prompt's last character chooses the 
 """
 
 import os
+import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -22,8 +24,12 @@ import sqlalchemy as sa
 from spearhead.core import digest
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, Part, PriceTag
 from spearhead.ledger import journal, keys
+from spearhead.service.studio import people
 from spearhead.store import database
 from spearhead.store.home import Home
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 WIDTH = 384
 """Also the number of tokens: embeddings are one-hot."""
@@ -224,6 +230,15 @@ def make_release() -> Callable[..., Path]:
     return write_tiny_release
 
 
+PASSWORD = "four words that differ"
+
+
+def form_token(client: httpx.Client, path: str = "/login") -> str:
+    """What a form of this client's session carries."""
+    page = client.get(path, follow_redirects=True).text
+    return page.partition('name="form-token" content="')[2][:64]
+
+
 # -- a real server ------------------------------------------------------------------------------------------------
 SERVE = """
 import sys
@@ -300,6 +315,24 @@ class Served:
         self.clients.append(client)
         return client
 
+    def person(self, account: str, *roles: str, name: str = "") -> str:
+        """A new person of an account who may sign in with `PASSWORD`; gives their name."""
+        name = name or f"person-{secrets.token_hex(4)}"
+        return people.add(self.engine, name, account=account, roles=roles, password=PASSWORD, actor="test").name
+
+    def studio(self, name: str = "") -> httpx.Client:
+        """A bare client of the studio, from the studio's own pages as its headers say; signed in when a name is given.
+
+        `form_token(client)` is what its forms carry.
+        """
+        client = httpx.Client(base_url=self.url, headers={"origin": self.url}, timeout=60)
+        self.clients.append(client)
+        client.get("/login")
+        if name:
+            fields = {"token": form_token(client), "name": name, "password": PASSWORD}
+            assert client.post("/login", data=fields).status_code == 303
+        return client
+
     def balance(self, account: str) -> journal.Balance:
         """What an account has."""
         return journal.balance(self.engine, account)
@@ -368,3 +401,38 @@ def serve_tiny(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     for server in started:
         if server.process.poll() is None:
             server.close()
+
+
+# -- a real browser -----------------------------------------------------------------------------------------------
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """The system's Chromium, one for all tests."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        how = f"install one of {', '.join(BROWSERS)} (on Debian: apt-get install chromium) to run it"
+        if "SPEARHEAD_CI" in os.environ:
+            pytest.fail(f"there is no browser: {how}")
+        pytest.skip(f"needs a browser: {how}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        chromium = started.chromium.launch(executable_path=found, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def tab(browser: "Browser") -> "Iterator[Page]":
+    """A page in a browser session of its own; a script or style that the page's policy stops fails the test."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda said: problems.append(said.text) if "Content Security Policy" in said.text else None)
+    yield page
+    context.close()
+    assert problems == []

@@ -1,4 +1,4 @@
-"""A server from an installation's folder: its socket, its engine, its API, and its orderly end."""
+"""A server from an installation's folder: its socket, its engine, its API and studio, and its orderly end."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ import uvicorn
 from spearhead.core.errors import InputError
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import opened
-from spearhead.service.api.app import create_app
 from spearhead.service.api.limits import Limits
+from spearhead.service.app import create_app
 from spearhead.store.home import Home
 
 DRAIN_SECONDS = 30
@@ -72,7 +72,7 @@ async def _serve(
     announce: Callable[[str], None],
 ) -> None:
     async with opened(home, models=models, room=room) as engine:
-        app = create_app(engine, limits=limits)
+        app = create_app(engine, home=home, limits=limits)
         config = uvicorn.Config(
             app,
             http="httptools",

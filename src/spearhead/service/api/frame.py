@@ -82,11 +82,11 @@ async def answer_error(error: ApiError, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def read_body(receive: Receive, headers: "Any") -> bytes:
-    """The body within its bounds of size and time."""
+async def read_body(receive: Receive, headers: "Any", *, most: int = LARGEST_BODY) -> bytes:
+    """The body within its bounds of size, `most` bytes, and time."""
     declared = headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > LARGEST_BODY:
-        raise _too_large()
+    if declared.isdecimal() and int(declared) > most:
+        raise _too_large(most)
     pieces, size = [], 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -96,8 +96,8 @@ async def read_body(receive: Receive, headers: "Any") -> bytes:
                     raise ApiError(400, "The client left before its request was whole.", code="incomplete_body")
                 piece = message.get("body", b"")
                 size += len(piece)
-                if size > LARGEST_BODY:
-                    raise _too_large()
+                if size > most:
+                    raise _too_large(most)
                 pieces.append(piece)
                 if not message.get("more_body", False):
                     return b"".join(pieces)
@@ -127,10 +127,10 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
         task.cancel()
 
 
-def _too_large() -> ApiError:
+def _too_large(most: int) -> ApiError:
     return ApiError(
         413,
-        f"The body is larger than {LARGEST_BODY:,} bytes.",
+        f"The body is larger than {most:,} bytes.",
         code="request_too_large",
         headers={"connection": "close"},
     )

@@ -1,0 +1,173 @@
+"""The studio's door: passwords tried, sessions opened and ended, and how often one may try. Knows no page.
+
+A session is 256 random bits that only the browser has; the store keeps their hash. It ends by itself after `IDLE`
+without a request and after `LIFE` in any case. How often one may try is counted in this process's memory.
+"""
+
+import asyncio
+import hashlib
+import ipaddress
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from spearhead.core.clock import Clock, stamp
+from spearhead.engine.desk import Desk
+from spearhead.service.studio import people
+from spearhead.service.studio.people import Person
+from spearhead.store.tables import people as people_table
+from spearhead.store.tables import sessions
+
+IDLE, LIFE = timedelta(hours=2), timedelta(hours=12)
+LOOK_AGAIN = timedelta(minutes=1)
+"""How old the note of a session's last request may be."""
+WINDOW = 900.0
+"""Seconds in which tries are counted."""
+MOST = {"person": 8, "address": 40, "name": 100}
+"""Failed tries: of one name from one address, of one address, of one name from everywhere."""
+MOST_KNOWN = 20_000
+
+
+class TooOften(Exception):
+    """Too many tries failed; `seconds` until the next is looked at."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"too many tries: wait {seconds} s")
+        self.seconds = seconds
+
+
+class Tries:
+    """Counts what happens to a subject within a window that begins with the first."""
+
+    def __init__(self, *, seconds: float = WINDOW, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def left(self, subject: str, *, most: int) -> float:
+        """Seconds to wait; 0 when there is room."""
+        start, count = self._counts.get(subject, (0.0, 0))
+        rest = start + self._seconds - self._clock()
+        return rest if count >= most and rest > 0 else 0.0
+
+    def count(self, subject: str) -> None:
+        """One more."""
+        moment = self._clock()
+        start, count = self._counts.pop(subject, (moment, 0))
+        if moment - start >= self._seconds:
+            start, count = moment, 0
+        self._counts[subject] = (start, count + 1)
+        while len(self._counts) > MOST_KNOWN:
+            self._counts.popitem(last=False)
+
+    def forgive(self, subject: str) -> None:
+        """One less: it was no failure."""
+        if found := self._counts.get(subject):
+            self._counts[subject] = (found[0], max(0, found[1] - 1))
+
+    def forget(self, subject: str) -> None:
+        """Begin anew."""
+        self._counts.pop(subject, None)
+
+
+class Door:
+    """Lets people in over a database."""
+
+    def __init__(self, desk: Desk, *, clock: Clock, tries: Tries | None = None) -> None:
+        self._desk, self._clock, self._tries = desk, clock, tries or Tries()
+        self._one = asyncio.Semaphore(1)  # one password at a time: each takes 64 MiB and a processor
+
+    async def enter(self, name: str, password: str, *, address: str, old: str = "") -> str | None:
+        """The secret of a new session; None for an unknown name, a wrong password and a blocked person alike.
+
+        Ends the session `old`. Raises TooOften, and looks at no password then.
+        """
+        name, address = people.plain(name[: people.LONGEST_NAME + 1]), whole(address)
+        subjects = {"person": f"{name}\n{address}", "address": address, "name": name}
+        wait = max(self._tries.left(f"{kind}:{subject}", most=MOST[kind]) for kind, subject in subjects.items())
+        if wait > 0:
+            raise TooOften(int(wait) + 1)
+        for kind, subject in subjects.items():  # before the first wait, so that tries at once count as well
+            self._tries.count(f"{kind}:{subject}")
+        found = await self._desk.read(lambda connection: people.hash_in_store(connection, name))
+        async with self._one:
+            good = await asyncio.to_thread(people.right, password, found[1] if found else None)
+        if found is None or not good or found[0].blocked:
+            return None
+        self._tries.forgive(f"address:{address}")  # an office may come in through one
+        self._tries.forget(f"person:{subjects['person']}")
+        self._tries.forget(f"name:{name}")
+        secret, person = secrets.token_urlsafe(32), found[0].id
+        await self._desk.write(lambda connection: self._open(connection, secret, person=person, old=old))
+        return secret
+
+    async def whose(self, secret: str) -> Person | None:
+        """Who is signed in with this secret; notes that they were here."""
+        if not 40 <= len(secret) <= 64:
+            return None
+        name, moment = _hash(secret), self._clock()
+        found = await self._desk.read(lambda connection: _look(connection, name, moment=moment))
+        if found is None:
+            return None
+        person, seen = found
+        if moment - seen > LOOK_AGAIN:
+            at = stamp(moment)
+            await self._desk.write(
+                lambda connection: connection.execute(sessions.update().where(sessions.c.hash == name).values(seen=at))
+            )
+        return person
+
+    async def leave(self, secret: str) -> None:
+        """End a session."""
+        name = _hash(secret)
+        await self._desk.write(lambda connection: connection.execute(sessions.delete().where(sessions.c.hash == name)))
+
+    def _open(self, connection: Connection, secret: str, *, person: str, old: str) -> None:
+        moment = self._clock()
+        connection.execute(
+            sessions.delete().where(sa.or_(sessions.c.hash == _hash(old), sessions.c.expires <= stamp(moment)))
+        )
+        connection.execute(
+            sessions.insert().values(
+                hash=_hash(secret),
+                person=person,
+                created=stamp(moment),
+                seen=stamp(moment),
+                expires=stamp(moment + LIFE),
+            )
+        )
+
+
+def whole(address: str) -> str:
+    """An address as it is counted: IPv6 by its /64, for one customer has all of that."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
+        return str(ipaddress.ip_network(f"{found}/64", strict=False))
+    return str(found)
+
+
+def _look(connection: Connection, name: str, *, moment: datetime) -> tuple[Person, datetime] | None:
+    row = connection.execute(
+        sa.select(sessions.c.person, sessions.c.seen)
+        .join(people_table, people_table.c.id == sessions.c.person)
+        .where(
+            sessions.c.hash == name,
+            sessions.c.expires > stamp(moment),
+            sessions.c.seen > stamp(moment - IDLE),
+            people_table.c.blocked.is_(None),
+        )
+    ).one_or_none()
+    if row is None or (person := people.by_id(connection, row.person)) is None:
+        return None
+    return person, datetime.fromisoformat(row.seen)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,87 @@
+"""Keys, plans and people as an operator sees them, and a person's own keys. Changes nothing: the ledger does that.
+
+Knows no browser.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from spearhead.core.clock import stamp
+from spearhead.ledger import keys, limits, plans
+from spearhead.ledger.keys import Account, Key
+from spearhead.ledger.limits import Limit
+from spearhead.ledger.plans import Plan, Subscription
+from spearhead.store.tables import usage_events
+
+STATES = ("works", "replaced", "expired", "blocked")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A key, how it stands, when it was last used, and its limits with what is used of them."""
+
+    key: Key
+    state: str
+    used: str | None
+    limits: tuple[tuple[Limit, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """An account with its plan and its own limits."""
+
+    account: Account
+    subscription: Subscription | None
+    limits: tuple[tuple[Limit, int], ...]
+
+
+def shown(connection: Connection, account: str | None, *, moment: datetime) -> list[Shown]:
+    """The keys of an account, or of all: those that work first, the newest first among them."""
+    found = keys.of_account(connection, account)
+    used = _last_used(connection, account)
+    held = _limits(connection, [f"key:{key.id}" for key in found], moment=moment)
+    made = [Shown(key, state(key, moment), used.get(key.id), held.get(f"key:{key.id}", ())) for key in found]
+    newest = sorted(made, key=lambda one: (one.key.created, one.key.id), reverse=True)
+    return sorted(newest, key=lambda one: STATES.index(one.state))
+
+
+def state(key: Key, moment: datetime) -> str:
+    """`works`, `replaced` (it still works until it expires), `expired` or `blocked`."""
+    if key.blocked is not None:
+        return "blocked"
+    if key.expires is not None and key.expires <= stamp(moment):
+        return "expired"
+    return "replaced" if key.replaced_by is not None else "works"
+
+
+def payers(connection: Connection, *, moment: datetime) -> list[Payer]:
+    """Every account with its plan and limits, oldest first."""
+    found = keys.all_accounts(connection)
+    held = _limits(connection, [f"account:{one.id}" for one in found], moment=moment)
+    return [Payer(one, plans.active(connection, one.id, moment), held.get(f"account:{one.id}", ())) for one in found]
+
+
+def offered(connection: Connection, currency: str | None = None) -> list[Plan]:
+    """The plans that are offered, in one currency or in all."""
+    return [plan for plan in plans.offered(connection) if currency in (None, plan.currency)]
+
+
+def _last_used(connection: Connection, account: str | None) -> dict[str, str]:
+    """When a request of each key was last recorded."""
+    t = usage_events.c
+    query = sa.select(t.key_id, sa.func.max(t.happened)).where(t.key_id.is_not(None)).group_by(t.key_id)
+    if account is not None:
+        query = query.where(t.account == account)
+    return {str(key): str(when) for key, when in connection.execute(query).tuples()}
+
+
+def _limits(
+    connection: Connection, subjects: list[str], *, moment: datetime
+) -> dict[str, tuple[tuple[Limit, int], ...]]:
+    found: dict[str, tuple[tuple[Limit, int], ...]] = {}
+    for limit, used in limits.left(connection, subjects, clock=lambda: moment):
+        found[limit.subject] = (*found.get(limit.subject, ()), (limit, used))
+    return found

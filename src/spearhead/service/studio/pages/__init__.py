@@ -1,0 +1,8 @@
+"""The pages, a module each: its `ROUTES`, and a line here for those that the navigation leads to."""
+
+from spearhead.service.studio.page import Place
+
+PLACES = (Place("verify", "/verify"),)
+"""In the order of the navigation."""
+PAGES = ("home", "login", "manner", "verify")
+"""Modules of this folder."""

@@ -1,0 +1,89 @@
+"""The free look at a file's labels, for anybody: bounded in bytes, in how many at once and in how often from one
+address. Knows no account; keeps nothing of the file.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from spearhead.core.errors import InputError, SpearheadError
+from spearhead.provenance import recognise, signing
+from spearhead.provenance import verify as verifying
+from spearhead.provenance.labels import watermark
+from spearhead.provenance.labels.watermark import Watermark
+from spearhead.provenance.verify import Layer
+from spearhead.store.home import Home
+
+LARGEST = 16 << 20
+"""Bytes of a file that is looked at here; the command looks at larger ones."""
+AT_ONCE = 2
+WAITING = 16
+WINDOW, MOST = 60.0, 20
+"""Files of one address in so many seconds."""
+MOST_KNOWN = 20_000
+
+
+class TooMany(SpearheadError):
+    """Too many files of one address, or of everybody; `seconds` until the next is looked at."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"Too many files at once: come again in {seconds} s.")
+        self.seconds = seconds
+
+
+class Verifier:
+    """Looks at files. Counts addresses in this process's memory."""
+
+    def __init__(self, home: Home, *, clock: Callable[[], float] = time.monotonic, most: int = MOST) -> None:
+        self._home, self._clock, self._most = home, clock, most
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+        self._seen: dict[str, tuple[float, int]] = {}
+        self._marks: Watermark | None = None
+
+    def count(self, address: str) -> None:
+        """Count a file of `address` before it is read; raises TooMany."""
+        moment = self._clock()
+        start, count = self._seen.get(address, (moment, 0))
+        if moment - start >= WINDOW:
+            start, count = moment, 0
+        if count >= self._most:
+            raise TooMany(int(start + WINDOW - moment) + 1)
+        if len(self._seen) >= MOST_KNOWN and address not in self._seen:
+            self._seen = {name: (at, n) for name, (at, n) in self._seen.items() if moment - at < WINDOW}
+            if len(self._seen) >= MOST_KNOWN:
+                raise TooMany(int(WINDOW))
+        self._seen[address] = (start, count + 1)
+
+    async def look(self, data: bytes) -> tuple[Layer, ...]:
+        """The layers of a file; raises InputError when there is no file, TooMany when too many wait."""
+        if not data:
+            raise InputError("There is no file, or an empty one: choose a file that left a generator.")
+        if len(data) > LARGEST:
+            raise InputError(f"The file has {len(data):,} bytes: at most {LARGEST:,} are looked at here.")
+        if self._waiting >= WAITING:
+            raise TooMany(2)
+        self._waiting += 1
+        try:
+            async with self._room:
+                return await asyncio.to_thread(self._look, data)
+        finally:
+            self._waiting -= 1
+
+    def _look(self, data: bytes) -> tuple[Layer, ...]:
+        if self._marks is None:
+            self._marks = watermark.opened(self._home, signing.ensure(self._home))
+        return verifying.of_media(recognise.recognise(data), watermark=self._marks)
+
+
+def as_json(layers: tuple[Layer, ...]) -> dict[str, Any]:
+    """What the endpoint says: every layer, and on which ones the word rests."""
+    relied = [layer.name for layer in layers if layer.state == "valid" and layer.name != "visible"]
+    return {
+        "object": "verification",
+        "holds": verifying.holds(layers),
+        "made_by_ai": any(layer.state != "absent" for layer in layers),
+        "relied_on": relied,
+        "layers": [{"name": layer.name, "state": layer.state, "detail": layer.detail} for layer in layers],
+    }

@@ -171,6 +171,32 @@ def keys(options: argparse.Namespace) -> int:
     return show(options, done.as_dict(), done.lines())
 
 
+def people(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import desk
+    from spearhead.service.studio import register
+
+    engine = desk.opened(_home(options))
+    if options.action != "list" and not options.name:
+        raise InputError(f"people {options.action}: name the person")
+    if options.action in ("add", "password"):
+        password = register.ask(from_stdin=options.password_stdin)
+    match options.action:
+        case "add":
+            account, coin = options.account, options.currency
+            done = register.add(
+                engine, options.name, account=account, currency=coin, roles=options.role, password=password
+            )
+        case "list":
+            done = register.listed(engine)
+        case "block":
+            done = register.block(engine, options.name)
+        case "password":
+            done = register.password(engine, options.name, password)
+        case _:
+            done = register.roles(engine, options.name, options.role)
+    return show(options, *done)
+
+
 def bill(options: argparse.Namespace) -> int:
     from spearhead.pipeline import bill as billing
 
@@ -334,6 +360,15 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--days", type=int, default=0, help="days until it expires (default: never)")
     it.add_argument("--amount", default="", help="credit in the account's currency, as in 5.00")
     it.add_argument("--once", default="", help="a word that makes this credit once-only")
+
+    it = verb("people", people, "people who may sign in to the studio, their roles and passwords")
+    it.add_argument("action", choices=("add", "list", "block", "password", "roles"))
+    it.add_argument("name", nargs="?", default="", help="what the person signs in with")
+    roles = ("creator", "reviewer", "operator", "auditor")
+    it.add_argument("--role", action="append", default=[], choices=roles, help="add, roles: once for each role")
+    it.add_argument("--account", default="admin", help="add: which account pays (default: admin; made when missing)")
+    it.add_argument("--currency", default="USD", help="add: currency of an account that is made (default: USD)")
+    it.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
 
     it = verb("bill", bill, "plans, grants, limits, invoices; what an accepted piece really cost")
     deeds = (

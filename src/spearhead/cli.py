@@ -372,14 +372,23 @@ def parser() -> argparse.ArgumentParser:
 
     it = verb("bill", bill, "plans, grants, limits, invoices; what an accepted piece really cost")
     deeds = (
-        "run rehearse list show pay plans offer subscribe end grant grants void limit limits team correct check verdict"
+        "run rehearse list show pay plans offer subscribe end grant grants void limit limits team correct check price "
+        "verdict"
     )
     it.add_argument("action", choices=deeds.split(), help="run writes every invoice that is due, once")
-    it.add_argument("name", nargs="?", default="", help="of the invoice, plan, grant, team, request or release")
+    it.add_argument(
+        "name", nargs="?", default="", help="of the invoice, plan, grant, team, request, release or scenario"
+    )
     it.add_argument("--account", default="", help="whose")
     it.add_argument("--amount", default="", help="in the account's currency, as in 5.00 (pay, grant)")
-    it.add_argument("--currency", default="USD", help="offer: the plan's currency (default: USD)")
-    it.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="offer: as in included=1000000")
+    it.add_argument("--currency", default="USD", help="offer, price: the currency (default: USD)")
+    it.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="offer: as in included=1000000; price: as in prompt=0.10, for a million units",
+    )
     it.add_argument("--once", default="", help="a word that makes this payment or grant once-only")
     it.add_argument("--days", type=int, default=0, help="grant: days until it ends (default: never)")
     it.add_argument("--priority", type=int, default=50, help="grant: 0 is used first, 100 last (default: 50)")

@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -178,7 +178,7 @@ class Engine:
         loaded.running += 1
         try:
             job.reserving = asyncio.create_task(self._reserve(job))
-            self._keep(job.reserving)
+            self.keep(job.reserving)
             await asyncio.shield(job.reserving)
             verdict = await self._look(loaded, media.text(job.words), _context(loaded, Direction.PROMPT))
             if verdict.decision is Decision.BLOCK:
@@ -241,6 +241,19 @@ class Engine:
         """Wait until every settlement under way is written."""
         while self._settling:
             await asyncio.gather(*self._settling, return_exceptions=True)
+
+    async def settle(self, work: Callable[[Connection], Receipt], *, account: str) -> Receipt | StoreUnavailable:
+        """Write a settlement; when the database is away it is asked again in the background, and the trouble given."""
+        try:
+            return await self.desk.write(work, account=account)
+        except StoreUnavailable as error:
+            self.keep(asyncio.create_task(self._settle_again(work, account=account)))
+            return error
+
+    def keep(self, task: "asyncio.Task[Any]") -> None:
+        """Let `aclose` wait for work that goes on whether or not anybody waits for it here."""
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
 
     async def file(self, output: Output) -> Media:
         """The labelled file of an answer."""
@@ -401,11 +414,7 @@ class Engine:
             self._write_rows(connection, job, answers)
             return books.close(connection, reservation, bill, clock=self.clock)
 
-        try:
-            return await self.desk.write(work, account=job.request.account)
-        except StoreUnavailable as error:
-            self._keep(asyncio.create_task(self._settle_again(work, account=job.request.account)))
-            return error
+        return await self.settle(work, account=job.request.account)
 
     async def _settle_again(self, work: Any, *, account: str) -> None:
         for pause in (0.2, 1, 5, 15, 60):
@@ -419,12 +428,8 @@ class Engine:
     async def _in_any_case(self, work: Any) -> Any:
         """What `work` gives; it goes on to its end even when the one who waits is cancelled."""
         task = asyncio.create_task(work)
-        self._keep(task)
+        self.keep(task)
         return await asyncio.shield(task)
-
-    def _keep(self, task: "asyncio.Task[Any]") -> None:
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
 
 
 def _room(loaded: Loaded, request: Request, *, units: int, options: Mapping[str, Any]) -> int:

@@ -30,9 +30,14 @@ _newest = (
 
 def of(store: Engine | Connection, manifest: Manifest) -> PriceTag:
     """The live price of the release's scenario, else the price that the release was made with."""
+    return live(store, manifest.scenario) or manifest.price
+
+
+def live(store: Engine | Connection, name: str) -> PriceTag | None:
+    """The price that was set last for a scenario, or for the model that comes with the server, if any ever was."""
     with reading(store) as connection:
-        found = connection.scalar(_newest, {"scenario": manifest.scenario})
-    return manifest.price if found is None else _read(found)
+        found = connection.scalar(_newest, {"scenario": name})
+    return None if found is None else _read(found)
 
 
 def set_price(

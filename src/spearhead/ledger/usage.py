@@ -306,10 +306,13 @@ def buckets(
     width: str,
     group_by: Sequence[str] = (),
     only: Mapping[str, Sequence[str]] | None = None,
+    scenario: str | None = None,
+    without: str | None = None,
 ) -> list[Part]:
     """Use from `start` up to but without `end` in buckets of `width`, apart for each value of what is grouped by.
 
-    `only` keeps events with these values. Unlike currencies do not add: group by `currency` to read amounts.
+    `only` keeps events with these values, `scenario` those of its releases, `without` all but those of that one's.
+    Unlike currencies do not add: group by `currency` to read amounts.
     """
     t = table.c
     columns = {
@@ -334,6 +337,10 @@ def buckets(
     )
     for name, values in (only or {}).items():
         query = query.where(columns[name].in_(list(values)))
+    if scenario is not None:
+        query = query.where(t.release.startswith(f"{scenario}@", autoescape=True))
+    if without is not None:
+        query = query.where(~t.release.startswith(f"{without}@", autoescape=True))
     named = [name for name in GROUPS if name in group_by]
     with reading(store) as connection:
         rows = connection.execute(query).all()

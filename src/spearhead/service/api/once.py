@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection
 from starlette.requests import Request
@@ -16,15 +16,13 @@ from spearhead.ledger import idempotency
 from spearhead.ledger.idempotency import Replay
 from spearhead.ledger.keys import Principal
 from spearhead.service.api import errors
-
-if TYPE_CHECKING:
-    from spearhead.service.api.generate import Desk
+from spearhead.service.api.desk import Desk
 
 log = logging.getLogger("spearhead.api")
 
 
 async def begin(
-    desk: "Desk", http: Request, who: Principal, raw: Mapping[str, Any]
+    desk: Desk, http: Request, who: Principal, raw: Mapping[str, Any]
 ) -> tuple[str | None, Response | None]:
     """The key of this request, if it has one, and the kept answer, if there is one; raises StillRunning, KeyReused."""
     key = http.headers.get("idempotency-key")
@@ -48,14 +46,14 @@ async def begin(
     return key, Response(found.body.encode(), status_code=found.status, headers=headers)
 
 
-async def abandon(desk: "Desk", who: Principal, key: str | None) -> None:
+async def abandon(desk: Desk, who: Principal, key: str | None) -> None:
     """Nothing was begun under the key: it may be used again, even when the caller is being cancelled."""
     if key is not None:
         work = desk.engine.desk.write(lambda connection: idempotency.abandon(connection, who.account, key))
         await asyncio.shield(work)
 
 
-async def keep(desk: "Desk", who: Principal, key: str, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
+async def keep(desk: Desk, who: Principal, key: str, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Keep an answer for repetitions of its request."""
 
     def work(connection: Connection) -> None:

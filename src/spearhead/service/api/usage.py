@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from spearhead.core import money
 from spearhead.core.errors import InputError
+from spearhead.engine.embeddings import MODEL
 from spearhead.engine.run import Engine
 from spearhead.ledger import grants, invoices, journal, limits, plans, pots, printed, usage
 from spearhead.ledger.invoices import Invoice
@@ -24,7 +25,7 @@ from spearhead.ledger.usage import Part
 from spearhead.service.api.errors import ApiError, unsupported, wrong_value
 
 Who = Callable[..., Awaitable[Principal]]
-KINDS = {"completions": "token", "images": "picture", "audio_speeches": "character"}
+KINDS = {"completions": "token", "embeddings": "token", "images": "picture", "audio_speeches": "character"}
 """Reports and the unit that each counts."""
 _MOST = {"1m": (60, 1440), "1h": (24, 168), "1d": (7, 31)}
 """Buckets on a page: when nothing is said, and at most."""
@@ -55,7 +56,8 @@ def mount(app: FastAPI, engine: Engine, who: Who) -> None:
         if kind not in KINDS:
             raise ApiError(404, f"There is no usage of {kind[:40]!r}: there is {', '.join(KINDS)}.", code="not_found")
         window = _window(request, costs=False, now=engine.clock())
-        found = await engine.desk.read(lambda connection: _parts(connection, window))
+        of = {"scenario": MODEL} if kind == "embeddings" else {"without": MODEL}
+        found = await engine.desk.read(lambda connection: _parts(connection, window, **of))
         return _page(window, [part for part in found if part.unit == KINDS[kind]], lambda part: _used(kind, part))
 
     @app.get("/v1/organization/costs")
@@ -100,7 +102,9 @@ def mount(app: FastAPI, engine: Engine, who: Who) -> None:
         return Response(data, headers={"content-type": kind, "content-disposition": name})
 
 
-def _parts(connection: Connection, window: Window, *more: str) -> list[Part]:
+def _parts(
+    connection: Connection, window: Window, *more: str, scenario: str | None = None, without: str | None = None
+) -> list[Part]:
     names = tuple(name for name in window.group_by if name in usage.GROUPS)
     return usage.buckets(
         connection,
@@ -109,6 +113,8 @@ def _parts(connection: Connection, window: Window, *more: str) -> list[Part]:
         width=window.width,
         group_by=(*names, *more),
         only=window.only,
+        scenario=scenario,
+        without=without,
     )
 
 
@@ -197,6 +203,8 @@ def _used(kind: str, part: Part) -> dict[str, Any]:
         return {**said, "images": part.completion_units, "source": None, "size": None}
     if kind == "audio_speeches":
         return {**said, "characters": part.completion_units}
+    if kind == "embeddings":
+        return {**said, "input_tokens": part.prompt_units}
     return {
         **said,
         "input_tokens": part.prompt_units,

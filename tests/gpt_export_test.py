@@ -118,3 +118,28 @@ def test_the_gguf_goes_on_with_the_tokens_of_the_trained_model(trained: Trained)
         *_, ours = lesson.model.sample(prompt, 1, rng=rng, options={"temperature": 0, "max_tokens": 6})
         assert ours[0].tolist() == ids[len(prompt) :], tokenizer.decode(ids)
     assert json.loads((merged / "config.json").read_text())["model_type"] == "qwen3"
+
+
+def test_units_that_were_pruned_are_not_in_the_file_and_nothing_else_is_missed(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from spearhead.models.gpt import words
+    from spearhead.models.gpt.export import export
+    from spearhead.models.gpt.network import GPT
+    from spearhead.training import compress
+
+    model = GPT(Config(depth=2, width=32, heads=2, inner=128, context=32), vocabulary=40)
+    rng = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn(p.shape, generator=rng) / 4)
+    smaller = compress.of(model, Plan(prune=0.5, prune_what="units"))
+    assert smaller is not None
+    smaller.finish()
+    content = words.make([ENGLISH], Config(depth=2, width=32, heads=2), template=PLAIN)
+    export(model, tmp_path / "merged", tokenizer=content, stop="<|end|>")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", local_files_only=True)
+    assert theirs.config.intermediate_size == 64
+    ids = torch.arange(20)[None] % 40
+    with torch.no_grad():
+        assert (theirs(ids).logits - model(ids)).abs().max() < 1e-4

@@ -35,6 +35,14 @@ class Model(nn.Module):
         """For each group, who of it learns how; by default all of a group by the plan."""
         return {name: (Share(tuple(parameters)),) for name, parameters in self.groups().items()}
 
+    def matrices(self) -> Iterable[nn.Parameter]:
+        """What compression may round and thin out: learning matrices (out, in), no tables and no heads; here none."""
+        return ()
+
+    def units(self) -> Iterable[tuple[tuple[nn.Parameter, int], ...]]:
+        """Sets of hidden units that may be left out: for each, the matrices it lies in and along which axis; none."""
+        return ()
+
     def losses(self, batch: Any) -> Iterator[tuple[str, Tensor]]:
         """Yield (name of a group, mean loss over the batch's weight).
 

@@ -18,8 +18,13 @@ from spearhead.core.errors import InputError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 LAYOUTS = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
-"""What can be written, widest first."""
-FILE_TYPES = {name: int(LlamaFileType["ALL_F32" if name == "F32" else f"MOSTLY_{name}"]) for name in LAYOUTS}
+"""What an array can be written in, widest first."""
+MIXED = ("Q8_0/F16",)
+"""What a file can be written in besides: matrices in the first, token tables in the second."""
+FILE_TYPES = {
+    name: int(LlamaFileType["ALL_F32" if name == "F32" else f"MOSTLY_{name.partition('/')[0]}"])
+    for name in (*LAYOUTS, *MIXED)
+}
 """`general.file_type` of a file whose matrices have this layout."""
 STRETCHES = tuple(0.875 + n / 32 for n in range(13))
 """Scales tried for a block: from one that leaves room beyond the peak to one that cuts a fifth of it off."""
@@ -29,8 +34,8 @@ ROWS = 1 << 13
 
 def known(layout: str) -> str:
     """`layout` itself; raises InputError on one that cannot be written."""
-    if layout not in LAYOUTS:
-        raise InputError(f"layout {layout!r} is unknown: wanted one of {', '.join(LAYOUTS)}")
+    if layout not in FILE_TYPES:
+        raise InputError(f"layout {layout!r} is unknown: wanted one of {', '.join(FILE_TYPES)}")
     return layout
 
 
@@ -38,12 +43,13 @@ def layout_of(name: str, shape: tuple[int, ...], *, wanted: str) -> str:
     """The layout a tensor gets in a file of layout `wanted`.
 
     Vectors stay F32. The embedding and the output matrix stay at 8 bits in the 4- and 5-bit layouts: they are the
-    most sensitive and (tied) the most used. Rows that do not divide into blocks stay F16.
+    most sensitive and (tied) the most used; in `Q8_0/F16` at 16. Rows that do not divide into blocks stay F16.
     """
     if len(shape) < 2 or name == "rope_freqs.weight":
         return "F32"
-    if name in ("token_embd.weight", "output.weight") and wanted.startswith(("Q4", "Q5")):
-        wanted = "Q8_0"
+    wanted, _, tables = wanted.partition("/")
+    if name in ("token_embd.weight", "output.weight"):
+        wanted = tables or ("Q8_0" if wanted.startswith(("Q4", "Q5")) else wanted)
     return wanted if shape[-1] % GGML_QUANT_SIZES[GGMLQuantizationType[wanted]][0] == 0 else "F16"
 
 

@@ -88,7 +88,8 @@ def make(
         if case.reference is not None
     ]
     moments = None
-    if set(scenario.release.layouts) & {"Q4_0", "Q4_1"}:
+    # What was learnt under a rounding is written by that rounding, and not by another.
+    if set(scenario.release.layouts) & {"Q4_0", "Q4_1"} and not scenario.training.round_to:
         moments = yield from calibration.moments(merged, _calibrating(train, scenario.template, tokenizer))
     choice = yield from quantise.choose(
         bare,

@@ -137,11 +137,12 @@ def _candidates(
     """What is measured, by the name that it has in tables."""
     found: dict[str, _Candidate] = {}
     for layout in dict.fromkeys(layouts):
-        path = folder / f"{layout}.gguf"
+        stem = layout.replace("/", "-")
+        path = folder / f"{stem}.gguf"
         if over is None:
             found[layout] = _Candidate(path, layout, source, moments)
             continue
-        whole = folder / f"{layout}.merged.gguf"
+        whole = folder / f"{stem}.merged.gguf"
         found[f"{layout} merged"] = _Candidate(whole, layout, over.merged, moments, wanted=False)
         found[f"{layout} + adapter"] = _Candidate(path, layout, source, None, adapter=over.adapter)
     return found

@@ -109,7 +109,10 @@ class ReleaseTable(BaseModel):
     """The `[release]` table."""
 
     model_config = STRICT
-    layouts: Annotated[tuple[Literal["F16", "Q8_0", "Q4_0", "Q4_1"], ...], Field(min_length=1)] = ("Q8_0", "Q4_0")
+    layouts: Annotated[tuple[Literal["F16", "Q8_0/F16", "Q8_0", "Q4_0", "Q4_1"], ...], Field(min_length=1)] = (
+        "Q8_0",
+        "Q4_0",
+    )
     """Candidate layouts of the weights; the fastest whose loss stays within `most_loss` is released."""
     most_loss: Annotated[float, Field(ge=0)] = 0.05
     """Nats per token that a layout may lose against the trained model."""

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from spearhead.core import digest
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.nn.model import Model
-from spearhead.training import checkpoint, devices, optimisers, schedules
+from spearhead.training import checkpoint, compress, devices, optimisers, schedules
 from spearhead.training.checkpoint import Position
 from spearhead.training.plan import Plan
 
@@ -124,6 +124,7 @@ def train(
     if not 0 <= plan.average < 1 or plan.muon_rate <= 0:
         told = f"training.average is {plan.average} and training.muon_rate {plan.muon_rate}"
         raise InputError(f"{told}: wanted an average from 0 to below 1 and a rate above 0")
+    smaller = compress.of(model, plan)
     mark = fingerprint(plan, batches)
     kept = checkpoint.read(folder) if folder else None
     if kept is not None and kept.fingerprint != mark:
@@ -137,7 +138,7 @@ def train(
         position, best = Position(mark, precision=str(kind).removeprefix("torch.")), checkpoint.snapshot(model)
         average = checkpoint.snapshot(model) if plan.average else None
     _keep_memory()
-    run = _Run(model, plan, made, folder, position, best, average, validation, device)
+    run = _Run(model, plan, made, folder, position, best, average, validation, device, smaller)
     return (yield from run.go(batches))
 
 
@@ -172,10 +173,11 @@ class _Run:
         average: checkpoint.Tensors | None,
         validation: Sequence[Any],
         device: torch.device,
+        smaller: compress.Compression | None,
     ) -> None:
         self.model, self.plan, self.made, self.folder = model, plan, made, folder
         self.position, self.best, self.average = position, best, average
-        self.validation, self.device = validation, device
+        self.validation, self.device, self.smaller = validation, device, smaller
         self.saved_at = position.step if position.step or position.ended else -1
         self.pace = position.elapsed / position.step if position.step else 0.0
 
@@ -202,6 +204,8 @@ class _Run:
             checkpoint.put_back(self.model, self.best)
         elif self.average is not None:
             checkpoint.put_back(self.model, self.average)
+        if self.smaller is not None:
+            self.smaller.finish()
         self.model.eval()
         return self._trained()
 
@@ -211,6 +215,8 @@ class _Run:
         micros = batches.at(self.position.step)
         total = _over_processes(float(sum(micro.weight for micro in micros)), self.device)
         losses, norm = self._learn(micros, total, factor)
+        if self.smaller is not None:
+            self.smaller.prune(self._progress(ahead=1))
         self._follow()
         seconds = time.perf_counter() - began
         units, weight = sum(micro.units for micro in micros), sum(micro.weight for micro in micros)
@@ -226,13 +232,14 @@ class _Run:
         ended = self._ended()
         due = bool(self.validation) and (ended or (self.position.step % max(self.plan.validate_every, 1) == 0))
         loss = self._validate() if due else None
-        better = loss is not None and loss < self.position.best_loss
+        settled = self.smaller is None or self.smaller.settled(self._progress())
+        better = loss is not None and settled and loss < self.position.best_loss
         if loss is not None and better:
             self.best = {
                 name: value.clone() for name, value in (self.average or checkpoint.learning(self.model)).items()
             }
             self.position = dataclasses.replace(self.position, best_step=self.position.step, best_loss=loss, waited=0)
-        elif loss is not None:
+        elif loss is not None and settled:
             self.position = dataclasses.replace(self.position, waited=self.position.waited + 1)
         if not ended and self.plan.patience and self.position.waited >= self.plan.patience:
             ended = "patience"
@@ -264,18 +271,19 @@ class _Run:
         while True:
             names: set[str] = set()
             value = torch.zeros((), device=self.device)
-            for stream, micro in zip(streams, micros, strict=True):
-                with self._autocast():
-                    given = next(stream, None)
-                if given is None:
-                    continue
-                name, loss = given
-                if not names:
-                    self._forget(name)
-                names.add(name)
-                share = loss * (micro.weight / total)
-                share.backward()
-                value += share.detach()
+            with self._rounded():
+                for stream, micro in zip(streams, micros, strict=True):
+                    with self._autocast():
+                        given = next(stream, None)
+                    if given is None:
+                        continue
+                    name, loss = given
+                    if not names:
+                        self._forget(name)
+                    names.add(name)
+                    share = loss * (micro.weight / total)
+                    share.backward()
+                    value += share.detach()
             if not names:
                 break
             if len(names) > 1:
@@ -321,10 +329,15 @@ class _Run:
             return
         raw = checkpoint.snapshot(self.model)
         checkpoint.put_back(self.model, self.average)
+        if self.smaller is not None:
+            self.smaller.prune(self._progress())  # an average of thin matrices is not as thin as they are
         try:
             yield
         finally:
             checkpoint.put_back(self.model, raw)
+
+    def _rounded(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.smaller is None else self.smaller.rounded(self._progress())
 
     def _diverged(self, name: str, loss: float, norm: float) -> None:
         checkpoint.put_back(self.model, self.best)
@@ -347,7 +360,7 @@ class _Run:
         self.model.eval()
         summed = weight = 0.0
         try:
-            with self._averaged():
+            with self._averaged(), self._rounded():
                 for batch in self.validation:
                     with self._autocast():
                         _, loss = next(iter(self.model.losses(batch)))

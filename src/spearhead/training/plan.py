@@ -28,6 +28,12 @@ class Plan:
     average: float = 0.0
     """Decay of the moving average of the weights, 0: none. The average is what is validated, kept and released;
     training goes on with the weights themselves."""
+    round_to: Literal["", "Q8_0", "Q4_0"] = ""
+    """Quantisation-aware: from half of the run on the loss is that of matrices in this layout; release that layout."""
+    prune: float = 0.0
+    """Share of the weights (or units) that is zero in the end; it grows from a fifth of the run to three fifths."""
+    prune_what: Literal["weights", "units"] = "weights"
+    """`units` leaves hidden units of the gated layers out whole: the released file is smaller and faster by them."""
     schedule: Literal["constant", "step", "cosine", "wsd"] = "wsd"
     warmup: float = 0.05
     """Share of the run."""

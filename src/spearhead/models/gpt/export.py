@@ -16,6 +16,8 @@ from spearhead.models.gpt.network import BASE, GPT
 
 PROBES = 6
 """Positions at which the exported model is compared with the trained one."""
+BLOCK = 32
+"""Widths are whole numbers of these, so that every layout of ggml's can be written."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,25 +34,50 @@ def export(model: GPT, folder: Path, *, tokenizer: str, stop: str) -> Path:
     for name, array in state.items():
         if not np.isfinite(array).all():
             raise InputError(f"{name} holds infinities or NaN after training: it is not exported; train again")
+    inner = _narrow(state, depth=model.config.depth)
     end = next((t["id"] for t in json.loads(tokenizer)["added_tokens"] if t["content"] == stop), None)
     with whole_folder(folder) as draft:
         save_file(state, draft / "model.safetensors", metadata={"format": "pt"})
-        (draft / "config.json").write_text(json.dumps(settings(model, end=end), indent=2) + "\n", encoding="utf-8")
+        (draft / "config.json").write_text(
+            json.dumps(settings(model, end=end, inner=inner), indent=2) + "\n", encoding="utf-8"
+        )
         (draft / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
         about = words.settings(tokenizer, stop=stop)
         (draft / "tokenizer_config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return folder
 
 
-def settings(model: GPT, *, end: int | None) -> dict[str, Any]:
-    """`config.json` of the model as transformers reads it; `end` is the id of the token that ends an answer."""
+def _narrow(state: dict[str, Array], *, depth: int) -> int:
+    """Leave out gated units whose weights are all zero (see `training.prune`); gives how many each layer keeps.
+
+    A layer with fewer living ones than the widest keeps silent ones, for all layers are equally wide.
+    """
+    names = [tuple(f"model.layers.{n}.mlp.{kind}_proj.weight" for kind in ("gate", "up", "down")) for n in range(depth)]
+    sizes = [
+        np.abs(state[gate]).max(1) + np.abs(state[up]).max(1) + np.abs(state[down]).max(0) for gate, up, down in names
+    ]
+    width = max(int((size > 0).sum()) for size in sizes)
+    kept = min(len(sizes[0]), max(BLOCK, -(-width // BLOCK) * BLOCK))
+    for size, (gate, up, down) in zip(sizes, names, strict=True):
+        if kept < len(size):
+            stay = np.sort(np.argsort(size == 0, kind="stable")[:kept])
+            state[gate], state[up] = state[gate][stay], state[up][stay]
+            state[down] = np.ascontiguousarray(state[down][:, stay])
+    return kept
+
+
+def settings(model: GPT, *, end: int | None, inner: int | None = None) -> dict[str, Any]:
+    """`config.json` of the model as transformers reads it; `end` is the id of the token that ends an answer.
+
+    `inner`: how many gated units a layer has, where it is not the model's own number.
+    """
     c = model.config
     return {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
         "vocab_size": model.vocabulary,
         "hidden_size": c.width,
-        "intermediate_size": c.inner,
+        "intermediate_size": c.inner if inner is None else inner,
         "num_hidden_layers": c.depth,
         "num_attention_heads": c.heads,
         "num_key_value_heads": c.key_heads,

@@ -75,6 +75,18 @@ class GPT(Model):
             tables.append(Share((self.head,), rate=HEAD_RATE, optimiser="adamw"))
         return {"loss": (Share(rest), *tables)}
 
+    def matrices(self) -> Iterator[nn.Parameter]:
+        """All but the tables."""
+        ends = {id(self.table), id(self.head)}
+        return (p for p in self.parameters() if p.ndim == 2 and id(p) not in ends)
+
+    def units(self) -> Iterator[tuple[tuple[nn.Parameter, int], ...]]:
+        """The gated ones of each layer."""
+        named = dict(self.named_parameters())
+        for number in range(self.config.depth):
+            gate, up, down = (named[f"model.layers.{number}.mlp.{name}_proj.weight"] for name in ("gate", "up", "down"))
+            yield (gate, 0), (up, 0), (down, 1)
+
     def hidden(self, ids: Tensor) -> Tensor:
         """ids (n, t) -> (n * t, width), before the last norm."""
         n, t = ids.shape

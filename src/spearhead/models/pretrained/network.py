@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from spearhead.models.pretrained import packed, swift
@@ -59,6 +59,13 @@ class Tuned(Model):
     def device(self) -> torch.device:
         """Where its weights are."""
         return next(self.network.parameters()).device  # type: ignore[no-any-return]
+
+    def matrices(self) -> Iterator[nn.Parameter]:
+        """Of a model that is tuned whole all but its tables; adapters are too small to be made smaller."""
+        if self.config.method == "full":
+            tables = (self.causal.get_input_embeddings(), self.causal.get_output_embeddings())
+            ends = {id(table.weight) for table in tables}
+            yield from (p for p in self.parameters() if p.ndim == 2 and p.requires_grad and id(p) not in ends)
 
     # -- learning ----------------------------------------------------------------------------------------------------
 

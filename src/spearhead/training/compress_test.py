@@ -1,0 +1,172 @@
+"""Passes that make a model smaller: what is trained is what is written, nothing is remembered, no silent nothing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spearhead.core.errors import InputError
+from spearhead.nn import weight_layouts
+from spearhead.nn.model import Model
+from spearhead.training import compress
+from spearhead.training.loop import train
+from spearhead.training.plan import Plan
+
+PLAN = Plan(steps=50, batch=1, learning_rate=0.02, schedule="constant", warmup=0, validate_every=10, precision="fp32",
+            save_every=0, clip=0, track=())  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Points:
+    """x (n, 64), y (n, 64) of a map that is to be learnt."""
+
+    x: Tensor
+    y: Tensor
+    weight: int = 1
+    examples: int = 1
+    units: int = 1
+
+
+class Map(Model):
+    """64 numbers through 96 hidden ones to 64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(0)
+        self.table = nn.Parameter(torch.zeros(3, 64))
+        self.up = nn.Parameter(torch.randn(96, 64, generator=rng) / 8)
+        self.down = nn.Parameter(torch.randn(64, 96, generator=rng) / 10)
+
+    def matrices(self) -> Iterator[nn.Parameter]:
+        yield from (self.up, self.down)
+
+    def units(self) -> Iterator[tuple[tuple[nn.Parameter, int], ...]]:
+        yield (self.up, 0), (self.down, 1)
+
+    def losses(self, batch: Points) -> Iterator[tuple[str, Tensor]]:
+        made = torch.relu(batch.x @ self.up.T) @ self.down.T + self.table.sum(0)
+        yield "loss", (made - batch.y).square().mean()
+
+
+@dataclass(frozen=True)
+class Endless:
+    """A few batches, over and over."""
+
+    given: Sequence[Points]
+    digest: str = "points"
+
+    def at(self, step: int) -> Sequence[Points]:
+        return [self.given[step % len(self.given)]]
+
+
+def points(seed: int) -> Points:
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randn(256, 64, generator=rng) * torch.logspace(-1.5, 0.5, 64)  # rounding knows nothing of what matters
+    turn = torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(9)))[0]
+    return Points(x, (x @ turn).relu())
+
+
+def learn(plan: Plan, *, folder: Path | None = None, until: int = 0) -> tuple[Map, list[Any]]:
+    model = Map()
+    steps = []
+    run = train(model, Endless([points(n) for n in range(4)]), plan, validation=[points(77)], folder=folder)
+    for step in run:
+        steps.append(step)
+        if step.number == until:
+            run.close()
+            break
+    return model, steps
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def planned(**more: Any) -> Plan:
+    return Plan(**{**{name: getattr(PLAN, name) for name in PLAN.__slots__}, **more})
+
+
+@pytest.mark.parametrize("layout", ["Q8_0", "Q4_0"])
+def test_what_is_trained_under_is_what_the_file_holds(layout: Literal["Q8_0", "Q4_0"]) -> None:
+    values = torch.randn(40, 64, generator=torch.Generator().manual_seed(1)) * torch.logspace(-3, 2, 40)[:, None]
+    values[0] = 0
+
+    def written(array: Any) -> Any:
+        return weight_layouts.decode(weight_layouts.encode(array, layout=layout), layout=layout, shape=(40, 64))
+
+    rounded = compress.rounding(values, layout=layout).numpy()
+    np.testing.assert_allclose(written(rounded), rounded, rtol=1e-3)
+    # As near to the exact ones as the writer's own rounding of them: only ties may fall to the other side.
+    ours, theirs = (np.square(one - values.numpy()).sum(1) for one in (rounded, written(values.numpy())))
+    np.testing.assert_allclose(ours, theirs, rtol=0.02)
+
+
+def test_four_bits_that_were_trained_for_lose_less_than_four_bits_afterwards() -> None:
+    def loss(model: Map) -> float:
+        with torch.no_grad():
+            return float(next(model.losses(points(77)))[1])
+
+    plain, _ = learn(planned(steps=150, schedule="cosine"))
+    exact = loss(plain)
+    with torch.no_grad():
+        for matrix in plain.matrices():
+            matrix.copy_(compress.rounding(matrix, layout="Q4_0"))
+    aware, _ = learn(planned(steps=150, schedule="cosine", round_to="Q4_0"))
+    assert loss(aware) - exact < 0.6 * (loss(plain) - exact)
+    for matrix in aware.matrices():  # and they need no further rounding
+        assert torch.allclose(matrix, compress.rounding(matrix, layout="Q4_0"), rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_the_least_weights_are_zero_in_the_end(average: float) -> None:
+    model, steps = learn(planned(prune=0.75, average=average))
+    for matrix in model.matrices():
+        assert float((matrix == 0).float().mean()) == pytest.approx(0.75, abs=1e-3)
+    assert steps[-1].validation < steps[0].loss  # it still learnt
+
+
+def test_units_go_whole_and_in_blocks() -> None:
+    model, _ = learn(planned(prune=0.5, prune_what="units"))
+    assert int((model.up != 0).any(1).sum()) == 64  # 48 would be half: whole blocks of 32 stay
+    assert torch.equal((model.up == 0).all(1), (model.down == 0).all(0))
+
+
+def test_weights_from_before_the_thinning_are_never_the_best_ones() -> None:
+    _, steps = learn(planned(prune=0.9))
+    thick = [step for step in steps if step.validation is not None and step.progress < compress.PRUNED]
+    assert thick and not any(step.best for step in thick)
+
+
+def test_a_run_that_was_broken_off_ends_with_the_same_bits(tmp_path: Path) -> None:
+    plan = planned(round_to="Q4_0", prune=0.5, average=0.9)
+    whole, _ = learn(plan, folder=tmp_path / "whole")
+    learn(plan, folder=tmp_path / "cut", until=31)
+    again, _ = learn(plan, folder=tmp_path / "cut")
+    assert torch.equal(whole.up, again.up) and torch.equal(whole.down, again.down)
+
+
+class Closed(Map):
+    def matrices(self) -> Iterator[nn.Parameter]:
+        yield from ()
+
+
+@pytest.mark.parametrize(
+    ("model", "plan", "said"),
+    [
+        (Closed(), planned(round_to="Q4_0"), "matrices learn"),
+        (Map(), planned(prune=1.0), "from 0 to below 1"),
+        (Map(), planned(prune=-0.1), "from 0 to below 1"),
+    ],
+)
+def test_what_cannot_be_made_smaller_says_so(model: Map, plan: Plan, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        next(train(model, Endless([points(0)]), plan))

@@ -28,12 +28,12 @@ REPLACED = "edited into "
 """How the reason begins for which the answer before an edit is rejected; the new answer's id follows."""
 
 
-async def edit(engine: "Engine", review: str, *, reviewer: str, text: str) -> Output:
+async def edit(engine: "Engine", review: str, *, reviewer: str, text: str, version: int | None = None) -> Output:
     """Replace a held text that `reviewer` has claimed; gives the new answer, which waits in the queue as a held one.
 
     The old answer is rejected and its money waits for the decision on the new one. Who edits may be the one who
     approves, as the policy's number of people goes. Raises InputError on what cannot be edited, and on words that the
-    policy blocks: a person may change an answer, not the policy.
+    policy blocks: a person may change an answer, not the policy. `version` as in a decision: see `queue.approve`.
     """
     before = await engine.desk.read(lambda connection: outputs.find(connection, review))
     if before is None or before.review != review or before.mime != MIME or before.state != "held":
@@ -64,7 +64,9 @@ async def edit(engine: "Engine", review: str, *, reviewer: str, text: str) -> Ou
     row = dataclasses.replace(row, blob=blob, mime=file.mime)
 
     def work(connection: Connection) -> None:
-        queue.reject(connection, review, reviewer=reviewer, reason=REPLACED + row.id, clock=engine.clock)
+        queue.reject(
+            connection, review, reviewer=reviewer, reason=REPLACED + row.id, version=version, clock=engine.clock
+        )
         old = queue.find(connection, review)
         assert old is not None
         outputs.move(connection, before.id, to="edited")

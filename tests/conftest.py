@@ -4,6 +4,7 @@ The network is a llama of one block whose attention and feed-forward add nothing
 one alone, through a table (`CHAINS`). So a prompt's last character chooses the answer, and llama.cpp really runs.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -22,10 +23,11 @@ import pytest
 import sqlalchemy as sa
 
 from spearhead.core import digest
+from spearhead.core.errors import InputError
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, Part, PriceTag
 from spearhead.ledger import journal, keys
 from spearhead.service.studio import people
-from spearhead.store import database
+from spearhead.store import database, packages
 from spearhead.store.home import Home
 
 if TYPE_CHECKING:
@@ -436,3 +438,50 @@ def tab(browser: "Browser") -> "Iterator[Page]":
     yield page
     context.close()
     assert problems == []
+
+
+# -- the official JavaScript client ---------------------------------------------------------------------------------
+CLIENT = ("npm", "openai", "7.57.0", "2e39589ca8d5a71aff84b921da8b7712d4ec7f0b1917b41fb0b7e69c34c609ce")
+NODE = """
+const OpenAI = require("openai").default;
+const client = new OpenAI({ baseURL: process.argv[2] + "/v1", apiKey: process.env.KEY, maxRetries: 0 });
+const hello = { model: "tiny", messages: [{ role: "user", content: "hello" }] };
+const failed = async (work) => {
+  try { await work(); } catch (e) {
+    return { kind: e.constructor.name, status: e.status, code: e.code, param: e.param, type: e.type };
+  }
+};
+(async () => { CODE })().then((value) => console.log(JSON.stringify(value ?? null)));
+"""
+
+
+@pytest.fixture(scope="session")
+def javascript(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """`javascript(served, account, code)`: what an async function with the names of NODE returns."""
+    place = tmp_path_factory.mktemp("node")
+    node = shutil.which("node")
+    try:
+        if node is None or shutil.which("npm") is None:
+            raise InputError("Node.js is not here: install nodejs and npm to run the JavaScript client")
+        archive = packages.fetch(*CLIENT, home=Home.find(place))
+        for name, data in packages.read_members(archive, "package/**", limit=1 << 24):
+            if name.endswith((".js", "/package.json")):
+                target = place / "node_modules" / "openai" / name.removeprefix("package/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+    except InputError as error:
+        if "SPEARHEAD_CI" in os.environ:
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+    def run(served: Served, account: str, code: str) -> Any:
+        script = place / "ask.cjs"
+        script.write_text(NODE.replace("CODE", code))
+        env = {**os.environ, "KEY": served.key(account).secret}
+        done = subprocess.run(
+            [node, script, served.url], env=env, cwd=place, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run

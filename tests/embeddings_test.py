@@ -103,6 +103,13 @@ def test_vectors_are_the_packages_own_and_each_token_is_paid_once(shop: Served, 
     assert paid(shop, account) == (2 * tokens + package.token_count(TEXTS[0])) * PRICE
 
 
+def test_the_javascript_client_reads_the_same_vectors(shop: Served, javascript: Any, package: Any) -> None:
+    asked = json.dumps({"model": MODEL, "input": ["hello"]})
+    code = f"return (await client.embeddings.create({asked})).data[0].embedding;"
+    got = javascript(shop, shop.account(), code)
+    assert np.array_equal(np.array(got, np.float32), package.query("hello"))
+
+
 def test_a_nul_does_not_end_a_text(shop: Served, package: Any) -> None:
     got = shop.openai(shop.account()).embeddings.create(model=MODEL, input="one\0two")
     assert np.array_equal(np.array(got.data[0].embedding, np.float32), package.query("one two"))

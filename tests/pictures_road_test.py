@@ -171,6 +171,14 @@ def test_a_picture_is_asked_for_by_the_official_client_in_either_language(server
     assert not np.array_equal(ours[0][middle, middle], pictures(bars)[0][middle, middle])
 
 
+def test_the_javascript_client_gets_the_labelled_picture(server: Served, javascript: Any) -> None:
+    asked = json.dumps({"model": "shapes", "prompt": "disc", "output_format": "png", "seed": 3})
+    got = javascript(server, server.account(), f"return await client.images.generate({asked});")
+    data = base64.b64decode(got["data"][0]["b64_json"])
+    seen = seal.read(Media("image", "image/png", data))
+    assert seen.visible and seen.c2pa is not None and seen.c2pa.valid and got["usage"]["pictures"] == 1
+
+
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
 def test_every_format_carries_label_trace_and_receipt(
     format: str, server: Served, home: Home, walked: Outcome, tmp_path: Path

@@ -86,7 +86,17 @@ def data(options: argparse.Namespace) -> int:
 
         done = withdrawal.withdraw(_home(options), options.withdraw, reason=options.reason)
         return show(options, done.as_dict(), done.lines())
-    if options.scenario is None:
+    if str(options.scenario) == "from-review":
+        from spearhead.pipeline import preferences
+
+        if not options.of:
+            raise InputError("data from-review: name a scenario, as in `spearhead data from-review modern-english`")
+        out = options.out or Path("preferences.jsonl")
+        done = preferences.from_review(
+            _home(options), options.of, out=out, licence=options.licence, credit=options.credit
+        )
+        return show(options, done.as_dict(), done.lines())
+    if options.scenario is None or options.of:
         raise InputError("data: name a scenario, as in `spearhead data scenarios/modern-english`")
     return _road(options, "data")
 
@@ -305,6 +315,10 @@ def parser() -> argparse.ArgumentParser:
 
     it = verb("data", data, "admit the scenario's data and show counts, refusals, licences and samples")
     scenario(it, optional=True)
+    it.add_argument("of", nargs="?", default="", help="from-review: NAME of the scenario whose decisions become pairs")
+    it.add_argument("--out", type=Path, help="from-review: the table to write (default: preferences.jsonl)")
+    it.add_argument("--licence", default="", help="from-review: SPDX licence of your outputs; there is no default")
+    it.add_argument("--credit", default="", help="from-review: whom to credit for them")
     it.add_argument("--withdraw", metavar="ID", help="withdraw a record; releases that learnt from it are marked")
     it.add_argument("--reason", default="withdrawn on request", help="why it is withdrawn")
 

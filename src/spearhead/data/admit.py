@@ -48,17 +48,18 @@ class Rights:
 
     def __init__(self, *, credit: str, wanted: Right) -> None:
         self.credit, self.wanted = credit, wanted
-        self._known: dict[str, Licence | str] = {}
+        self._known: dict[tuple[str, str], Licence | str] = {}
 
-    def __call__(self, expression: str) -> Licence | str:
-        """The licence, or why it does not do."""
-        if expression not in self._known:
+    def __call__(self, expression: str, *, credit: str = "") -> Licence | str:
+        """The licence, or why it does not do; an item's own `credit` stands in place of the source's."""
+        key = expression, credit or self.credit
+        if key not in self._known:
             try:
-                licence = licences.read(expression, credit=self.credit, wanted=self.wanted)
-                self._known[expression] = licences.unfit(licence, self.wanted) or licence
+                licence = licences.read(expression, credit=key[1], wanted=self.wanted)
+                self._known[key] = licences.unfit(licence, self.wanted) or licence
             except ValueError as error:
-                self._known[expression] = str(error)
-        return self._known[expression]
+                self._known[key] = str(error)
+        return self._known[key]
 
 
 def licensed(
@@ -71,7 +72,7 @@ def licensed(
         if isinstance(item, Unread):
             yield Refusal("unread", item.reason, place)
             continue
-        licence = rights(item.licence or source.licence)
+        licence = rights(item.licence or source.licence, credit=item.credit)
         if isinstance(licence, str):
             yield Refusal("licence", licence, place)
         else:

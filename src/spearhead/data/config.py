@@ -18,9 +18,12 @@ class Source:
     part: str = ""
     """`input`, `output` or `text`; empty: the reader's own columns name the parts (see `columns`)."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Part to column, for tables: `{input = "question", output = "answer"}`; `key` names the column that joins."""
+    """Part to column, for tables: `{input = "question", output = "answer"}`; `key` names the column that joins, and
+    `rejected` an answer that people liked less than `output` (see training.objective)."""
     licence_column: str = ""
     """A column that holds each record's own licence."""
+    credit_column: str = ""
+    """A column that says whom to credit for each record; where it is empty, `credit` holds."""
     reader: str = "auto"
     """text, lines, paragraphs, csv, jsonl, json, parquet, pythonbible, chatterbot, wordnet, quatrains, idx, picture;
     auto: by file name."""

@@ -24,6 +24,8 @@ class Item:
     licence: str = ""
     pictures: Mapping[str, "Media | np.ndarray[Any, np.dtype[np.uint8]]"] = field(default_factory=dict)
     """Files as they are, or pixels (h, w, channels)."""
+    credit: str = ""
+    """Where the source names whom to credit for this item alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from spearhead.data.items import Item, Unread, Unreadable
 
 MOST_BYTES = 2 << 30
 """The longest file that is read."""
-PARTS = ("input", "output", "text")
+PARTS = ("input", "output", "text", "rejected")
+"""`rejected`: an answer that people liked less than `output`, for learning by preference."""
 SUFFIXES = {
     ".txt": "text",
     ".md": "text",
@@ -89,12 +90,13 @@ def rows(table: Iterator[Mapping[str, Any]], source: Source) -> Iterator[Item | 
         if source.licence_column and not licence:
             yield Unread(key, f"column {source.licence_column!r} names no licence")
             continue
-        yield Item(key, {part: text for part, text in texts.items() if text is not None}, licence)
+        credit = str(row.get(source.credit_column) or "").strip() if source.credit_column else ""
+        yield Item(key, {part: text for part, text in texts.items() if text is not None}, licence, credit=credit)
 
 
 def _named(item: Item | Unread, name: str) -> Item | Unread:
     key = f"{name}:{item.key}" if item.key else name
-    return Unread(key, item.reason) if isinstance(item, Unread) else Item(key, item.texts, item.licence)
+    return dataclasses.replace(item, key=key)
 
 
 def _columns(row: Mapping[str, Any], source: Source) -> dict[str, str]:
@@ -102,7 +104,7 @@ def _columns(row: Mapping[str, Any], source: Source) -> dict[str, str]:
     have = ", ".join(map(str, list(row)[:20]))
     if source.columns:
         if unknown := [part for part in source.columns if part not in (*PARTS, "key")]:
-            raise InputError(f"data.sources.columns fills {unknown[0]!r}: wanted input, output, text or key")
+            raise InputError(f"data.sources.columns fills {unknown[0]!r}: wanted {', '.join(PARTS)} or key")
         chosen = dict(source.columns)
     elif source.part:
         chosen = {source.part: source.part if source.part in row else "text"}
@@ -110,8 +112,7 @@ def _columns(row: Mapping[str, Any], source: Source) -> dict[str, str]:
         chosen = {part: part for part in PARTS if part in row}
     if not set(chosen) - {"key"}:
         raise InputError(f"no column is named input, output or text (there are {have}): set data.sources.columns")
-    wanted = [*chosen.values(), *([source.licence_column] if source.licence_column else [])]
-    for column in wanted:
+    for column in (*chosen.values(), *filter(None, (source.licence_column, source.credit_column))):
         if column not in row:
             raise InputError(f"there is no column {column!r}: the table has {have}")
     return chosen
@@ -221,7 +222,8 @@ def _parquet(data: bytes, source: Source) -> Iterator[Item | Unread]:
     try:
         file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
         names = file.schema_arrow.names
-        wanted = [name for name in (*source.columns.values(), source.licence_column) if name in names]
+        wanted = [name for name in (*source.columns.values(), source.licence_column, source.credit_column)]
+        wanted = [name for name in wanted if name in names]
         columns = wanted if source.columns else names
 
         def table() -> Iterator[Mapping[str, Any]]:

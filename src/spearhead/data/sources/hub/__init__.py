@@ -83,7 +83,7 @@ def _load(source: Source, *, home: Home, local: Path | None) -> Any:
 
 def _plain(table: Any, source: Source) -> Iterator[Mapping[str, Any]]:
     """Rows with the wanted columns alone, so that pictures and sounds beside them are not decoded."""
-    wanted = {*source.columns.values(), *([source.licence_column] if source.licence_column else [])}
+    wanted = {*source.columns.values(), *filter(None, (source.licence_column, source.credit_column))}
     names = table.column_names
     if source.columns and names:
         table = table.select_columns([name for name in names if name in wanted])

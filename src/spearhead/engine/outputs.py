@@ -89,7 +89,13 @@ def find(connection: Connection, id: str) -> Output | None:
     """The output with this id, or the one that this review is about."""
     here = sa.or_(outputs.c.id == id, outputs.c.id.in_(sa.select(reviews.c.output).where(reviews.c.id == id)))
     row = connection.execute(sa.select(outputs).where(here)).one_or_none()
-    return None if row is None else Output(**{field: getattr(row, field) for field in Output.__slots__})
+    return None if row is None else _output(row)
+
+
+def of_request(connection: Connection, request: str, *, account: str) -> list[Output]:
+    """The answers to one request of an account."""
+    wanted = sa.select(outputs).where(outputs.c.request == request, outputs.c.account == account)
+    return [_output(row) for row in connection.execute(wanted)]
 
 
 def current(connection: Connection, id: str) -> Output | None:
@@ -115,6 +121,10 @@ def first(connection: Connection, output: Output) -> Output:
 def move(connection: Connection, id: str, *, to: str) -> None:
     """Change the state of an answer."""
     connection.execute(outputs.update().where(outputs.c.id == id).values(state=to))
+
+
+def _output(row: "sa.Row[Any]") -> Output:
+    return Output(**{field: getattr(row, field) for field in Output.__slots__})
 
 
 def _values(output: Output) -> dict[str, Any]:

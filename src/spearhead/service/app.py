@@ -18,7 +18,7 @@ from spearhead.store.home import Home
 
 
 def create_app(engine: Engine, *, home: Home, limits: Limits | None = None) -> FastAPI:
-    """API and studio over an engine that is up."""
+    """API and studio over an engine that is up; `.state.line` is the studio's line, to be closed before the engine."""
     verifier = Verifier(home)
     app = api.create_app(engine, limits=limits)
     verify.mount(app, verifier)
@@ -31,4 +31,5 @@ def create_app(engine: Engine, *, home: Home, limits: Limits | None = None) -> F
         await pages(scope, receive, send)
 
     app.router.default = elsewhere
+    app.state.line = pages.studio.line
     return app

@@ -15,6 +15,7 @@ from spearhead.engine.loaded import Room
 from spearhead.engine.open import opened
 from spearhead.service.api.limits import Limits
 from spearhead.service.app import create_app
+from spearhead.service.studio.line import Line
 from spearhead.store.home import Home
 
 DRAIN_SECONDS = 30
@@ -88,7 +89,7 @@ async def _serve(
         # uvicorn would raise the signal again once it has drained, before the engine's own end is reached.
         server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, _stop, server)
+            asyncio.get_running_loop().add_signal_handler(number, _stop, server, app.state.line)
         work = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not work.done():
             await asyncio.sleep(0.01)
@@ -97,10 +98,12 @@ async def _serve(
             names = ", ".join(sorted(engine.releases))
             announce(f"serving {names} on http://{f'[{host}]' if ':' in host else host}:{port}/v1")
         await work
+        await app.state.line.aclose()
 
 
-def _stop(server: uvicorn.Server) -> None:
+def _stop(server: uvicorn.Server, line: Line) -> None:
     """The first signal lets running answers end, the second does not wait for them."""
+    line.leave()
     server.force_exit, server.should_exit = server.should_exit, True
 
 

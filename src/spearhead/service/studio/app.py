@@ -14,13 +14,14 @@ from spearhead.engine.run import Engine
 from spearhead.service.studio import pages
 from spearhead.service.studio.door import Door, TooOften
 from spearhead.service.studio.frame import Frame, said
+from spearhead.service.studio.line import Line
 from spearhead.service.studio.page import PageError, SignIn, Studio
 from spearhead.service.verify import Verifier
 from spearhead.store.home import Home
 
 
 def create(engine: Engine, *, home: Home, verifier: Verifier) -> Frame:
-    """The pages and their files."""
+    """The pages and their files; `.studio` is what they share."""
     routes: list[BaseRoute] = [Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))]
     for name in pages.PAGES:
         routes += import_module(f"{pages.__name__}.{name}").ROUTES
@@ -31,6 +32,7 @@ def create(engine: Engine, *, home: Home, verifier: Verifier) -> Frame:
         home=home,
         door=Door(engine.desk, clock=engine.clock),
         verifier=verifier,
+        line=Line(engine),
         places=pages.PLACES,
     )
     return Frame(inner, studio=studio)

@@ -121,6 +121,11 @@ class Door:
             )
         return person
 
+    async def still(self, secret: str) -> bool:
+        """Whether a session holds; looking is no sign that anybody is there."""
+        name, moment = _hash(secret), self._clock()
+        return await self._desk.read(lambda connection: _look(connection, name, moment=moment)) is not None
+
     async def leave(self, secret: str) -> None:
         """End a session."""
         name = _hash(secret)

@@ -43,7 +43,7 @@ class Frame:
     """Wraps the pages."""
 
     def __init__(self, app: App, *, studio: Studio) -> None:
-        self._app, self._studio = app, studio
+        self._app, self.studio = app, studio
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """One request."""
@@ -93,7 +93,7 @@ class Frame:
         )
         if known:
             try:
-                made.person = await self._studio.door.whose(known)
+                made.person = await self.studio.door.whose(known)
             except SpearheadError as error:
                 made.trouble = error
         return made

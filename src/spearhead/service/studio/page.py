@@ -23,6 +23,7 @@ from spearhead.core.errors import SpearheadError
 from spearhead.engine.run import Engine
 from spearhead.service.studio import words
 from spearhead.service.studio.door import Door
+from spearhead.service.studio.line import Line
 from spearhead.service.studio.people import Person
 from spearhead.service.verify import Verifier
 from spearhead.store.home import Home
@@ -69,6 +70,7 @@ class Studio:
     home: Home
     door: Door
     verifier: Verifier
+    line: Line
     places: tuple[Place, ...]
     rooms: dict[str, Any] = field(default_factory=dict)
     """What a page keeps between requests, under its own name."""
@@ -166,16 +168,25 @@ def render(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A page of `templates/`; it can use `t("page.key", n=3)`, `person`, `token`, `language`, `path` and `values`."""
+    made = part(request, template, values)
+    return HTMLResponse(made, status_code=status, headers=dict(headers or {}))
+
+
+def part(request: Request, template: str, values: Mapping[str, Any] | None = None) -> str:
+    """A template as a text: a piece of a page, with the same names as in `render`."""
     who = visitor(request)
     person = who.person
-    room = studio(request)
 
     def t(key: str, **places: object) -> str:
         return words.say(who.language, key, places)
 
+    def has(key: str) -> bool:
+        return key in words.book(who.language)
+
     context = {
         **(values or {}),
         "t": t,
+        "has": has,
         "person": person,
         "token": who.token,
         "language": who.language,
@@ -185,11 +196,12 @@ def render(
         "path": request.url.path,
         "here": here(request),
         "places": [
-            place for place in room.places if not place.roles or (person is not None and person.may(*place.roles))
+            place
+            for place in studio(request).places
+            if not place.roles or (person is not None and person.may(*place.roles))
         ],
     }
-    page = templates().get_template(template).render(context)
-    return HTMLResponse(page, status_code=status, headers=dict(headers or {}))
+    return templates().get_template(template).render(context)
 
 
 def go(path: str) -> Response:

@@ -3,9 +3,10 @@
 from spearhead.service.studio.page import Place
 
 PLACES = (
+    Place("make", "/make", ("creator",)),
     Place("review", "/review", ("reviewer", "auditor")),
     Place("verify", "/verify"),
 )
 """In the order of the navigation."""
-PAGES = ("home", "login", "manner", "review", "verify")
+PAGES = ("home", "login", "manner", "make", "review", "verify")
 """Modules of this folder."""

@@ -81,7 +81,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a text: `plain`, `found` (a finding's, with its category), or `hidden` (characters nobody sees)."""
+    """A stretch of a text: `plain`, `label` (put around what the model said), `found` (a finding's, with its category)
+    or `hidden` (characters nobody sees)."""
 
     kind: str
     text: str
@@ -266,7 +267,8 @@ def spans(text: str, *, own: str = "", findings: Sequence[Finding] = ()) -> tupl
     out: list[Span] = []
     for place, character in enumerate(text):
         note = notes.get(place, "")
-        kind = "hidden" if _hidden(character) else "found" if note else "plain"
+        outside = start >= 0 and not start <= place < start + len(own)
+        kind = "hidden" if _hidden(character) else "found" if note else "label" if outside else "plain"
         if out and (out[-1].kind, out[-1].note) == (kind, note if kind == "found" else ""):
             last = out.pop()
             out.append(Span(kind, last.text + ("" if kind == "hidden" else character), last.note, last.count + 1))

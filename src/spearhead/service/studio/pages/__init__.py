@@ -5,8 +5,9 @@ from spearhead.service.studio.page import Place
 PLACES = (
     Place("make", "/make", ("creator",)),
     Place("review", "/review", ("reviewer", "auditor")),
+    Place("scenarios", "/scenarios", ("creator", "reviewer", "operator", "auditor")),
     Place("verify", "/verify"),
 )
 """In the order of the navigation."""
-PAGES = ("home", "login", "manner", "make", "review", "verify")
+PAGES = ("home", "login", "manner", "make", "review", "scenarios", "verify")
 """Modules of this folder."""

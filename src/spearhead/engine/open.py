@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from spearhead.core import clock as clocks
 from spearhead.core.clock import Clock
 from spearhead.core.errors import InputError, SpearheadError
-from spearhead.engine import held
+from spearhead.engine import erasure, held
 from spearhead.engine.desk import Desk
 from spearhead.engine.loaded import Loaded, Room, live_settings, load, with_settings
 from spearhead.engine.run import Engine
@@ -55,6 +55,7 @@ async def opened(
                 (5.0, lambda: held.settle_decided(engine)),
                 (5.0, lambda: follow(home, engine, leaving, models=models, room=room or Room())),
                 (30.0, lambda: _tidy(engine)),
+                (3600.0, lambda: _erase_old(home, engine)),
             )
         ]
         try:
@@ -142,6 +143,14 @@ async def _tidy(engine: Engine) -> None:
     for id in swept:
         log.warning("reservation %s ran out and was given back", id)
     await engine.desk.write(lambda connection: idempotency.purge(connection, clock=engine.clock))
+
+
+async def _erase_old(home: Home, engine: Engine) -> None:
+    """Outputs that were kept as long as the operator says."""
+    if done := await asyncio.to_thread(
+        erasure.sweep, engine.desk.database, blobs=Blobs(home.blobs), clock=engine.clock
+    ):
+        log.info("%d outputs were kept long enough and are erased", done)
 
 
 async def _repeat(seconds: float, work: Callable[[], Awaitable[object]]) -> None:

@@ -256,7 +256,9 @@ class Engine:
         task.add_done_callback(self._settling.discard)
 
     async def file(self, output: Output) -> Media:
-        """The labelled file of an answer."""
+        """The labelled file of an answer; raises InputError when it was erased."""
+        if output.erased is not None:
+            raise InputError(f"The output {output.id} was erased.")
         if output.blob is None:  # cut off, and sealing it failed then
             return (await self.sealer.make(media.text(output.text), self.label(output)))[1]
         return await self.sealer.file(output.blob, mime=output.mime)

@@ -207,6 +207,20 @@ def people(options: argparse.Namespace) -> int:
     return show(options, *done)
 
 
+def erase(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import erase as erasing
+
+    done = erasing.erase(
+        _home(options),
+        output=options.output,
+        account=options.account,
+        older_than=options.older_than,
+        keep=options.keep,
+        reason=options.reason,
+    )
+    return show(options, done.as_dict(), done.lines())
+
+
 def bill(options: argparse.Namespace) -> int:
     from spearhead.pipeline import bill as billing
 
@@ -383,6 +397,13 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--account", default="admin", help="add: which account pays (default: admin; made when missing)")
     it.add_argument("--currency", default="USD", help="add: currency of an account that is made (default: USD)")
     it.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+
+    it = verb("erase", erase, "erase prompts and outputs, words and files; what was charged stays on record")
+    it.add_argument("output", nargs="?", default="", help="its number, as in out_...")
+    it.add_argument("--account", default="", help="every output of an account")
+    it.add_argument("--older-than", type=int, metavar="DAYS", help="every output made more than so many days ago")
+    it.add_argument("--keep", default="", metavar="DAYS", help="from now on erase older ones (`forever`: none)")
+    it.add_argument("--reason", default="asked for", help="for the audit log")
 
     it = verb("bill", bill, "plans, grants, limits, invoices; what an accepted piece really cost")
     deeds = (

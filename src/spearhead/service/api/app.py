@@ -112,6 +112,8 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
             await settle_decided(engine)  # a person may have decided a moment ago
             number = found.id
             found = await engine.desk.read(lambda connection: outputs.find(connection, number)) or found
+        if found.erased is not None:
+            raise ApiError(410, f"The output {found.id} was erased.", param="id", code="output_erased")
         if found.state not in ("held", "released"):
             why = {"rejected": "was rejected by review", "blocked": "was blocked by review"}
             raise ApiError(

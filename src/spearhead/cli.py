@@ -53,7 +53,12 @@ def new(options: argparse.Namespace) -> int:
     from spearhead.scenario import scaffold
 
     folder = scaffold.new(
-        options.name, into=options.into, table=options.data, licence=options.licence, credit=options.credit
+        options.name,
+        into=options.into,
+        template=options.template,
+        table=options.data,
+        licence=options.licence,
+        credit=options.credit,
     )
     return show(options, {"scenario": str(folder)}, [f"made {folder}", f"next: spearhead run {folder} --preset quick"])
 
@@ -319,6 +324,7 @@ def parser() -> argparse.ArgumentParser:
     it = verb("new", new, "make a scenario that runs, over sample data or your own table")
     it.add_argument("name", help="lower-case letters, digits and dashes")
     it.add_argument("--into", type=Path, default=Path("scenarios"), help="folder to make it in (default: scenarios)")
+    it.add_argument("--template", default="", help="a review template and sample data of its trade, as in finance")
     it.add_argument("--data", type=Path, help="a csv, jsonl or parquet file with columns input and output")
     it.add_argument("--licence", default="", help="SPDX licence of that table; there is no default")
     it.add_argument("--credit", default="", help="whom to credit for that table")

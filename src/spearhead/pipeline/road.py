@@ -26,6 +26,7 @@ from spearhead.pipeline.outcome import Made, Outcome
 from spearhead.pipeline.report import shown
 from spearhead.pipeline.steps import Done, step
 from spearhead.release import bundle, gate
+from spearhead.review import policy
 from spearhead.review.reviewer import Reviewer
 from spearhead.scenario.read import Loaded
 from spearhead.store import releases
@@ -206,12 +207,14 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
 
 
 def _review(loaded: Loaded, cases: Sequence[Case], *, index: Path | None) -> dict[str, int]:
-    """What the policy decides on the held-out answers."""
+    """What the policy decides on the held-out answers; `approval`: held for a person, as every answer is."""
     reviewer = Reviewer(loaded.scenario.review, index=index)
-    counts = {"allow": 0, "hold": 0, "block": 0}
+    counts = {"allow": 0, "approval": 0, "hold": 0, "block": 0}
     for case in cases:
         context = Context(loaded.scenario.name, Direction.OUTPUT, source=case.input)
-        counts[reviewer.review(case.output, context).decision.value] += 1
+        verdict = reviewer.review(case.output, context)
+        waits = policy.wants_approval_alone(verdict, loaded.scenario.review, Direction.OUTPUT)
+        counts["approval" if waits else verdict.decision.value] += 1
     return counts
 
 
@@ -223,7 +226,7 @@ def _economics(loaded: Loaded, made: Made, *, judged: judge.Judged, reviewed: Ma
     scenario = loaded.scenario
     projected = gate.economics(
         pieces=len(judged.cases),
-        accepted=reviewed["allow"],
+        accepted=reviewed["allow"] + reviewed["approval"],  # a projection: people may like less than all of them
         milliseconds=round(1000 * made.units / made.speed),
         prompt_units=made.prompt_units,
         completion_units=made.units,

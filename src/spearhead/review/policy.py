@@ -56,6 +56,14 @@ def decide(policy: Policy, findings: Iterable[Finding], direction: Direction, *,
     return Verdict(decision, seen, known or digest_of(policy))
 
 
+def wants_approval_alone(verdict: Verdict, policy: Policy, direction: Direction) -> bool:
+    """Whether a piece is held for no other reason than that the policy wants a person to approve every one."""
+    if verdict.decision is not Decision.HOLD:
+        return False
+    against = [one for one in verdict.findings if consequence(policy, one, direction) is not Decision.ALLOW]
+    return all(one.category == categories.UNAPPROVED for one in against)
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A verdict in the words of one vocabulary: for each word, the worst severity found, and whether it was stopped."""

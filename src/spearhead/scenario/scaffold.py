@@ -5,13 +5,15 @@ import io
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
 from spearhead.core import files
 from spearhead.core.errors import InputError
+from spearhead.review import policy
 from spearhead.scenario.read import check
+from spearhead.scenario.sample import Sample, samples
 
 MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
@@ -20,20 +22,25 @@ MONTHS = (
 TABLES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 
 
-def new(name: str, *, into: Path, table: Path | None = None, licence: str = "", credit: str = "") -> Path:
+def new(
+    name: str, *, into: Path, template: str = "", table: Path | None = None, licence: str = "", credit: str = ""
+) -> Path:
     """Make `into/name/` with scenario.toml, README.md and, without `table`, sample data; gives the folder.
 
-    A person's `table` stays where it is and needs its `licence`: there is no default. Raises InputError when the
-    name is unfit, the folder exists, or the table has no two columns to learn from.
+    `template` is a review template by its name, whose sample data fit its trade. A person's `table` stays where it is
+    and needs its `licence`: there is no default. Raises InputError when the name is unfit, the folder exists, there
+    is no such template, or the table has no two columns to learn from.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
         raise InputError(f"{name!r} is no name for a scenario: wanted lower-case letters, digits and dashes")
     folder = into / name
     if folder.exists():
         raise InputError(f"{folder} exists already: choose another name or remove it")
+    sample = _sample_of(template)
     if table is None:
         source = 'path = "pairs.csv"\nreader = "csv"\nlicence = "CC0-1.0"\ncredit = "made by spearhead new"\n'
         columns, words = ("input", "output"), "Writes a date in words as an ISO 8601 date."
+        words = sample.about if sample else words
     else:
         if not licence:
             raise InputError(
@@ -47,6 +54,12 @@ def new(name: str, *, into: Path, table: Path | None = None, licence: str = "", 
     text = _TOML.format(
         name=name,
         title=name.replace("-", " ").capitalize(),
+        # A sample's sentences are alike, for they are made of the same words; dates in words are not.
+        near="near = 1.0   # the sample's sentences are alike\n" if sample and table is None else "",
+        review=f'template = "{template}"   # a policy with its checks; other keys of this table change it'
+        if sample
+        else _RULES,
+        people=_PEOPLE if sample and "approval" in policy.named(template).checks else "",
         words=json.dumps(words),
         source=source,
         input=json.dumps(columns[0]),
@@ -59,8 +72,17 @@ def new(name: str, *, into: Path, table: Path | None = None, licence: str = "", 
         (draft / "scenario.toml").write_text(text, encoding="utf-8")
         (draft / "README.md").write_text(_README.format(name=name, words=words), encoding="utf-8")
         if table is None:
-            (draft / "pairs.csv").write_text(_sample(), encoding="utf-8")
+            pairs = sample.pairs() if sample else _dates(2000, seed=0)
+            (draft / "pairs.csv").write_text(_csv(pairs), encoding="utf-8")
     return folder
+
+
+def _sample_of(template: str) -> Sample | None:
+    """The sample that fits a review template; None without one."""
+    if not template:
+        return None
+    policy.named(template)
+    return samples()[template]
 
 
 def _columns(table: Path) -> tuple[str, str]:
@@ -99,16 +121,16 @@ def _columns(table: Path) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def _sample() -> str:
-    """Two thousand pairs of a date in words and its ISO form, the same at every call."""
+def _csv(pairs: Iterable[tuple[str, str]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("input", "output"))
-    writer.writerows(_dates(2000, seed=0))
+    writer.writerows(pairs)
     return out.getvalue()
 
 
 def _dates(count: int, *, seed: int) -> Iterator[tuple[str, str]]:
+    """Pairs of a date in words and its ISO form, the same at every call."""
     rng = random.Random(seed)
     seen: set[str] = set()
     while len(seen) < count:
@@ -130,6 +152,17 @@ def _dates(count: int, *, seed: int) -> Iterator[tuple[str, str]]:
             yield form, day.isoformat()
 
 
+_RULES = """checks = ["terms", "personal"]
+rules = [
+    { category = "*", direction = "prompt", block = 0.9 },
+    { category = "*", direction = "output", hold = 0.5, block = 0.9 },
+]"""
+
+_PEOPLE = """review_share = 1.0       # a person approves every answer: so many minutes at so much
+review_minutes = 0.25
+review_minute = "0.40"
+"""
+
 _TOML = """# {title}. Every key is explained in docs/reference/scenario.md; `spearhead check` says what is wrong.
 
 [scenario]
@@ -142,7 +175,7 @@ languages = ["en"]
 rights = ["train", "share", "sell"]   # what every record's licence must allow
 validation = 0.1
 test = 0.1
-
+{near}
 [[data.sources]]
 kind = "files"
 columns = {{ input = {input}, output = {output} }}
@@ -187,11 +220,7 @@ beats = ["copy", "base"]
 cases = 20
 
 [review]
-checks = ["terms", "personal"]
-rules = [
-    {{ category = "*", direction = "prompt", block = 0.9 }},
-    {{ category = "*", direction = "output", hold = 0.5, block = 0.9 }},
-]
+{review}
 
 [labels]
 producer = "{name}"
@@ -203,7 +232,7 @@ completion = "0.80"
 
 [economics]
 machine_hour = "0.05"
-pieces = 100
+{people}pieces = 100
 
 [presets.quick.training]
 steps = 40

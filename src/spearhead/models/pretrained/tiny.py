@@ -1,5 +1,6 @@
 """A tiny random model over bytes, on disk as a converted base would be: for trying things out in a second."""
 
+import json
 from pathlib import Path
 
 MARKERS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -37,4 +38,18 @@ def write(folder: Path, *, kind: str = "llama", layers: int = 2) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def speakable(folder: Path) -> Path:
+    """Let llama.cpp serve what `write` wrote: it wants a tokenizer that merges something.
+
+    The byte that no text has makes room for one merge.
+    """
+    file = folder / "tokenizer.json"
+    words = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary = words["model"]["vocab"]
+    vocabulary["th"] = vocabulary.pop("\u0143")
+    words["model"]["merges"] = [["t", "h"]]
+    file.write_text(json.dumps(words), encoding="utf-8")
     return folder

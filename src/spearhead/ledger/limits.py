@@ -17,7 +17,7 @@ from spearhead.core import money
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.store.database import reading, writing
-from spearhead.store.tables import accounts, keys, limit_windows, reservations, team_members, teams
+from spearhead.store.tables import accounts, keys, limit_windows, rate_leases, reservations, team_members, teams
 from spearhead.store.tables import limits as table
 
 MEASURES = ("requests", "tokens", "parallel", "budget")
@@ -231,8 +231,9 @@ def check(store: Engine | Connection) -> list[str]:
 
 
 def purge(store: Engine | Connection, *, clock: Clock = now) -> int:
-    """Forget the counters of windows that are over for two months; the number forgotten."""
+    """Forget the counters of windows that are over for two months, and leases that ended; the number of counters."""
     with writing(store) as connection:
+        connection.execute(rate_leases.delete().where(rate_leases.c.expires < int(clock().timestamp() * 1000)))
         old = limit_windows.c.start < stamp(clock() - timedelta(days=62))
         return connection.execute(limit_windows.delete().where(old)).rowcount
 

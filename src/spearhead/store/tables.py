@@ -246,6 +246,15 @@ limit_windows = Table(  # a cache: what the reservations of a window come to; re
     Column("start", String(32), primary_key=True),
     Column("used", BigInteger, nullable=False),
 )
+rate_leases = Table(  # what each process has taken of a key's rates, until then (milliseconds since 1970)
+    "rate_leases",
+    metadata,
+    Column("key_id", String(64), primary_key=True),
+    Column("measure", String(16), primary_key=True),  # requests, tokens, parallel
+    Column("process", String(32), primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False, index=True),
+)
 invoices = Table(
     "invoices",
     metadata,

@@ -36,7 +36,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
     """The API over an engine that is up."""
     app = FastAPI(title="spearhead", version=spearhead.__version__, docs_url=None, redoc_url=None)
     counts = Figures()
-    desk = Desk(engine, Gate(limits or Limits()), counts, engine.clock)
+    desk = Desk(engine, Gate(limits or Limits(), engine.desk), counts, engine.clock)
     door = Doorkeeper(engine.desk.database, clock=engine.clock)
     app.add_middleware(Frame, figures=counts)
 

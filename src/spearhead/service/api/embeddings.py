@@ -77,7 +77,7 @@ def mount(app: FastAPI, desk: Desk, who: Who) -> None:
             ask, tag = read(raw), await desk.engine.desk.read(live_price)
             _offered(desk, ask, tag)
             batch = await _measured(embedder, ask)
-            ticket = desk.gate.enter(principal.key, tokens=batch.units)
+            ticket = await desk.gate.enter(principal, tokens=batch.units)
         except BaseException:
             await once.abandon(desk, principal, key)
             raise

@@ -167,7 +167,7 @@ async def _accepted(
         raise ApiError(400, str(error), param=param, code=error.code) from error
     _fitting(kind, job)
     most = job.units + ask.request.count * job.most
-    ticket = desk.gate.enter(who.key, tokens=most)
+    ticket = await desk.gate.enter(who, tokens=most)
     events = cast("AsyncGenerator[Event, None]", desk.engine.run(ask.request, job=job))
     try:
         first = await anext(events)

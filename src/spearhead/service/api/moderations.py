@@ -96,7 +96,7 @@ def mount(app: FastAPI, desk: Desk, who: Who) -> None:
         principal = await who(request, "generate", route="moderations")
         raw = asks.read_json(await read_body(request.receive, request.headers))
         ask = read(raw)
-        ticket = desk.gate.enter(principal.key, tokens=0)
+        ticket = await desk.gate.enter(principal, tokens=0)
         try:
             reviewer, name = await asyncio.to_thread(chosen, desk.engine, ask.model)
             results = await asyncio.to_thread(judge, reviewer, ask)

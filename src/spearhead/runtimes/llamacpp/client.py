@@ -65,6 +65,12 @@ class LlamaCpp:
         return self._worker is not None and self._worker.alive
 
     @property
+    def engine(self) -> str:
+        """What computes now, and why it is not what is faster here where that could not be had."""
+        worker = self._worker
+        return "" if worker is None else f"{worker.engine.name} ({worker.note})" if worker.note else worker.engine.name
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The worker process now, or nothing while it restarts."""
         return (self._worker.pid,) if self._worker else ()

@@ -1,4 +1,7 @@
-"""One worker process from its start to its end, and how much of its context is taken. Knows nothing of prompts."""
+"""One worker process from its start to its end, and how much of its context is taken. Knows nothing of prompts.
+
+The process may be llama.cpp's server or one that speaks like it (`engines`); which it is makes no difference here.
+"""
 
 import asyncio
 import contextlib
@@ -17,6 +20,7 @@ import psutil
 from spearhead.core.errors import InputError
 from spearhead.runtimes.failure import RuntimeFailed
 from spearhead.runtimes.llamacpp import wire
+from spearhead.runtimes.llamacpp.engines import ENGINES, Engine, Unfit, eligible
 
 _KEPT = (
     "PATH",
@@ -55,12 +59,16 @@ class Settings:
     watch_seconds: float = 2.0
     """How often its size is looked at."""
     start_seconds: float = 120.0
+    engine: str = ""
+    """`llama.cpp` or `OpenVINO`; empty: the one that is faster on this machine, if it can compute the model."""
 
     def __post_init__(self) -> None:
         if self.cache not in ("f16", "q8_0"):
             raise InputError(f"cache {self.cache!r} is unknown: wanted 'f16' or 'q8_0'")
         if not (1 <= self.slots <= 256 and 64 <= self.context <= 1 << 20 and 32 <= self.batch <= 4096):
             raise InputError("wanted 1..256 slots, a context of 64..1048576 and a batch of 32..4096")
+        if self.engine and self.engine not in ENGINES:
+            raise InputError(f"engine {self.engine!r} is unknown: wanted {' or '.join(ENGINES)}")
 
 
 class Moved(Exception):
@@ -68,16 +76,23 @@ class Moved(Exception):
 
 
 class Worker:
-    """A running llama.cpp server on a socket of its own in a private folder. Make one with `launch`."""
+    """A running server on a socket of its own in a private folder. Make one with `launch`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, folder: Path, settings: Settings) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, folder: Path, settings: Settings, *, engine: Engine
+    ) -> None:
         self.settings = settings
+        self.engine = engine
+        """What computes."""
+        self.note = ""
+        """Why it is not the engine that is faster here; empty when it is."""
         self.socket = str(folder / "s.sock")  # llama.cpp knows a socket by this ending
         self.context = settings.context
         """The most units of one prompt and its answer."""
         self.running = 0
         """Answers that run now."""
         self.first_rss = 0
+        """Resident bytes at the start, with all that it may take without having grown."""
         self._process = process
         self._folder = folder
         self._free = settings.context
@@ -106,7 +121,7 @@ class Worker:
             return 0
 
     async def ready(self, model: Path) -> None:
-        """Wait until the model is loaded; raises InputError when llama.cpp cannot read it."""
+        """Wait until the model is loaded; raises Unfit, or InputError when llama.cpp cannot read it."""
         values = {
             "model": str(model),
             "adapter": str(self.settings.adapter or ""),
@@ -126,12 +141,14 @@ class Worker:
                 while line := await self._process.stdout.readline():
                     with contextlib.suppress(ValueError):
                         said = json.loads(line)
-                        if isinstance(said, dict) and ("ready" in said or "error" in said):
+                        if isinstance(said, dict) and said.keys() & {"ready", "unfit", "error"}:
                             break
                 else:
                     said = {"error": "the worker ended before the model was loaded"}
         except TimeoutError:
             raise RuntimeFailed(f"{model.name}: not loaded after {self.settings.start_seconds:g} s") from None
+        if "ready" not in said and self.engine.name != ENGINES[-1]:
+            raise Unfit(str(said.get("unfit") or said.get("error")))
         if "ready" not in said:
             await asyncio.wait({self._reader}, timeout=2)
             what = f"{model.name} with {self.settings.adapter.name}" if self.settings.adapter else model.name
@@ -139,7 +156,7 @@ class Worker:
         slots = await wire.ask(self.socket, "GET", "/slots")
         listed = await wire.ask(self.socket, "GET", "/v1/models")
         self.context = min(int(slots[0]["n_ctx"]), int(listed["data"][0]["meta"]["n_ctx_train"]) or 1 << 30)
-        self.first_rss = self.rss()
+        self.first_rss = self.rss() + int(said.get("reserve", 0))
 
     async def take(self, units: int) -> None:
         """Wait, first come first served, until a slot and `units` of the context are free; raises Moved."""
@@ -242,7 +259,23 @@ class Worker:
 
 
 async def launch(model: Path, settings: Settings) -> Worker:
-    """Start a worker and wait until it serves `model`."""
+    """Start a worker and wait until it serves `model`: by the first of the eligible engines that can compute it."""
+    notes: list[str] = []
+    adapter, bytes = settings.adapter is not None, model.stat().st_size
+    for engine in eligible(settings.engine, bytes=bytes, adapter=adapter, cache=settings.cache, notes=notes):
+        try:
+            worker = await _launch(model, settings, engine)
+        except Unfit as reason:
+            if settings.engine:
+                raise InputError(f"{model.name} cannot be computed by {engine.name}: {reason}") from None
+            notes.append(f"{engine.name}: {reason}")
+            continue
+        worker.note = "; ".join(notes)
+        return worker
+    raise AssertionError("llama.cpp is never unfit")
+
+
+async def _launch(model: Path, settings: Settings, engine: Engine) -> Worker:
     folder = Path(tempfile.mkdtemp(prefix="spearhead-"))  # 0700: only this user reaches the socket
     if len(str(folder)) > 90:  # a socket's path has about a hundred bytes
         folder.rmdir()
@@ -250,8 +283,7 @@ async def launch(model: Path, settings: Settings) -> Worker:
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-P",
-            str(Path(__file__).with_name("worker.py")),
+            *engine.command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -261,7 +293,7 @@ async def launch(model: Path, settings: Settings) -> Worker:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    worker = Worker(process, folder, settings)
+    worker = Worker(process, folder, settings, engine=engine)
     try:
         await worker.ready(model)
     except BaseException:

@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import sys
+import time
 from typing import Any
 
 
@@ -21,6 +22,7 @@ def main() -> None:
         server = _serve(settings)
     except Exception as error:  # the reason itself is on standard error, written by llama.cpp
         print(json.dumps({"error": str(error)}), flush=True)
+        time.sleep(0.2)  # a thread of llama.cpp's writes it
         os._exit(1)
     print(json.dumps({"ready": server.listening_address}), flush=True)
     sys.stdin.buffer.read()

@@ -1,0 +1,79 @@
+"""Which program computes a model: llama.cpp everywhere, OpenVINO where it is installed and measured to be faster.
+
+Knows no model: whether one can be computed is for the engine to say once it has seen the file.
+"""
+
+import functools
+import importlib.util
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+FLAGS = ("avx512_vnni", "amx_int8")
+"""OpenVINO is taken on processors with one of these: llama.cpp's prebuilt wheel knows none (docs/benchmarks.md)."""
+LEAST = 32 << 20
+"""Bytes of a model from which on the difference is felt: below, what surrounds the arithmetic takes the time."""
+
+
+class Unfit(Exception):
+    """The engine does not compute this model; the reason is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A program that serves a model on a socket, as arguments of this Python."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+OPENVINO = Engine("OpenVINO", ("-P", "-m", "spearhead.runtimes.openvino.worker"))
+LLAMACPP = Engine("llama.cpp", ("-P", str(Path(__file__).with_name("worker.py"))))
+ENGINES = (OPENVINO.name, LLAMACPP.name)
+"""In the order in which they are tried."""
+
+
+def eligible(wish: str, *, bytes: int, adapter: bool, cache: str, notes: list[str]) -> Sequence[Engine]:
+    """The engines to try, the fastest first; why one is passed over is added to `notes`. `wish` names the only one."""
+    if wish:
+        return [OPENVINO if wish == OPENVINO.name else LLAMACPP]
+    if (reason := _against(bytes=bytes, adapter=adapter, cache=cache)) is None:
+        return [OPENVINO, LLAMACPP]
+    notes.append(f"{OPENVINO.name}: {reason}")
+    return [LLAMACPP]
+
+
+def here() -> str:
+    """What computes a released model on this machine, in one line."""
+    reason = _against(bytes=LEAST, adapter=False, cache="f16")
+    return OPENVINO.name if reason is None else f"{LLAMACPP.name} ({OPENVINO.name}: {reason})"
+
+
+def _against(*, bytes: int, adapter: bool, cache: str) -> str | None:
+    """Why OpenVINO is not taken."""
+    if not installed():
+        return "not installed"
+    if not set(FLAGS) & _flags():
+        return "no faster on this processor"
+    if bytes < LEAST:
+        return "no faster on a model this small"
+    if adapter:
+        return "adapters are for llama.cpp"
+    return None if cache == "f16" else f"a cache of {cache} is for llama.cpp"
+
+
+def installed() -> bool:
+    """Whether OpenVINO can be imported."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+@functools.cache
+def _flags() -> frozenset[str]:
+    """What the processor can do, as Linux names it; nothing elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text() if platform.machine() in ("x86_64", "AMD64") else ""
+    except OSError:
+        return frozenset()
+    found = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return frozenset(found.partition(":")[2].split())

@@ -1,0 +1,121 @@
+"""The answers that a batch computes, as llama.cpp's server tells them: events of text, counts and probabilities.
+
+Knows no connections: who asks gives a function that takes events. One step, then everyone is told, then the next.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from spearhead.runtimes.openvino import sampling
+from spearhead.runtimes.openvino.batch import Answer, Array, Batch
+from spearhead.runtimes.openvino.pieces import Growing, Pieces
+
+Event = dict[str, Any]
+
+
+class Refused(Exception):
+    """The request cannot be honoured; the sentence says why."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """One request under way."""
+
+    answer: Answer
+    most: int
+    text: Growing
+    tell: Callable[[Event], None]
+    stream: bool
+    begun: float
+    count: int = 0
+    said: list[str] = field(default_factory=list)
+    entries: list[Event] = field(default_factory=list)
+
+
+class Desk:
+    """Takes requests, lets the batch step and tells everyone what came of it."""
+
+    def __init__(self, batch: Batch, pieces: Pieces, *, context: int) -> None:
+        self.batch, self.pieces, self.context = batch, pieces, context
+        self.asked: list[Asked] = []
+
+    def ask(self, body: Mapping[str, Any], tell: Callable[[Event], None]) -> Asked:
+        """Begin what `body` (of llama.cpp's /completion) asks for; raises Refused."""
+        try:
+            prompt = body["prompt"]
+            known = self.batch.form.vocabulary
+            if (
+                not isinstance(prompt, list)
+                or not prompt
+                or any(type(t) is not int or not 0 <= t < known for t in prompt)
+            ):
+                raise ValueError(f"the prompt is no list of token ids below {known}")
+            if len(prompt) >= self.context:
+                raise ValueError(f"the prompt has {len(prompt)} tokens, the context {self.context}")
+            most = min(int(body.get("n_predict", self.context)), self.context - len(prompt))
+            stops = [str(stop) for stop in body.get("stop", ()) if stop]
+            wishes = sampling.wishes(body)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise Refused(str(error)) from error
+        answer = self.batch.add(prompt, wishes)
+        one = Asked(answer, max(1, most), Growing(stops), tell, bool(body.get("stream")), time.monotonic())
+        self.asked.append(one)
+        return one
+
+    def leave(self, one: Asked) -> None:
+        """End a request, whole or not."""
+        if one in self.asked:
+            self.asked.remove(one)
+            self.batch.drop(one.answer)
+
+    def step(self) -> None:
+        """Compute once and tell."""
+        drawn = {found.answer: found for found in self.batch.step()}
+        for one in list(self.asked):
+            if (found := drawn.get(one.answer)) is not None:
+                self._take(one, found.token, found.logprobs)
+
+    def _take(self, one: Asked, token: int, row: Array | None) -> None:
+        one.count += 1
+        ended = token in self.pieces.ends
+        piece = b"" if ended else self._piece(token)
+        text = one.text.feed(piece)
+        stop = "eos" if ended else "word" if one.text.stopped else "limit" if one.count >= one.most else ""
+        text += one.text.rest() if stop else ""
+        entries = [self._entry(token, row, one.answer.sampler.wishes.alternatives)] if row is not None else []
+        one.said.append(text)
+        one.entries += entries
+        if one.stream and (text or entries):
+            one.tell(self._event(one, text, entries))
+        if stop:
+            self.leave(one)
+            last = self._event(one, "" if one.stream else "".join(one.said), [] if one.stream else one.entries)
+            spent = time.monotonic() - one.begun
+            timings = {"cache_n": one.answer.cached, "predicted_ms": round(spent * 1000, 1)}
+            one.tell({**last, "stop": True, "stop_type": stop, "timings": timings})
+
+    def _event(self, one: Asked, text: str, entries: list[Event]) -> Event:
+        found: Event = {
+            "content": text,
+            "stop": False,
+            "tokens_predicted": one.count,
+            "tokens_evaluated": one.answer.prompt,
+        }
+        return {**found, "completion_probabilities": entries} if entries else found
+
+    def _entry(self, token: int, row: Array, count: int) -> Event:
+        """One token with its probability and those of the likeliest, all before biases and penalties."""
+        tokens = sampling.largest(row, min(count, len(row)))
+        return {**self._named(token, row), "top_logprobs": [self._named(int(other), row) for other in tokens]}
+
+    def _named(self, token: int, row: Array) -> Event:
+        piece = self._piece(token)
+        value = float(np.maximum(row[token], -1e30))  # JSON has no infinity
+        return {"id": token, "token": piece.decode("utf-8", "replace"), "bytes": list(piece), "logprob": value}
+
+    def _piece(self, token: int) -> bytes:
+        return self.pieces.bytes[token] if token < len(self.pieces.bytes) else b""

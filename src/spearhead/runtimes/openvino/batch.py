@@ -1,0 +1,170 @@
+"""Continuous batching: one step computes the next token of every answer, and beside them pieces of new prompts.
+
+Knows token ids; nothing of text or connections. A step costs about the same for one answer as for sixteen, so whoever
+comes joins the next step instead of waiting (Yu et al. 2022).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from spearhead.nn.gguf_header import Gguf
+from spearhead.runtimes.openvino import graph, weights
+from spearhead.runtimes.openvino.pages import Pages
+from spearhead.runtimes.openvino.sampling import Sampler, Wishes, logprobs
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(slots=True, eq=False)
+class Answer:
+    """One answer under way: `tokens` are the prompt and what followed, the first `done` of them lie in the cache."""
+
+    tokens: list[int]
+    sampler: Sampler
+    prompt: int
+    done: int = 0
+    cached: int = 0
+    """Tokens of the prompt that another one had computed."""
+    blocks: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A new token of an answer; `logprobs` is its row (vocabulary,) where alternatives were asked for."""
+
+    answer: Answer
+    token: int
+    logprobs: Array | None
+
+
+class Batch:
+    """A compiled model, its cache and the answers under way."""
+
+    def __init__(self, model: Gguf, folder: Path, *, context: int, slots: int, width: int, threads: int) -> None:
+        """Compile `model`; raises graph.Unfit. `width` tokens are computed in one step at most."""
+        self.form = graph.form(model)
+        shelf = weights.Shelf(folder, size=weights.room(list(model.tensors.values())))
+        built = graph.build(model, self.form, shelf)
+        config = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": "f32",  # the processor's half precision saves nothing here and rounds more
+            "KV_CACHE_PRECISION": "f16",
+        }
+        compiled = ov.Core().compile_model(built, "CPU", config)
+        self.width = max(width, slots)
+        size = compiled.input("value_cache.0").partial_shape[2].get_length()
+        count = -(-context // size) + slots  # each answer may leave a part of its last block empty
+        self.pages = Pages(count, size=size, keep=count // 4)
+        self.running: list[Answer] = []
+        self._request = compiled.create_infer_request()
+        self._caches = _caches(compiled, self._request, count)
+        self.step_first(shelf)
+        weights.trim()
+
+    def step_first(self, shelf: weights.Shelf) -> None:
+        """A step over nothing of worth: matrices are packed at the first one, then their originals can be forgotten."""
+        for length in (self.width, 1):
+            one = self.add([0] * length, Wishes(top_k=1))
+            while one.done < length:
+                self.step()
+            self.drop(one)
+        shelf.forget()
+
+    @property
+    def reserve(self) -> int:
+        """Bytes of the cache, which come into memory as they are first used."""
+        return sum(cache.nbytes for cache in self._caches)
+
+    def add(self, prompt: Sequence[int], wishes: Wishes) -> Answer:
+        """Begin an answer to `prompt`; its first token comes out of a later step."""
+        one = Answer(list(prompt), Sampler(wishes, prompt), len(prompt))
+        one.blocks = self.pages.begin(prompt, limit=len(prompt) - 1)
+        one.done = one.cached = len(one.blocks) * self.pages.size
+        self.running.append(one)
+        return one
+
+    def drop(self, one: Answer) -> None:
+        """End an answer; what it computed stays known for a while."""
+        self.running.remove(one)
+        self.pages.learn(one.tokens[: one.done], one.blocks)
+        self.pages.release(one.blocks)
+        one.blocks = []
+
+    def step(self) -> list[Drawn]:
+        """Compute once; the tokens that came out of it."""
+        taken = self._shares()
+        logits = self._compute(taken)
+        plain = logits.argmax(axis=1) if len(logits) else logits
+        out: list[Drawn] = []
+        row = 0
+        for one, length in taken:
+            one.done += length
+            if one.done < len(one.tokens):
+                continue
+            if len(one.tokens) == one.prompt:
+                self.pages.learn(one.tokens, one.blocks)
+            found = logprobs(logits[row]) if one.sampler.wishes.alternatives else None
+            token = int(plain[row]) if one.sampler.plain else one.sampler.pick(logits[row])
+            row += 1
+            one.tokens.append(token)
+            out.append(Drawn(one, token, found))
+        return out
+
+    def _shares(self) -> list[tuple[Answer, int]]:
+        """How many tokens of whom this step computes: one of each answer, then prompts in turn while there is room."""
+        answering = [one for one in self.running if len(one.tokens) - one.done == 1]
+        taken = [(one, 1) for one in answering]
+        left = self.width - len(taken)
+        for one in self.running:
+            if left and (wanted := len(one.tokens) - one.done) > 1:
+                taken.append((one, min(wanted, left)))
+                left -= taken[-1][1]
+        return taken
+
+    def _compute(self, taken: Sequence[tuple[Answer, int]]) -> Array:
+        """Logits (wanted rows, vocabulary) after the last token of everyone whose tokens are all in the cache then."""
+        size = self.pages.size
+        tokens: list[int] = []
+        places: list[int] = []
+        rows: list[int] = []
+        past, begins, blocks, block_begins = [], [0], [], [0]
+        for one, length in taken:
+            end = one.done + length
+            while len(one.blocks) * size < end:
+                one.blocks.append(self.pages.take())
+            tokens += one.tokens[one.done : end]
+            places += range(one.done, end)
+            past.append(one.done)
+            begins.append(len(tokens))
+            blocks += one.blocks[: -(-end // size)]
+            block_begins.append(len(blocks))
+            if end == len(one.tokens):
+                rows.append(len(tokens) - 1)
+        lists: Mapping[str, Any] = dict(zip(graph.PAGING, (past, begins, blocks, block_begins), strict=True))
+        inputs = {name: np.array(values, np.int32) for name, values in lists.items()}
+        inputs[graph.LONGEST] = np.array(max(one.done + length for one, length in taken), np.int32)
+        inputs |= {"tokens": np.array(tokens, np.int64), "places": np.array(places, np.int64)}
+        inputs["rows"] = np.array(rows or [0], np.int64)
+        for name, values in inputs.items():
+            self._request.set_tensor(name, ov.Tensor(values))
+        self._request.infer()
+        return self._request.get_output_tensor(0).data[: len(rows)]  # type: ignore[no-any-return]
+
+
+def _caches(compiled: Any, request: Any, count: int) -> list[Array]:
+    """The key and value blocks of every layer, given to `request`; pages of memory that nothing has touched yet."""
+    out = []
+    for port in compiled.inputs:
+        name = port.any_name
+        if "_cache." in name:
+            shape = [count, *(part.get_length() for part in list(port.partial_shape)[1:])]
+            out.append(np.empty(shape, np.float16))
+            request.set_tensor(name, ov.Tensor(out[-1], shared_memory=True))
+    return out

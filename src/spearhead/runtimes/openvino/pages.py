@@ -1,0 +1,76 @@
+"""Blocks of the key-value cache: who holds which, and which still hold a prefix that the next prompt may begin with.
+
+Knows tokens as numbers and nothing of models. A full block is known by the block before it and its own tokens, so that
+equal beginnings share memory and are computed once (Kwon et al. 2023, section 4.4).
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+Known = tuple[int, tuple[int, ...]]
+"""The serial of the block before (0: none) and the tokens."""
+
+
+class Pages:
+    """`count` blocks of `size` tokens. Blocks that nobody holds keep their prefix, at most `keep` of them."""
+
+    def __init__(self, count: int, *, size: int, keep: int) -> None:
+        self.size, self.keep = size, keep
+        self._free = list(range(count - 1, -1, -1))  # the lowest first: memory is touched as late as can be
+        self._holders = [0] * count
+        self._known: dict[Known, int] = {}
+        self._names: dict[int, tuple[Known, int]] = {}
+        """What a block is known by, and its own serial."""
+        self._idle: OrderedDict[int, None] = OrderedDict()
+        self._serial = 0
+
+    def begin(self, tokens: Sequence[int], *, limit: int) -> list[int]:
+        """Blocks that hold the first tokens of `tokens` already, `limit` of these at most; they are held from now."""
+        found: list[int] = []
+        serial = 0
+        for start in range(0, limit - self.size + 1, self.size):
+            block = self._known.get((serial, tuple(tokens[start : start + self.size])))
+            if block is None:
+                break
+            serial = self._names[block][1]
+            self._idle.pop(block, None)
+            self._holders[block] += 1
+            found.append(block)
+        return found
+
+    def take(self) -> int:
+        """A block to write to; raises IndexError when all are held."""
+        if not self._free:
+            self._forget()
+        block = self._free.pop()
+        self._holders[block] = 1
+        return block
+
+    def learn(self, tokens: Sequence[int], blocks: Sequence[int]) -> None:
+        """`blocks` hold `tokens` (whole blocks of them): prompts that begin so need not compute them."""
+        serial = 0
+        for number in range(len(tokens) // self.size):
+            name = (serial, tuple(tokens[number * self.size : (number + 1) * self.size]))
+            block = self._known.setdefault(name, blocks[number])
+            if block not in self._names:
+                self._serial += 1
+                self._names[block] = (name, self._serial)
+            serial = self._names[block][1]
+
+    def release(self, blocks: Sequence[int]) -> None:
+        """Let go of `blocks`, in the order of their tokens."""
+        for block in reversed(blocks):  # the end of a text is forgotten before its beginning
+            self._holders[block] -= 1
+            if self._holders[block]:
+                continue
+            if block in self._names:
+                self._idle[block] = None
+            else:
+                self._free.append(block)
+        while len(self._idle) > self.keep:
+            self._forget()
+
+    def _forget(self) -> None:
+        block, _ = self._idle.popitem(last=False)
+        del self._known[self._names.pop(block)[0]]
+        self._free.append(block)

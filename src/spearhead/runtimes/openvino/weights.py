@@ -1,0 +1,122 @@
+"""Blocks of a GGUF file as the constants that OpenVINO multiplies with, kept in a file that memory can forget.
+
+Knows layouts, no architecture. A constant is mapped from a nameless file, because the compiled model packs its own
+copy and keeps the original alive: mapped pages can be dropped, and come back should anything still read them.
+"""
+
+import ctypes
+import mmap
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from spearhead.nn.gguf_header import Tensor
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LAYOUTS = ("F32", "F16", "BF16", "Q8_0", "Q4_0")
+"""What is computed here as it stands in the file."""
+BLOCK = 32
+
+
+class Shelf:
+    """A nameless file of constants in `folder`; raises OSError when the disk is full."""
+
+    def __init__(self, folder: Path, *, size: int) -> None:
+        self._file, name = tempfile.mkstemp(dir=folder)
+        os.unlink(name)
+        os.ftruncate(self._file, size)  # holes take no room until they are written
+        self._map = mmap.mmap(self._file, size)
+        self._bytes = np.frombuffer(self._map, np.uint8)
+        self._at = 0
+
+    def put(self, values: Array) -> Array:
+        """The same values, as a view of the file."""
+        values = np.ascontiguousarray(values)
+        start = -(-self._at // 64) * 64
+        self._at = start + values.nbytes
+        data, done = values.reshape(-1).view(np.uint8).data, 0
+        while done < len(data):  # written, not stored through the map: a full disk is then an error, not a signal
+            done += os.pwrite(self._file, data[done:], start + done)
+        return self._bytes[start : self._at].view(values.dtype).reshape(values.shape)
+
+    def forget(self) -> None:
+        """Drop the pages from memory; whoever reads them again gets them from the file."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def room(tensors: Sequence[Tensor]) -> int:
+    """Bytes that the constants of `tensors` take at most."""
+    return sum(tensor.data.nbytes * 2 + 128 for tensor in tensors) + 4096
+
+
+def floats(tensor: Tensor) -> Array:
+    """A small tensor (norm, bias, factors) as float32 in its shape."""
+    if tensor.layout == "F32":
+        return tensor.data.view(np.float32).reshape(tensor.shape)
+    if tensor.layout == "F16":
+        return tensor.data.view(np.float16).reshape(tensor.shape).astype(np.float32)
+    if tensor.layout == "BF16":
+        return (tensor.data.view(np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(tensor.shape)
+    raise ValueError(f"{tensor.name} is in {tensor.layout}")
+
+
+def matrix(shelf: Shelf, parts: Sequence[Tensor], orders: Sequence[Any]) -> Any:
+    """One matrix (rows, columns) in float32 as a node: the rows of `parts`, each taken in its order, one below another.
+
+    Quantised parts stay quantised; the runtime recognises the pattern and multiplies integers.
+    """
+    if parts[0].layout in ("F32", "F16", "BF16"):
+        rows = np.concatenate([_ordered(floats(part), order) for part, order in zip(parts, orders, strict=True)])
+        if parts[0].layout != "F16":
+            return op.constant(shelf.put(rows), shared_memory=True)
+        return op.convert(op.constant(shelf.put(rows.astype(np.float16)), shared_memory=True), "f32")
+    split = [_blocks(part) for part in parts]
+    numbers = np.concatenate([_ordered(found[0], order) for found, order in zip(split, orders, strict=True)])
+    scales = np.concatenate([_ordered(found[1], order) for found, order in zip(split, orders, strict=True)])
+    count, blocks = numbers.shape[:2]
+    if parts[0].layout == "Q4_0":
+        tensor = ov.Tensor(shelf.put(numbers).reshape(-1), ov.Shape([count, blocks, BLOCK]), ov.Type.i4)
+        stored = ov.op.Constant(tensor)
+    else:
+        stored = op.constant(shelf.put(numbers), shared_memory=True)
+    scaled = op.multiply(op.convert(stored, "f16"), op.constant(shelf.put(scales), shared_memory=True))
+    return op.convert(op.reshape(scaled, op.constant(np.array([count, blocks * BLOCK])), False), "f32")
+
+
+def _blocks(tensor: Tensor) -> tuple[Array, Array]:
+    """Numbers (rows, blocks, 32 or 16 bytes) and scales (rows, blocks, 1) of a quantised tensor.
+
+    Q4_0: half-precision scale, then 16 bytes whose low halves are the first 16 numbers, plus 8 (ggml-common.h).
+    OpenVINO wants neighbours in a byte, in two's complement.
+    """
+    rows = tensor.shape[0]
+    if tensor.layout == "Q8_0":
+        raw = tensor.data.reshape(rows, -1, 2 + BLOCK)
+        return raw[:, :, 2:].view(np.int8), _scales(raw)
+    raw = tensor.data.reshape(rows, -1, 2 + BLOCK // 2)
+    packed = raw[:, :, 2:]
+    first = (packed[:, :, 0::2] & 15) | (packed[:, :, 1::2] << 4)
+    second = (packed[:, :, 0::2] >> 4) | (packed[:, :, 1::2] & 0xF0)
+    return np.concatenate([first, second], axis=2) ^ 0x88, _scales(raw)
+
+
+def _scales(raw: Array) -> Array:
+    return np.ascontiguousarray(raw[:, :, :2]).view(np.float16)
+
+
+def _ordered(values: Array, order: Any) -> Array:
+    return values[order]  # type: ignore[no-any-return]
+
+
+def trim() -> None:
+    """Give back what the allocator holds and nobody uses."""
+    if os.uname().sysname == "Linux":
+        ctypes.CDLL(None).malloc_trim(0)

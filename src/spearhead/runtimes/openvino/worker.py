@@ -1,0 +1,85 @@
+"""The process that holds a model for OpenVINO: it answers on a private socket until its standard input ends.
+
+Stands where `runtimes.llamacpp.worker` stands and is spoken to alike. Standard input is its lifeline.
+"""
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import resource
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+VERSION = "2026.4.1"
+"""The one whose paged attention was compared with llama.cpp's answers; that operation promises no other."""
+
+
+def main() -> None:
+    """One JSON object in, `{"ready": address}`, `{"unfit": reason}` or `{"error": reason}` out, then serve."""
+    settings = json.loads(sys.stdin.buffer.readline())
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold people's prompts
+    os.umask(0o077)
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # imported, it reports the import
+    threading.Thread(target=_lifeline, args=(settings["socket"],), daemon=True).start()
+    try:
+        asyncio.run(_serve(settings))
+    except Exception as error:
+        _say({"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]})
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+async def _serve(settings: dict[str, Any]) -> None:
+    import openvino
+
+    from spearhead.core.errors import InputError
+    from spearhead.nn.gguf_header import read_header
+    from spearhead.runtimes.openvino import wire
+    from spearhead.runtimes.openvino.answers import Desk
+    from spearhead.runtimes.openvino.batch import Batch
+    from spearhead.runtimes.openvino.graph import Unfit
+    from spearhead.runtimes.openvino.pieces import Pieces
+
+    address = settings["socket"]
+    try:
+        if not openvino.get_version().startswith(VERSION):
+            raise Unfit(f"OpenVINO is {openvino.get_version()}, wanted {VERSION}")
+        if settings["adapter"] or settings["cache"] != "f16":
+            raise Unfit("adapters and other caches are llama.cpp's")
+        model = read_header(Path(settings["model"]))
+        batch = Batch(
+            model,
+            Path(address).parent,
+            context=settings["context"],
+            slots=settings["slots"],
+            width=settings["batch"],
+            threads=settings["threads"],
+        )
+        desk = Desk(batch, Pieces(model.metadata), context=settings["context"])
+    except (Unfit, InputError, ValueError) as error:
+        _say({"unfit": str(error)})
+        os._exit(0)
+    del model
+    gc.collect()
+    gc.freeze()
+    await wire.serve(desk, address, lambda: _say({"ready": address, "reserve": batch.reserve}))
+
+
+def _say(what: dict[str, Any]) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def _lifeline(address: str) -> None:
+    sys.stdin.buffer.read()
+    with contextlib.suppress(OSError):
+        shutil.rmtree(os.path.dirname(address), ignore_errors=True)  # a parent that was killed cannot
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

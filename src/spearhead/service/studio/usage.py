@@ -22,8 +22,10 @@ GROUPS = {"scenario": "model", "key": "api_key_id", "account": "user_id"}
 """What a report may be apart for, and the ledger's name for it."""
 MOST_SERIES = 5
 """Colours that can be told apart; the rest is drawn as one."""
-REST = ""
-"""The name of that rest."""
+REST = "*"
+"""The name of that rest, which is nobody's name."""
+MOST_INVOICES = 25
+"""Of an account that are listed; all of them can be fetched."""
 WIDTH, HEIGHT, GAP = 640.0, 160.0, 0.2
 """Of the drawing, in units of its own; the gap between days is a part of a day's width."""
 
@@ -98,8 +100,6 @@ class Left:
     period: Period | None
     limits: tuple[tuple[Limit, int], ...]
     """With what is used of each now."""
-    invoices: tuple[Invoice, ...]
-    """The newest first."""
 
 
 def parts(
@@ -167,8 +167,13 @@ def left(connection: Connection, account: str, *, moment: datetime, key: str | N
         subscription=subscription,
         period=plans.period(subscription, moment) if subscription else None,
         limits=tuple(limits.left(connection, subjects, clock=lambda: moment)),
-        invoices=tuple(reversed(invoices.of_account(connection, account))),
     )
+
+
+def newest(connection: Connection, account: str | None) -> list[Invoice]:
+    """The newest invoices of an account, or of all, the newest first."""
+    most = MOST_INVOICES if account is not None else 4 * MOST_INVOICES
+    return list(reversed(invoices.of_account(connection, account)))[:most]
 
 
 def unit_of(grant: Grant) -> str | None:

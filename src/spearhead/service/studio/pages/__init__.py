@@ -6,8 +6,9 @@ PLACES = (
     Place("make", "/make", ("creator",)),
     Place("review", "/review", ("reviewer", "auditor")),
     Place("scenarios", "/scenarios", ("creator", "reviewer", "operator", "auditor")),
+    Place("usage", "/usage", ("creator", "operator", "auditor")),
     Place("verify", "/verify"),
 )
 """In the order of the navigation."""
-PAGES = ("home", "login", "manner", "make", "review", "scenarios", "verify")
+PAGES = ("home", "login", "manner", "make", "review", "scenarios", "usage", "verify")
 """Modules of this folder."""

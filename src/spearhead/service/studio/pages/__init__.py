@@ -7,8 +7,9 @@ PLACES = (
     Place("review", "/review", ("reviewer", "auditor")),
     Place("scenarios", "/scenarios", ("creator", "reviewer", "operator", "auditor")),
     Place("usage", "/usage", ("creator", "operator", "auditor")),
+    Place("keys", "/keys", ("creator", "operator", "auditor")),
     Place("verify", "/verify"),
 )
 """In the order of the navigation."""
-PAGES = ("home", "login", "manner", "make", "review", "scenarios", "usage", "verify")
+PAGES = ("home", "login", "manner", "keys", "make", "review", "scenarios", "usage", "verify")
 """Modules of this folder."""

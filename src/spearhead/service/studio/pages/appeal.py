@@ -1,0 +1,80 @@
+"""What became of one's own piece in review, and how to ask for another look at what was refused. Names no reviewer."""
+
+from typing import Any
+
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from spearhead.engine import outputs
+from spearhead.engine.edits import REPLACED
+from spearhead.review import queue
+from spearhead.review.queue import Moved
+from spearhead.service.studio.page import PageError, form, go, render, signed_in, studio, text
+from spearhead.service.studio.people import Person
+
+LONGEST_REASON = 2000
+REFUSED = ("rejected", "auto_blocked")
+"""States of the queue that can be appealed."""
+DECISIONS = ("approved", "rejected", "escalated", "withdrawn", "auto_blocked", "needs_human", "appealed", "released")
+
+
+async def show(request: Request) -> Response:
+    """Where it stands, what was decided and why."""
+    person = await signed_in(request, "creator")
+    return await _show(request, person)
+
+
+async def ask(request: Request) -> Response:
+    """Ask for another look by another person."""
+    person = await signed_in(request, "creator")
+    fields = await form(request)
+    reason = text(fields, "reason", most=LONGEST_REASON)
+    if not reason:
+        return await _show(request, person, wrong=True)
+    found = await _found(request, person)
+    engine = studio(request).engine
+    hours = engine.loaded(found["output"].release).policy.held_hours
+
+    def work(connection: Connection) -> None:
+        queue.appeal(connection, found["item"].id, actor=person.id, reason=reason, held_hours=hours, clock=engine.clock)
+
+    try:
+        await engine.desk.write(work)
+    except Moved as error:
+        raise PageError(409, "moved", detail=str(error)) from error
+    return go(f"/appeal/{found['output'].id}?said=appealed")
+
+
+async def _show(request: Request, person: Person, *, wrong: bool = False) -> Response:
+    found = await _found(request, person)
+    values = {
+        **found,
+        "may_appeal": found["item"].state in REFUSED and found["output"].state != "edited",
+        "wrong": wrong,
+        "longest": LONGEST_REASON,
+        "said": request.query_params.get("said") == "appealed",
+    }
+    return render(request, "appeal.html", values, status=400 if wrong else 200)
+
+
+async def _found(request: Request, person: Person) -> dict[str, Any]:
+    id = str(request.path_params["id"])[:64]
+
+    def work(connection: Connection) -> dict[str, Any]:
+        output = outputs.current(connection, id)
+        if output is None or output.review is None or output.account != person.account:
+            raise PageError(404, "no_page")
+        item = queue.find(connection, output.review)
+        if item is None:
+            raise PageError(404, "no_page")
+        steps = [step for step in queue.history(connection, item.id) if step.to_state in DECISIONS]
+        # What a creator wrote and what a reviewer gave as a reason; who and how an edit went is not theirs to know.
+        steps = [step for step in steps if not step.reason.startswith((REPLACED, "edited by "))]
+        return {"output": output, "item": item, "steps": steps, "mine": person.id}
+
+    return await studio(request).engine.desk.read(work)
+
+
+ROUTES = [Route("/appeal/{id}", show), Route("/appeal/{id}", ask, methods=["POST"])]

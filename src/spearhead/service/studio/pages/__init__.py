@@ -11,5 +11,5 @@ PLACES = (
     Place("verify", "/verify"),
 )
 """In the order of the navigation."""
-PAGES = ("home", "login", "manner", "keys", "make", "review", "scenarios", "usage", "verify")
+PAGES = ("home", "login", "manner", "appeal", "keys", "make", "review", "scenarios", "usage", "verify")
 """Modules of this folder."""

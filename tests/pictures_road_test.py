@@ -19,12 +19,15 @@ from tests.conftest import Served, start_server
 
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
+from spearhead.core.review import Context, Decision, Direction, Policy, Rule
 from spearhead.core.sampler import Sampler
+from spearhead.index.pictures import PictureIndex
 from spearhead.media.image import codec
 from spearhead.pipeline import road, trust
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.provenance import seal
+from spearhead.review.reviewer import Reviewer
 from spearhead.scenario import read
 from spearhead.store import releases
 from spearhead.store.home import Home
@@ -142,6 +145,18 @@ def test_the_road_ends_in_a_signed_release_that_says_how_good_it_is(walked: Outc
     assert found.produce_id == f"{manifest.name}/samples/0001.png" and found.visible
     page = (walked.release / "report.html").read_text(encoding="utf-8")
     assert 'src="data:image/png;base64,' in page and not re.search(r'(src|href)="https?:', page)
+
+
+def test_a_release_carries_an_index_of_the_pictures_that_it_learnt_from(walked: Outcome) -> None:
+    assert walked.release is not None
+    index = PictureIndex.load(walked.release / "parts" / "index")
+    learnt = next(iter(walked.dataset.read("train")))
+    assert len(index) == walked.dataset.counts()["train"] and learnt.id in index.ids
+    reviewer = Reviewer(
+        Policy(("nearest",), (Rule("*", Direction.OUTPUT, hold=0.5),)), index=walked.release / "parts" / "index"
+    )
+    found = reviewer.review(learnt.parts["output"], Context("shapes", Direction.OUTPUT))
+    assert found.decision is Decision.HOLD and found.findings[0].reason.startswith("100% like the training record")
 
 
 def test_walking_again_does_nothing(walked: Outcome, shapes: Path, home: Home) -> None:

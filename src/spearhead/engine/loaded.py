@@ -17,7 +17,6 @@ from spearhead.core.manifest import Manifest, PriceTag
 from spearhead.core.review import Direction, Policy, Rule
 from spearhead.core.sampler import Sampler
 from spearhead.core.template import Example, Template
-from spearhead.index.copies import NAMES
 from spearhead.review.reviewer import Reviewer
 from spearhead.store.releases import Release
 from spearhead.store.tables import settings
@@ -87,7 +86,7 @@ async def load(release: Release, *, room: Room) -> Loaded:
 def _reviewer(policy: Policy, release: Release) -> Reviewer:
     """The policy's checks, with what the release learnt from where it carries an index of it."""
     index = release.folder / "parts" / "index"
-    return Reviewer(policy, index=index if (index / NAMES).is_file() else None)
+    return Reviewer(policy, index=index if index.is_dir() else None)
 
 
 async def _start(release: Release, *, room: Room) -> Runtime:

@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from spearhead.core.manifest import Layout, Measured
 from spearhead.core.media import Media
 from spearhead.core.sampler import Sampler
 from spearhead.core.score import Case, Score
+from spearhead.data import pictures as data_pictures
 from spearhead.data.dataset import Dataset
+from spearhead.index.pictures import PictureIndex, Pixels
 from spearhead.metrics import evaluate as scoring
 from spearhead.metrics import picture_baselines, pictures
 from spearhead.metrics.picture_baselines import Pool
@@ -87,6 +89,14 @@ def evaluate(
     outcome.steps.append(told)
     ours = [dataclasses.replace(case, output=_kept(told.folder, number)) for number, case in enumerate(cases)]
 
+    def indexed(folder: Path) -> Walk:
+        yield Progress("index", 0, 1, "training pictures")
+        PictureIndex.build(_learnt(dataset)).save(folder / "index")
+        return {}
+
+    near = yield from step(root, "index", {"data": dataset.digest}, indexed)
+    outcome.steps.append(near)
+
     def work(folder: Path) -> Walk:
         judged = yield from judge(scenario, dataset, ours=ours, home=home)
         files.write_whole(folder / "scores.json", json.dumps([dataclasses.asdict(s) for s in judged.scores], indent=1))
@@ -103,7 +113,14 @@ def evaluate(
     scored = yield from step(root, "scores", judged_by, work)
     outcome.steps.append(scored)
     outcome.judged = _read_judged(scored.folder, ours)
-    outcome.made = _made(scenario, parts, told)
+    outcome.made = _made(scenario, parts, told, index=near.folder / "index")
+
+
+def _learnt(dataset: Dataset) -> Iterator[tuple[str, Pixels]]:
+    """Every training picture by the id of its record."""
+    for record in dataset.read("train"):
+        if (found := data_pictures.of(record)) is not None:
+            yield record.id, data_pictures.pixels(found)
 
 
 SHOWN = 16
@@ -196,7 +213,7 @@ def _kept(folder: Path, number: int) -> Media:
     return Media("image", "image/png", _file(folder, number).read_bytes())
 
 
-def _made(scenario: Scenario, parts: Path, told: Done) -> Made:
+def _made(scenario: Scenario, parts: Path, told: Done, *, index: Path) -> Made:
     sampler = Sampler.read(parts / "sampler.json")
     defaults = scenario.generation.for_pictures()
     graph = parts / sampler.model
@@ -204,7 +221,7 @@ def _made(scenario: Scenario, parts: Path, told: Done) -> Made:
     return Made(
         runtime="onnx",
         parts={path.name: path for path in sorted(parts.iterdir()) if path.is_file()},
-        index=None,
+        index=index,
         layouts=(layout,),
         speed=told.result["pictures_per_second"],
         prompt_units=0,

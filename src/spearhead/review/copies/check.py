@@ -9,8 +9,8 @@ from pathlib import Path
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Direction, Finding
-from spearhead.index import near
-from spearhead.index.copies import opened
+from spearhead.index import near, pictures
+from spearhead.index.copies import NAMES, opened
 from spearhead.review import categories
 from spearhead.review.scanner import place
 
@@ -96,7 +96,12 @@ class CopiesCheck:
         return replace(self, words=words, similarity=float(similarity))
 
     def against(self, index: Path) -> "CopiesCheck":
-        """This check with the index of a release; raises InputError when the folder holds none."""
+        """This check with the index of a release; one of a release of pictures says nothing about texts.
+
+        Raises InputError when the folder holds neither.
+        """
+        if (index / pictures.NAMES).is_file() and not (index / NAMES).is_file():
+            return self
         opened(index)
         return replace(self, index=index)
 

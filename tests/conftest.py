@@ -26,6 +26,7 @@ from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, Part, PriceTag
 from spearhead.ledger import journal, keys
+from spearhead.release import options
 from spearhead.service.studio import people
 from spearhead.store import database, packages
 from spearhead.store.home import Home
@@ -160,9 +161,16 @@ def write_tiny_release(folder: Path, *, scenario: str = "tiny", version: str = "
     (place / "parts").mkdir(parents=True)
     model = place / "parts" / "model.gguf"
     write_tiny_gguf(model)
+    generation = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 64}
+    schema = place / "parts" / "options.json"
+    schema.write_text(json.dumps(options.schema(generation, context=CONTEXT)))
     parts = tuple(
         Part(f"parts/{file.name}", digest.of_file(file), file.stat().st_size, role)
-        for file, role in ((model, "model"), (model.with_name("tokenizer.json"), "tokenizer"))
+        for file, role in (
+            (model, "model"),
+            (model.with_name("tokenizer.json"), "tokenizer"),
+            (schema, "options"),
+        )
     )
     fields: dict[str, Any] = dict(
         scenario=scenario,
@@ -184,7 +192,7 @@ def write_tiny_release(folder: Path, *, scenario: str = "tiny", version: str = "
         verdict="gold",
         verdict_reasons=(),
         template={"style": "plain", "stop": END},
-        generation={"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 64},
+        generation=generation,
         policy={
             "checks": ["terms", "personal"],
             "rules": [

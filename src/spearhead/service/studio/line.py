@@ -119,10 +119,12 @@ class Line:
         if self._leaving:
             raise InputError("The server is about to stop: ask again in a moment.")
         added = [Work(request, stamp(self._engine.clock())) for request in requests]
-        desk.work = [*added, *desk.work]
+        desk.work = [*reversed(added), *desk.work]
         over = [one for one in desk.work if one.over]
         for old in over[max(0, MOST_KEPT - (len(desk.work) - len(over))) :]:
             desk.work.remove(old)
+        for one in added:
+            self._tell(person, News(one))
         self._begin(person)
         return added
 
@@ -150,6 +152,11 @@ class Line:
         """Show what is over no more; the gallery keeps it."""
         if desk := self._desks.get(person.id):
             desk.work = [one for one in desk.work if not one.over]
+
+    def forget(self, request: str) -> None:
+        """Show a request no more, whoever asked it: what it made was erased."""
+        for desk in self._desks.values():
+            desk.work = [one for one in desk.work if one.id != request]
 
     def listen(self, person: Person) -> "asyncio.Queue[News | None]":
         """What happens to a person's work from now on; None: the server stops, or the reader was too slow."""

@@ -4,6 +4,7 @@ from spearhead.service.studio.page import Place
 
 PLACES = (
     Place("make", "/make", ("creator",)),
+    Place("gallery", "/gallery", ("creator", "auditor")),
     Place("review", "/review", ("reviewer", "auditor")),
     Place("scenarios", "/scenarios", ("creator", "reviewer", "operator", "auditor")),
     Place("usage", "/usage", ("creator", "operator", "auditor")),
@@ -11,5 +12,5 @@ PLACES = (
     Place("verify", "/verify"),
 )
 """In the order of the navigation."""
-PAGES = ("home", "login", "manner", "appeal", "keys", "make", "review", "scenarios", "usage", "verify")
+PAGES = ("home", "login", "manner", "appeal", "keys", "make", "gallery", "review", "scenarios", "usage", "verify")
 """Modules of this folder."""

@@ -12,7 +12,7 @@ from spearhead.core.review import Check, Context, Direction
 from spearhead.index.copies import CopyIndex
 from spearhead.review import categories
 from spearhead.review.example import Example
-from spearhead.review.scanner import Comparing, Following, Needing, Streaming, follow, scan
+from spearhead.review.scanner import Comparing, Following, Needing, Streaming, Weighing, follow, scan
 
 CHECKS = Catalogue("spearhead.review", "CHECK")
 EXAMPLES = Catalogue("spearhead.review", "EXAMPLE")
@@ -76,7 +76,9 @@ def test_a_scanner_fed_in_pieces_finds_what_the_check_finds(name: str, tmp_path:
     text = "a plain beginning. \U0001f600 " + example.text
     scanner, found = follow(check, example.context), []
     for character in text:
-        found += scanner.feed(character)
+        light = isinstance(scanner, Weighing) and not scanner.weighs(character)
+        found += (seen := scanner.feed(character))
+        assert not (light and seen), "what it finds there it did not look for"
         assert 0 <= scanner.pending() <= len(text)
     found += scanner.finish()
     assert found and sorted(found, key=repr) == sorted(check(media.text(text), example.context), key=repr)

@@ -201,7 +201,7 @@ class Engine:
                             answer.media = draft.media
                         if draft.delta:
                             answer.pieces.append(draft.delta)
-                            if (ready := answer.stream.feed(draft.delta)) and not quiet:
+                            if (ready := await _fed(answer.stream, draft.delta)) and not quiet:
                                 answer.shown += len(ready)
                                 yield Released(draft.index, ready)
                         # What cannot leave need not be written to its end.
@@ -269,14 +269,15 @@ class Engine:
         return label(manifest.labels, output)
 
     async def _look(self, loaded: Loaded, item: Media, context: Context) -> Verdict:
-        if len(item.data) > LONG:
+        if len(item.data) > LONG or loaded.reviewer.heavy(context):
             return await asyncio.to_thread(loaded.reviewer.review, item, context)
         return loaded.reviewer.review(item, context)
 
     async def _judge(self, job: Job, answer: _Answer, held: Verdict | None) -> None:
         """The last word on a finished answer, and its row."""
         if answer.media is None:
-            answer.tail, verdict = answer.stream.finish()
+            stream = answer.stream
+            answer.tail, verdict = await asyncio.to_thread(stream.finish) if stream.heavy else stream.finish()
         else:
             verdict = await asyncio.to_thread(self._look_at, job, answer, answer.media)
         if held is not None and verdict.decision is not Decision.BLOCK:
@@ -328,9 +329,9 @@ class Engine:
     async def _keep_what_left(self, job: Job) -> None:
         """Rows for answers that were cut off after a part of them had left: every text that left can be traced."""
         for answer in job.answers.values():
-            if answer.finish is not None or not answer.shown:
+            if answer.row is not None or not answer.shown:
                 continue
-            answer.finish = "cancelled"
+            answer.finish = answer.finish or "cancelled"
             answer.verdict = Verdict(Decision.ALLOW, (), job.loaded.reviewer.digest)
             answer.row = self._row(job, answer, answer.verdict, text=answer.text[: answer.shown])
             try:
@@ -494,6 +495,11 @@ def _bill(job: Job) -> books.Bill:
         price=job.price,
         milliseconds=job.milliseconds,
     )
+
+
+async def _fed(stream: StreamReview, delta: str) -> str:
+    """What may leave now; a model that judges a sentence of it does so in a thread, and the loop goes on meanwhile."""
+    return await asyncio.to_thread(stream.feed, delta) if stream.weighs(delta) else stream.feed(delta)
 
 
 def _failed(error: SpearheadError) -> Failed:

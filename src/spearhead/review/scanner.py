@@ -28,6 +28,18 @@ class Scanner(Protocol):
 
 
 @runtime_checkable
+class Weighing(Protocol):
+    """A scanner for which some pieces are long work (a model, an index): it says beforehand which.
+
+    Whoever runs an event loop feeds those, and finishes, in a thread; the others take microseconds.
+    """
+
+    def weighs(self, piece: str) -> bool:
+        """Whether `feed(piece)` may take milliseconds; changes nothing."""
+        ...
+
+
+@runtime_checkable
 class Streaming(Protocol):
     """A check that can follow a stream with a scanner of its own."""
 

@@ -36,6 +36,11 @@ class SegmentScanner:
             self.weight, self.looked = 0, 0
         return found
 
+    def weighs(self, piece: str) -> bool:
+        """See Weighing: whether the piece may end a sentence, which is then judged."""
+        joint = self.text[-1:] + piece
+        return len(self.text) + len(piece) >= LONGEST or "." in joint or not _ENDS.isdisjoint(piece)
+
     def pending(self) -> int:
         """See Scanner."""
         return self.start

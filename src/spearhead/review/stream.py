@@ -7,7 +7,7 @@ Under `fast`, text leaves at once and the stream is cut off where a finding show
 from spearhead.core.review import Check, Context, Decision, Finding, Verdict
 from spearhead.review import policy
 from spearhead.review.reviewer import ANY, Reviewer, failed
-from spearhead.review.scanner import Scanner, follow, place
+from spearhead.review.scanner import Scanner, Weighing, follow, place
 
 
 class StreamReview:
@@ -22,12 +22,22 @@ class StreamReview:
         self.scanners: list[tuple[Check, Scanner | None, list[Finding]]] = [
             (check, follow(check, context), []) for check in reviewer.checks if check.modality in ("text", ANY)
         ]
+        self._weighing = [scanner for _, scanner, _ in self.scanners if isinstance(scanner, Weighing)]
         self.unseen = reviewer.unseen("text")
         self.text = ""  # what has not left; its first character stands at `shown`
         self.shown = 0
         self.decision = Decision.ALLOW
         self.cut: int | None = None  # nothing from here on may leave
         self._note([], self.unseen)
+
+    def weighs(self, delta: str) -> bool:
+        """Whether `feed(delta)` is long work, to be done off an event loop; nothing else may be fed meanwhile."""
+        return any(scanner.weighs(delta) for scanner in self._weighing)
+
+    @property
+    def heavy(self) -> bool:
+        """Whether `finish` is long work."""
+        return bool(self._weighing)
 
     def feed(self, delta: str) -> str:
         """The text that may leave now."""

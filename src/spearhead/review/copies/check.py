@@ -44,6 +44,12 @@ class _Scanner:
             self._look(self.check.index)
         return []
 
+    def weighs(self, piece: str) -> bool:
+        """See Weighing: whether enough words have come together to look again."""
+        if self.caught or self.check.index is None or not self.check.looks(self.context):
+            return False
+        return not self.looked or len(near.WORD.findall(self.text[self.looked :] + piece)) >= WINDOW
+
     def pending(self) -> int:
         return self.safe if self.check.looks(self.context) else len(self.text)
 

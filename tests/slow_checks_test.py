@@ -1,0 +1,133 @@
+"""Promises about checks that take long: the event loop goes on meanwhile, and what leaves is what left before."""
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spearhead.core import media
+from spearhead.core.generation import Event, Held, Released, Request
+from spearhead.core.media import Media
+from spearhead.core.review import Context, Decision, Direction, Finding, Policy, Rule
+from spearhead.engine.loaded import Room
+from spearhead.engine.open import opened
+from spearhead.ledger import journal, keys
+from spearhead.review.reviewer import Reviewer
+from spearhead.review.scanner import scan
+from spearhead.review.segments import LONGEST, SegmentScanner
+from spearhead.review.stream import StreamReview
+from spearhead.store import database
+from spearhead.store.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A check that judges a sentence once somebody else has had a turn: on the loop itself it would wait for ever."""
+
+    turn: threading.Event = field(default_factory=threading.Event)
+    threads: list[str] = field(default_factory=list)
+    name: str = "waiting"
+    modality: str = "text"
+    reach: int = LONGEST
+
+    def scanner(self) -> SegmentScanner:
+        return SegmentScanner(self._judge)
+
+    def __call__(self, item: Media, context: Context) -> list[Finding]:
+        return scan(self.scanner(), item.text)
+
+    def _judge(self, sentence: str) -> list[Finding]:
+        self.turn.clear()
+        if not self.turn.wait(20):
+            raise TimeoutError("the event loop stands still while a check looks")
+        self.threads.append(threading.current_thread().name)
+        at = sentence.find("walk on", 100)
+        return [Finding(self.name, "profanity", 0.6, "walks", at, at + 7)] if at >= 0 else []
+
+
+POLICY = Policy(("terms",), (Rule("*", Direction.OUTPUT, hold=0.5),))
+
+
+def with_check(check: Waiting) -> Reviewer:
+    """A reviewer with a check of the test's own beside those of the package."""
+    reviewer = Reviewer(POLICY)
+    object.__setattr__(reviewer, "checks", (*reviewer.checks, check))
+    return reviewer
+
+
+def test_a_slow_check_in_a_stream_does_not_stop_the_loop_and_lets_nothing_else_out(
+    tmp_path: Path, make_release: Any
+) -> None:
+    check = Waiting()
+    events: list[Event] = []
+
+    async def turns() -> None:
+        while True:
+            check.turn.set()
+            await asyncio.sleep(0.001)
+
+    async def test() -> None:
+        home = Home(tmp_path, tmp_path / "cache")
+        make_release(home.releases)
+        database.migrate(home.database_url)
+        store = database.connect(home.database_url)
+        account = keys.create_account(store, "a", currency="USD").id
+        journal.credit(store, account, 10**9, key="first")
+        async with opened(home, room=Room(threads=1)) as engine:
+            loop = asyncio.create_task(turns())
+            loaded = engine.loaded("tiny")
+            loaded.reviewer = with_check(check)
+            ask = Request("tiny", account, "k", prompt="~", options={"max_tokens": 160})
+            async for event in engine.run(ask):
+                events.append(event)
+            loop.cancel()
+        store.dispose()
+
+    asyncio.run(test())
+    # The prompt, then an answer of 3 sentences at least, none of them on the loop's own thread.
+    assert len(check.threads) >= 4 and threading.main_thread().name not in check.threads
+    left = "".join(event.delta for event in events if isinstance(event, Released))
+    [held] = [event for event in events if isinstance(event, Held)]
+    assert held.verdict.decision is Decision.HOLD
+    assert left and "walk on" in left, "what came before the place of the finding has left"
+    whole = (" on and onward we walk" * 40)[: len(left)]
+    first = held.verdict.findings[0].start
+    assert left == whole and first is not None and len(left) == first, "strict: all before it, nothing from it on"
+
+
+@pytest.mark.parametrize("size", [1, 3, 50, 1000])
+def test_a_piece_that_weighs_nothing_is_not_judged(size: int) -> None:
+    judged: list[str] = []
+
+    def judge(sentence: str) -> list[Finding]:
+        judged.append(sentence)
+        return []
+
+    scanner = SegmentScanner(judge)
+    text = (
+        "A first sentence of some words. Second! 3.14 is no end of a sentence here, and this goes on " * 6 + "。你好。"
+    )
+    heavy = 0
+    for at in range(0, len(text), size):
+        piece, before = text[at : at + size], len(judged)
+        weighs = scanner.weighs(piece)
+        heavy += weighs
+        scanner.feed(piece)
+        assert weighs or len(judged) == before
+    scanner.finish()
+    assert "".join(judged) == text
+    assert size > 3 or heavy < len(text) / size / 5, "most pieces of a token's length stay on the loop"
+
+
+def test_only_policies_with_slow_checks_leave_the_loop() -> None:
+    context = Context("s", Direction.PROMPT)
+    quick = Reviewer(Policy(("terms", "personal", "profanity", "injection", "approval"), ()))
+    assert not quick.heavy(context) and not StreamReview(quick, context).heavy
+    slow = Reviewer(Policy(("terms", "harm"), ()))
+    assert slow.heavy(context) and StreamReview(slow, context).heavy
+    stream = StreamReview(slow, context)
+    assert not stream.weighs("a word") and stream.weighs("an end. And")
+    assert slow.review(media.text("an end. And"), context).decision is Decision.ALLOW

@@ -4,6 +4,7 @@ The network is a llama of one block whose attention and feed-forward add nothing
 one alone, through a table (`CHAINS`). So a prompt's last character chooses the answer, and llama.cpp really runs.
 """
 
+import dataclasses
 import json
 import os
 import secrets
@@ -25,7 +26,9 @@ import sqlalchemy as sa
 from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, Part, PriceTag
+from spearhead.index.copies import CopyIndex
 from spearhead.ledger import journal, keys
+from spearhead.provenance import signing
 from spearhead.release import options
 from spearhead.service.studio import people
 from spearhead.store import database, packages
@@ -390,6 +393,42 @@ def start_server(
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server for all tests that leave it as it was; torch cannot be imported in it."""
     server = start_server(tmp_path_factory.mktemp("served"))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def furnish(home: Home) -> None:
+    """Two signed releases of `tiny` with all that people look at: a report, an index, the terms of a verdict."""
+    own = signing.ensure(home)
+    projected = {"arithmetic": ["machine: 10 ms x 0.36 USD an hour / 3600000 = 0.000001"]}
+    rates = {"wanted": 2, "machine_hour": 360_000_000, "review_minute": 0}
+    for version, created in (("v1", "2026-11-22T00:00:00Z"), ("v2", "2026-11-23T00:00:00Z")):
+        place = write_tiny_release(home.releases, version=version, created=created, economics={**projected, **rates})
+        report = (
+            "<!doctype html><title>Report</title><style>p { color: navy }</style><script>document.title = 1</script>"
+        )
+        (place / "report.html").write_text(f"{report}<p>All of {version}</p>")
+        learnt = [("a" * 64, "Please write to Ada now and then."), ("b" * 64, "A lazy dog sleeps.")]
+        CopyIndex.build(learnt).save(place / "parts" / "index")
+        manifest = Manifest.from_json((place / "manifest.json").read_text())
+        more = [
+            Part(file.relative_to(place).as_posix(), digest.of_file(file), file.stat().st_size, role)
+            for role, files in (("document", [place / "report.html"]), ("index", sorted(place.glob("parts/index/*"))))
+            for file in files
+        ]
+        text = dataclasses.replace(manifest, parts=(*manifest.parts, *more)).to_json()
+        (place / "manifest.json").write_text(text)
+        (place / "manifest.sig").write_bytes(signing.sign_bytes(text.encode(), key=own.release))
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server like `served` over what `furnish` makes; its tests may promote, and leave `tiny@v2` answering."""
+    root = tmp_path_factory.mktemp("furnished")
+    furnish(Home(root, root / "cache"))
+    server = start_server(root)
     try:
         yield server
     finally:

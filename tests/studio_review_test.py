@@ -1,0 +1,368 @@
+"""Promises of review in the studio: over HTTP against the real server, and by keyboard alone in a real browser."""
+
+import json
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from spearhead.core import clock, digest
+from spearhead.core.review import Decision
+from spearhead.review import queue
+from spearhead.service.studio.page import Visitor
+from spearhead.store.tables import people, reviews, sessions
+
+PASSWORD = "four words that differ"
+SAID = " Write to ada@example.org now!!"
+
+
+class Reviewer:
+    """Somebody who is signed in: a bare client and the token that its forms carry."""
+
+    def __init__(self, server: Any, account: str, *roles: str) -> None:
+        secret, self.id, moment = secrets.token_urlsafe(32), f"per_{secrets.token_hex(10)}", clock.now()
+        self.name = f"person-{self.id[4:12]}"
+        with server.engine.begin() as connection:  # twenty passwords would take as many half seconds
+            connection.execute(
+                people.insert().values(
+                    id=self.id,
+                    account=account,
+                    name=self.name,
+                    roles=json.dumps(roles),
+                    password="-",
+                    created=clock.stamp(moment),
+                )
+            )
+            connection.execute(
+                sessions.insert().values(
+                    hash=digest.of_bytes(secret.encode()),
+                    person=self.id,
+                    created=clock.stamp(moment),
+                    seen=clock.stamp(moment),
+                    expires=clock.stamp(moment + timedelta(hours=1)),
+                )
+            )
+        headers = {"origin": server.url, "cookie": f"spearhead={secret}"}
+        self.http = httpx.Client(base_url=server.url, headers=headers, timeout=60)
+        server.clients.append(self.http)
+        self.token = Visitor(secret, None, "en", "auto", "").token
+
+    def get(self, path: str) -> httpx.Response:
+        return self.http.get(path)
+
+    def post(self, path: str, **fields: str) -> httpx.Response:
+        return self.http.post(path, data={"token": self.token, **fields})
+
+
+def held(server: Any, account: str, *, people: int = 1) -> str:
+    """A held answer of a creator; gives the number of its review."""
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "Write the letter #"}]}
+    review = server.http(account).post("/v1/chat/completions", json=body).headers["x-review-id"]
+    if people > 1:
+        with server.engine.begin() as connection:
+            connection.execute(sa.update(reviews).where(reviews.c.id == review).values(people=people))
+    return str(review)
+
+
+def seen(server: Any, review: str) -> dict[str, str]:
+    """What the form of an item carries."""
+    item = queue.find(server.engine, review)
+    assert item is not None and item.blob is not None
+    return {"blob": item.blob, "version": str(item.version)}
+
+
+def state(server: Any, review: str) -> str:
+    item = queue.find(server.engine, review)
+    assert item is not None
+    return item.state
+
+
+@pytest.fixture
+def creator(furnished: Any) -> str:
+    return str(furnished.account())
+
+
+@pytest.fixture
+def rita(furnished: Any, creator: str) -> Reviewer:
+    return Reviewer(furnished, furnished.account(credit=0), "reviewer")
+
+
+@pytest.fixture
+def ruben(furnished: Any) -> Reviewer:
+    return Reviewer(furnished, furnished.account(credit=0), "reviewer")
+
+
+def test_only_reviewers_decide_auditors_look_and_nobody_else_enters(furnished: Any, creator: str) -> None:
+    review = held(furnished, creator)
+    maker, auditor = Reviewer(furnished, creator, "creator", "operator"), Reviewer(furnished, creator, "auditor")
+    stranger = httpx.Client(base_url=furnished.url)
+    for path in ("/review", f"/review/{review}", f"/review/{review}/file"):
+        assert stranger.get(path).headers["location"].startswith("/login?next=")
+        assert maker.get(path).status_code == 403
+        assert auditor.get(path).status_code == 200
+    for act in ("claim", "decide", "renew", "back", "edit"):
+        assert auditor.post(f"/review/{review}/{act}", decision="approve").status_code == 403
+        assert maker.post(f"/review/{review}/{act}", decision="approve").status_code == 403
+    assert "Take it" not in auditor.get(f"/review/{review}").text
+    assert auditor.get("/review/rev_0").status_code == 404 and state(furnished, review) == "needs_human"
+    stranger.close()
+
+
+def test_another_site_cannot_make_a_reviewer_decide(furnished: Any, creator: str, rita: Reviewer) -> None:
+    review = held(furnished, creator)
+    assert rita.post(f"/review/{review}/claim").status_code == 303
+    fields = {**seen(furnished, review), "decision": "approve"}
+    path = f"/review/{review}/decide"
+    assert rita.http.post(path, data=fields).status_code == 403
+    assert rita.http.post(path, data={**fields, "token": "0" * 64}).status_code == 403
+    foreign = {"origin": "https://elsewhere.example"}
+    assert rita.http.post(path, data={**fields, "token": rita.token}, headers=foreign).status_code == 403
+    assert rita.http.get(path).status_code == 405 and state(furnished, review) == "claimed"
+
+
+def test_a_page_shows_the_very_bytes_what_was_found_and_what_they_are_like(
+    furnished: Any, creator: str, rita: Reviewer
+) -> None:
+    review = held(furnished, creator)
+    file, page = rita.get(f"/review/{review}/file"), rita.get(f"/review/{review}").text
+    assert digest.of_bytes(file.content) == seen(furnished, review)["blob"]
+    assert "sandbox" in file.headers["content-security-policy"] and "attachment" in file.headers["content-disposition"]
+    assert f'name="blob" value="{digest.of_bytes(file.content)}"' not in page, "not before it is in one's hands"
+    rita.post(f"/review/{review}/claim")
+    page = rita.get(f"/review/{review}").text
+    assert f'name="blob" value="{digest.of_bytes(file.content)}"' in page
+    assert "Write the letter #" in page and '<mark title="privacy">ada@example.org</mark>' in page
+    assert "looks like an e-mail address" in page and "characters that nobody sees" in page
+    # The shared run as the index keeps it: words alone.
+    assert "please " in page and "write to ada</mark>" in page and "3 words in a row" in page
+
+
+def test_an_approved_piece_leaves_as_it_was_seen_and_a_rejected_one_never_does(
+    furnished: Any, creator: str, rita: Reviewer
+) -> None:
+    client = furnished.http(creator)
+    good, bad = held(furnished, creator), held(furnished, creator)
+    for review in (good, bad):
+        assert rita.post(f"/review/{review}/claim").headers["location"] == f"/review/{review}"
+    shown = rita.get(f"/review/{good}/file").content
+    answer = rita.post(f"/review/{good}/decide", decision="approve", **seen(furnished, good))
+    assert answer.headers["location"] == "/review?said=approved"
+    assert client.get(f"/v1/outputs/{good}/file").content == shown and state(furnished, good) == "released"
+    refused = rita.post(f"/review/{bad}/decide", decision="reject", reason="  ", **seen(furnished, bad))
+    assert refused.status_code == 400 and "Write the reason first" in refused.text
+    assert state(furnished, bad) == "claimed"
+    rita.post(f"/review/{bad}/decide", decision="reject", reason="a private address", **seen(furnished, bad))
+    assert client.get(f"/v1/outputs/{bad}").status_code == 410
+    assert rita.post(f"/review/{good}/decide", decision="nonsense", **seen(furnished, good)).status_code == 400
+    decided = rita.get("/review?list=decided").text
+    assert decided.index(bad[4:12]) < decided.index(good[4:12]), "the newest first"
+
+
+def test_a_decision_on_what_has_moved_on_is_refused_and_says_so(
+    furnished: Any, creator: str, rita: Reviewer, ruben: Reviewer
+) -> None:
+    review = held(furnished, creator)
+    rita.post(f"/review/{review}/claim")
+    old = seen(furnished, review)
+    assert ruben.post(f"/review/{review}/claim").status_code == 409
+    for decision in ("approve", "reject", "escalate"):
+        fields = {"decision": decision, "reason": "why"}
+        assert ruben.post(f"/review/{review}/decide", **fields, **old).status_code == 409, "in other hands"
+        other = {**old, "blob": "0" * 64}
+        assert rita.post(f"/review/{review}/decide", **fields, **other).status_code == 409, "other bytes"
+    assert ruben.post(f"/review/{review}/renew").status_code == 409
+    assert ruben.post(f"/review/{review}/back").status_code == 409
+    assert rita.post(f"/review/{review}/back").headers["location"] == "/review?said=back"
+    rita.post(f"/review/{review}/claim")
+    stale = rita.post(f"/review/{review}/decide", decision="approve", **old)
+    assert stale.status_code == 409 and "Nothing was decided by you." in stale.text
+    assert rita.post(f"/review/{review}/edit", words="Write.", version=old["version"]).status_code == 409
+    assert state(furnished, review) == "claimed"
+    rita.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review))
+    late = rita.post(f"/review/{review}/decide", decision="reject", reason="no", **old)
+    assert late.status_code == 409 and "released" in late.text and state(furnished, review) == "released"
+
+
+def test_two_different_people_approve_where_two_are_wanted(
+    furnished: Any, creator: str, rita: Reviewer, ruben: Reviewer
+) -> None:
+    review = held(furnished, creator, people=2)
+    rita.post(f"/review/{review}/claim")
+    first = rita.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review))
+    assert first.headers["location"] == "/review?said=escalated" and state(furnished, review) == "escalated"
+    page = rita.get(f"/review/{review}").text
+    assert "Now it is another person" in page and "1 of 2 approvals" in page
+    assert rita.post(f"/review/{review}/claim").status_code == 409
+    ruben.post(f"/review/{review}/claim")
+    ruben.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review))
+    assert state(furnished, review) == "released"
+
+
+def test_a_lease_begins_anew_for_whoever_holds_it(furnished: Any, creator: str, rita: Reviewer) -> None:
+    review = held(furnished, creator)
+    rita.post(f"/review/{review}/claim")
+    soon = clock.stamp(clock.now() + timedelta(seconds=100))
+    with furnished.engine.begin() as connection:
+        connection.execute(sa.update(reviews).where(reviews.c.id == review).values(lease=soon))
+    headers = {"accept": "application/json", "x-form-token": rita.token}
+    left = rita.http.post(f"/review/{review}/renew", headers=headers).json()["seconds"]
+    assert 890 <= left <= 900
+    assert rita.post(f"/review/{review}/renew").headers["location"].endswith("said=renewed")
+    with furnished.engine.begin() as connection:
+        connection.execute(sa.update(reviews).where(reviews.c.id == review).values(lease="2020-01-01T00:00:00Z"))
+    assert rita.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review)).status_code == 409
+    assert rita.post(f"/review/{review}/claim").status_code == 303, "and it can be taken again"
+
+
+def test_an_edit_is_looked_at_anew_and_leaves_in_the_place_of_the_answer(
+    furnished: Any, creator: str, rita: Reviewer
+) -> None:
+    review = held(furnished, creator)
+    rita.post(f"/review/{review}/claim")
+    path, version = f"/review/{review}/edit", seen(furnished, review)["version"]
+    blocked = rita.post(path, words="Say zzforbidden things", version=version)
+    assert blocked.status_code == 400 and "blocks the edited text" in blocked.text
+    assert "Say zzforbidden things" in blocked.text, "what was typed is not lost"
+    saved = rita.post(path, words="Write to the editor.\r\nThank you.", version=version)
+    place = saved.headers["location"].removesuffix("?said=edited")
+    assert place != f"/review/{review}" and "Write to the editor." in rita.get(place).text
+    new = place.rpartition("/")[2]
+    rita.post(f"{place}/decide", decision="approve", **seen(furnished, new))
+    answer = furnished.http(creator).get(f"/v1/outputs/{review}")
+    assert answer.status_code == 200 and answer.json()["text"] == "Write to the editor.\nThank you."
+
+
+def test_a_creator_learns_why_and_another_person_looks_on_appeal(
+    furnished: Any, creator: str, rita: Reviewer, ruben: Reviewer
+) -> None:
+    review, maker = held(furnished, creator), Reviewer(furnished, creator, "creator")
+    rita.post(f"/review/{review}/claim")
+    rita.post(f"/review/{review}/decide", decision="reject", reason="names a person", **seen(furnished, review))
+    page = maker.get(f"/appeal/{review}").text
+    assert "names a person" in page and rita.name not in page and rita.id not in page
+    other = Reviewer(furnished, furnished.account(), "creator")
+    assert other.get(f"/appeal/{review}").status_code == 404
+    assert other.post(f"/appeal/{review}", reason="mine").status_code == 404
+    assert rita.get(f"/appeal/{review}").status_code == 403
+    assert maker.post(f"/appeal/{review}", reason="").status_code == 400 and state(furnished, review) == "rejected"
+    assert maker.post(f"/appeal/{review}", reason="She agreed").headers["location"].endswith("said=appealed")
+    assert maker.post(f"/appeal/{review}", reason="again").status_code == 409, "it waits already"
+    assert rita.post(f"/review/{review}/claim").status_code == 409, "who decided before"
+    ruben.post(f"/review/{review}/claim")
+    assert "She agreed" in ruben.get(f"/review/{review}").text
+    ruben.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review))
+    assert furnished.http(creator).get(f"/v1/outputs/{review}").json()["text"] == SAID
+    assert maker.post(f"/appeal/{review}", reason="more").status_code == 409, "nothing was refused now"
+
+
+def test_twenty_reviewers_at_once_never_hold_the_same_item(furnished: Any) -> None:
+    account = furnished.account(credit=0)
+    items = {
+        queue.create(furnished.engine, Decision.HOLD, scenario="crowd", policy="p", blob="a" * 64).id for _ in range(30)
+    }
+    crowd = [Reviewer(furnished, account, "reviewer") for _ in range(20)]
+
+    def work(reviewer: Reviewer) -> list[str]:
+        taken = []
+        while "said=none" not in (place := reviewer.post("/review/next", scenario="crowd").headers["location"]):
+            taken.append(place.rpartition("/")[2])
+        return taken
+
+    with ThreadPoolExecutor(len(crowd)) as pool:
+        hands = list(pool.map(work, crowd))
+    taken = [id for hand in hands for id in hand]
+    assert len(taken) == 30 and set(taken) == items
+    for reviewer, hand in zip(crowd, hands, strict=True):
+        assert all(queue.find(furnished.engine, id).claimed_by == reviewer.id for id in hand)  # type: ignore[union-attr]
+    assert sum(bool(hand) for hand in hands) > 1, "more than one of them had something"
+
+
+# -- in a browser -------------------------------------------------------------------------------------------------
+def sign_in(tab: Page, server: Any, reviewer: Reviewer) -> None:
+    """Bring the session into a browser."""
+    name, _, value = str(reviewer.http.headers["cookie"]).partition("=")
+    tab.context.add_cookies([{"name": name, "value": value, "url": server.url}])
+
+
+def test_a_reviewer_works_by_keyboard_alone(furnished: Any, creator: str, rita: Reviewer, tab: Page) -> None:
+    with furnished.engine.begin() as connection:  # what other tests left in the queue is not theirs to decide
+        connection.execute(sa.update(reviews).values(state="rejected").where(reviews.c.state != "released"))
+    for _ in range(3):
+        held(furnished, creator)
+    first, second, third = (item.id for item in queue.waiting(furnished.engine))  # the oldest first
+    sign_in(tab, furnished, rita)
+    tab.goto(f"{furnished.url}/review")
+    tab.keyboard.press("j")
+    tab.keyboard.press("j")
+    expect(tab.locator(f"a[href='/review/{second}']")).to_be_focused()
+    tab.keyboard.press("k")
+    expect(tab.locator(f"a[href='/review/{first}']")).to_be_focused()
+    tab.keyboard.press("n")
+    tab.wait_for_url(f"**/review/{first}")
+    tab.keyboard.press("a")
+    expect(tab.get_by_role("button", name="Approve")).to_be_focused()
+    expect(tab.locator("[data-told]")).to_have_text("Approve: Enter confirms.")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url(f"**/review/{second}?said=approved")
+    assert state(furnished, first) == "released"
+    tab.keyboard.press("r")
+    expect(tab.get_by_label("Reason")).to_be_focused()
+    tab.keyboard.type("a private address, r and a are letters here")
+    tab.keyboard.press("Control+Enter")
+    tab.wait_for_url(f"**/review/{third}?said=rejected")
+    assert state(furnished, second) == "rejected"
+    tab.keyboard.press("?")
+    expect(tab.get_by_label("Use these keys")).to_be_visible()
+    tab.get_by_label("Use these keys").press("Space")
+    tab.locator("main").focus()
+    tab.keyboard.press("a")
+    expect(tab.get_by_role("button", name="Approve")).not_to_be_focused()
+    tab.reload()
+    tab.keyboard.press("e")
+    expect(tab.get_by_label("Reason")).not_to_be_focused()  # off stays off
+    tab.get_by_label("Reason").focus()
+    tab.keyboard.type("Unsure")
+    for _ in range(3):
+        tab.keyboard.press("Tab")
+    expect(tab.get_by_role("button", name="Hand on")).to_be_focused()
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/review?said=escalated")
+    assert state(furnished, third) == "escalated"
+
+
+def test_the_time_that_is_left_is_shown_and_runs_out(furnished: Any, creator: str, rita: Reviewer, tab: Page) -> None:
+    review = held(furnished, creator)
+    rita.post(f"/review/{review}/claim")
+    sign_in(tab, furnished, rita)
+    tab.clock.install()
+    tab.goto(f"{furnished.url}/review/{review}")
+    tab.clock.run_for(13 * 60_000)
+    expect(tab.get_by_text("In two minutes this goes back to the queue.")).to_be_visible()
+    tab.get_by_role("button", name="Renew my time").click()
+    expect(tab.get_by_text("In two minutes this goes back to the queue.")).to_be_hidden()
+    tab.clock.run_for(16 * 60_000)
+    expect(tab.get_by_text("Your time is over")).to_be_visible()
+    expect(tab.get_by_role("button", name="Approve")).to_be_disabled()
+
+
+@pytest.mark.parametrize(("language", "look"), [("en", "light"), ("zh", "dark")])
+def test_review_can_be_read_by_everybody(
+    furnished: Any, creator: str, rita: Reviewer, tab: Page, language: str, look: str
+) -> None:
+    maker, review = Reviewer(furnished, creator, "creator"), held(furnished, creator)
+    rita.post(f"/review/{review}/claim")
+    cookies = {"language": language, "look": look}
+    tab.context.add_cookies([{"name": name, "value": value, "url": furnished.url} for name, value in cookies.items()])
+    for who, path in ((rita, "/review"), (rita, f"/review/{review}"), (maker, f"/appeal/{review}")):
+        sign_in(tab, furnished, who)
+        for width in (1280, 390):
+            tab.set_viewport_size({"width": width, "height": 800})
+            tab.goto(furnished.url + path)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert Axe().run(tab).response["violations"] == [], path

@@ -254,6 +254,8 @@ def test_the_commands_of_the_page_make_a_table_and_train_a_model(
     curve = [json.loads(line) for line in (trained.folder / "curve.jsonl").read_text("utf-8").splitlines()]
     assert curve[-1]["accuracy"] == 1.0 and curve[-1]["margin"] > curve[1]["margin"] > curve[0]["margin"]
     assert curve[-1]["validation_accuracy"] == 1.0
+    assert trained.result["preference"]["accuracy"] == 1.0
+    assert trained.result["words"]["preference"].startswith("accuracy 100%, margin 1.")
     assert (trained.folder / "merged" / "model.safetensors").is_file(), "it can be released"
 
     still = read.load(folder, changes=("training.learning_rate=0.0", "training.steps=8"))

@@ -133,8 +133,10 @@ class PictureIndex:
 
     def __init__(self, ids: Sequence[str], found: Array) -> None:
         self.ids, self.found = list(ids), found
-        self._values = found.astype(np.float32)
-        self._square = np.einsum("ij,ij->i", self._values, self._values)
+        channels = found.reshape(len(found), -1, 3)
+        self._grey = bool((channels == channels[..., :1]).all())  # one of three equal channels says it all
+        self._values = (found[:, ::3] if self._grey else found).astype(np.float32)
+        self._square = np.einsum("ij,ij->i", self._values, self._values) * (3 if self._grey else 1)
         self._variance = self._values.var(axis=1)
 
     def __len__(self) -> int:
@@ -158,10 +160,11 @@ class PictureIndex:
     def nearest(self, pixels: Pixels) -> Likeness:
         """The known picture with the greatest similarity, the first of equals."""
         own = thumbnails([pixels])[0].astype(np.float32)
-        gap = np.maximum(self._square + own @ own - 2 * self._values @ own, 0) / WIDTH
+        along = self._values @ (own.reshape(-1, 3).sum(1) if self._grey else own)
+        gap = np.maximum(self._square + own @ own - 2 * along, 0) / WIDTH
         contrast = np.maximum((self._variance + own.var()) / 2, 1e-12)
         best = int(np.argmin(gap / contrast))
-        return Likeness(self.ids[best], float(similarity(own[None], self._values[best : best + 1])[0]))
+        return Likeness(self.ids[best], float(similarity(own[None], self.found[best : best + 1])[0]))
 
     def thumbnail(self, id: str) -> Pixels:
         """What the index keeps of a known picture: uint8 (16, 16, 3)."""

@@ -119,3 +119,16 @@ def test_what_a_picture_is_like_can_be_shown(tmp_path: Path) -> None:
     assert index.nearest(index.thumbnail("b")).id == "b"
     with pytest.raises(InputError, match="no picture 'c'"):
         index.thumbnail("c")
+
+
+def test_an_index_of_grey_pictures_gives_what_one_of_colours_would() -> None:
+    known = [one[..., :1] for one in blobs(40)]
+    grey = PictureIndex.build((f"r{n}", one) for n, one in enumerate(known))
+    both = PictureIndex.build([*((f"r{n}", one) for n, one in enumerate(known)), ("red", blobs(1, seed=5)[0])])
+    for asked in (*[one[..., :1] for one in blobs(5, seed=8)], *blobs(5, seed=9), known[7]):
+        thumb = pictures.thumbnails([asked])
+        every = pictures.similarity(np.repeat(thumb, 40, axis=0), grey.found)
+        found = grey.nearest(asked)
+        assert found.similarity == pytest.approx(float(every.max()), abs=1e-6)
+        assert found.id == f"r{int(every.argmax())}"
+        assert both.nearest(asked).similarity >= found.similarity - 1e-6

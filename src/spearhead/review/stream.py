@@ -22,7 +22,8 @@ class StreamReview:
         self.scanners: list[tuple[Check, Scanner | None, list[Finding]]] = [
             (check, follow(check, context), []) for check in reviewer.checks if check.modality in ("text", ANY)
         ]
-        self._weighing = [scanner for _, scanner, _ in self.scanners if isinstance(scanner, Weighing)]
+        followers: list[object] = [scanner for _, scanner, _ in self.scanners]
+        self._weighing = [scanner for scanner in followers if isinstance(scanner, Weighing)]
         self.unseen = reviewer.unseen("text")
         self.text = ""  # what has not left; its first character stands at `shown`
         self.shown = 0

@@ -124,7 +124,10 @@ def _preferring(task: Task, preference: Preference, folder: Path, tokenizer: Tok
 
     def finish(target: Path) -> Steps:
         model.insist()
-        return (yield from _finish(policy, [pair.chosen for pair in held], base=folder, target=target))
+        yield from _finish(policy, [pair.chosen for pair in held], base=folder, target=target)
+        told = model.judged(held)
+        words = f"accuracy {told['accuracy']:.0%}, margin {told['margin']:.3f} on {len(held)} held-out pairs"
+        return {"preference": told, "words": {"preference": words}}
 
     return Lesson(
         model=model,

@@ -181,6 +181,17 @@ class Preferring(Model):
             self._held = []
         return found
 
+    @torch.no_grad()
+    def judged(self, pairs: Sequence[Pair], *, together: int = 4) -> dict[str, float]:
+        """The figures of these pairs with the weights as they are."""
+        was = self.training
+        self.eval()
+        for start in range(0, len(pairs), together):
+            next(self.losses(pack(pairs[start : start + together])))
+        self.train(was)
+        told, self._held = self._told(self._held), []
+        return told
+
     def insist(self) -> None:
         """Raise Unmoved unless some pair's margin has left zero."""
         if not self.alive:

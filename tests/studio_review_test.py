@@ -1,7 +1,5 @@
 """Promises of review in the studio: over HTTP against the real server, and by keyboard alone in a real browser."""
 
-import json
-import secrets
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -15,49 +13,9 @@ from playwright.sync_api import Page, expect
 from spearhead.core import clock, digest
 from spearhead.core.review import Decision
 from spearhead.review import queue
-from spearhead.service.studio.page import Visitor
-from spearhead.store.tables import people, reviews, sessions
+from spearhead.store.tables import reviews
 
-PASSWORD = "four words that differ"
 SAID = " Write to ada@example.org now!!"
-
-
-class Reviewer:
-    """Somebody who is signed in: a bare client and the token that its forms carry."""
-
-    def __init__(self, server: Any, account: str, *roles: str) -> None:
-        secret, self.id, moment = secrets.token_urlsafe(32), f"per_{secrets.token_hex(10)}", clock.now()
-        self.name = f"person-{self.id[4:12]}"
-        with server.engine.begin() as connection:  # twenty passwords would take as many half seconds
-            connection.execute(
-                people.insert().values(
-                    id=self.id,
-                    account=account,
-                    name=self.name,
-                    roles=json.dumps(roles),
-                    password="-",
-                    created=clock.stamp(moment),
-                )
-            )
-            connection.execute(
-                sessions.insert().values(
-                    hash=digest.of_bytes(secret.encode()),
-                    person=self.id,
-                    created=clock.stamp(moment),
-                    seen=clock.stamp(moment),
-                    expires=clock.stamp(moment + timedelta(hours=1)),
-                )
-            )
-        headers = {"origin": server.url, "cookie": f"spearhead={secret}"}
-        self.http = httpx.Client(base_url=server.url, headers=headers, timeout=60)
-        server.clients.append(self.http)
-        self.token = Visitor(secret, None, "en", "auto", "").token
-
-    def get(self, path: str) -> httpx.Response:
-        return self.http.get(path)
-
-    def post(self, path: str, **fields: str) -> httpx.Response:
-        return self.http.post(path, data={"token": self.token, **fields})
 
 
 def held(server: Any, account: str, *, people: int = 1) -> str:
@@ -89,18 +47,18 @@ def creator(furnished: Any) -> str:
 
 
 @pytest.fixture
-def rita(furnished: Any, creator: str) -> Reviewer:
-    return Reviewer(furnished, furnished.account(credit=0), "reviewer")
+def rita(furnished: Any, creator: str) -> Any:
+    return furnished.guest(furnished.account(credit=0), "reviewer")
 
 
 @pytest.fixture
-def ruben(furnished: Any) -> Reviewer:
-    return Reviewer(furnished, furnished.account(credit=0), "reviewer")
+def ruben(furnished: Any) -> Any:
+    return furnished.guest(furnished.account(credit=0), "reviewer")
 
 
 def test_only_reviewers_decide_auditors_look_and_nobody_else_enters(furnished: Any, creator: str) -> None:
     review = held(furnished, creator)
-    maker, auditor = Reviewer(furnished, creator, "creator", "operator"), Reviewer(furnished, creator, "auditor")
+    maker, auditor = furnished.guest(creator, "creator", "operator"), furnished.guest(creator, "auditor")
     stranger = httpx.Client(base_url=furnished.url)
     for path in ("/review", f"/review/{review}", f"/review/{review}/file"):
         assert stranger.get(path).headers["location"].startswith("/login?next=")
@@ -114,7 +72,7 @@ def test_only_reviewers_decide_auditors_look_and_nobody_else_enters(furnished: A
     stranger.close()
 
 
-def test_another_site_cannot_make_a_reviewer_decide(furnished: Any, creator: str, rita: Reviewer) -> None:
+def test_another_site_cannot_make_a_reviewer_decide(furnished: Any, creator: str, rita: Any) -> None:
     review = held(furnished, creator)
     assert rita.post(f"/review/{review}/claim").status_code == 303
     fields = {**seen(furnished, review), "decision": "approve"}
@@ -127,7 +85,7 @@ def test_another_site_cannot_make_a_reviewer_decide(furnished: Any, creator: str
 
 
 def test_a_page_shows_the_very_bytes_what_was_found_and_what_they_are_like(
-    furnished: Any, creator: str, rita: Reviewer
+    furnished: Any, creator: str, rita: Any
 ) -> None:
     review = held(furnished, creator)
     file, page = rita.get(f"/review/{review}/file"), rita.get(f"/review/{review}").text
@@ -144,7 +102,7 @@ def test_a_page_shows_the_very_bytes_what_was_found_and_what_they_are_like(
 
 
 def test_an_approved_piece_leaves_as_it_was_seen_and_a_rejected_one_never_does(
-    furnished: Any, creator: str, rita: Reviewer
+    furnished: Any, creator: str, rita: Any
 ) -> None:
     client = furnished.http(creator)
     good, bad = held(furnished, creator), held(furnished, creator)
@@ -165,7 +123,7 @@ def test_an_approved_piece_leaves_as_it_was_seen_and_a_rejected_one_never_does(
 
 
 def test_a_decision_on_what_has_moved_on_is_refused_and_says_so(
-    furnished: Any, creator: str, rita: Reviewer, ruben: Reviewer
+    furnished: Any, creator: str, rita: Any, ruben: Any
 ) -> None:
     review = held(furnished, creator)
     rita.post(f"/review/{review}/claim")
@@ -189,9 +147,7 @@ def test_a_decision_on_what_has_moved_on_is_refused_and_says_so(
     assert late.status_code == 409 and "released" in late.text and state(furnished, review) == "released"
 
 
-def test_two_different_people_approve_where_two_are_wanted(
-    furnished: Any, creator: str, rita: Reviewer, ruben: Reviewer
-) -> None:
+def test_two_different_people_approve_where_two_are_wanted(furnished: Any, creator: str, rita: Any, ruben: Any) -> None:
     review = held(furnished, creator, people=2)
     rita.post(f"/review/{review}/claim")
     first = rita.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review))
@@ -204,7 +160,7 @@ def test_two_different_people_approve_where_two_are_wanted(
     assert state(furnished, review) == "released"
 
 
-def test_a_lease_begins_anew_for_whoever_holds_it(furnished: Any, creator: str, rita: Reviewer) -> None:
+def test_a_lease_begins_anew_for_whoever_holds_it(furnished: Any, creator: str, rita: Any) -> None:
     review = held(furnished, creator)
     rita.post(f"/review/{review}/claim")
     soon = clock.stamp(clock.now() + timedelta(seconds=100))
@@ -221,7 +177,7 @@ def test_a_lease_begins_anew_for_whoever_holds_it(furnished: Any, creator: str, 
 
 
 def test_an_edit_is_looked_at_anew_and_leaves_in_the_place_of_the_answer(
-    furnished: Any, creator: str, rita: Reviewer
+    furnished: Any, creator: str, rita: Any
 ) -> None:
     review = held(furnished, creator)
     rita.post(f"/review/{review}/claim")
@@ -239,14 +195,14 @@ def test_an_edit_is_looked_at_anew_and_leaves_in_the_place_of_the_answer(
 
 
 def test_a_creator_learns_why_and_another_person_looks_on_appeal(
-    furnished: Any, creator: str, rita: Reviewer, ruben: Reviewer
+    furnished: Any, creator: str, rita: Any, ruben: Any
 ) -> None:
-    review, maker = held(furnished, creator), Reviewer(furnished, creator, "creator")
+    review, maker = held(furnished, creator), furnished.guest(creator, "creator")
     rita.post(f"/review/{review}/claim")
     rita.post(f"/review/{review}/decide", decision="reject", reason="names a person", **seen(furnished, review))
     page = maker.get(f"/appeal/{review}").text
     assert "names a person" in page and rita.name not in page and rita.id not in page
-    other = Reviewer(furnished, furnished.account(), "creator")
+    other = furnished.guest(furnished.account(), "creator")
     assert other.get(f"/appeal/{review}").status_code == 404
     assert other.post(f"/appeal/{review}", reason="mine").status_code == 404
     assert rita.get(f"/appeal/{review}").status_code == 403
@@ -266,9 +222,9 @@ def test_twenty_reviewers_at_once_never_hold_the_same_item(furnished: Any) -> No
     items = {
         queue.create(furnished.engine, Decision.HOLD, scenario="crowd", policy="p", blob="a" * 64).id for _ in range(30)
     }
-    crowd = [Reviewer(furnished, account, "reviewer") for _ in range(20)]
+    crowd = [furnished.guest(account, "reviewer") for _ in range(20)]
 
-    def work(reviewer: Reviewer) -> list[str]:
+    def work(reviewer: Any) -> list[str]:
         taken = []
         while "said=none" not in (place := reviewer.post("/review/next", scenario="crowd").headers["location"]):
             taken.append(place.rpartition("/")[2])
@@ -284,19 +240,13 @@ def test_twenty_reviewers_at_once_never_hold_the_same_item(furnished: Any) -> No
 
 
 # -- in a browser -------------------------------------------------------------------------------------------------
-def sign_in(tab: Page, server: Any, reviewer: Reviewer) -> None:
-    """Bring the session into a browser."""
-    name, _, value = str(reviewer.http.headers["cookie"]).partition("=")
-    tab.context.add_cookies([{"name": name, "value": value, "url": server.url}])
-
-
-def test_a_reviewer_works_by_keyboard_alone(furnished: Any, creator: str, rita: Reviewer, tab: Page) -> None:
+def test_a_reviewer_works_by_keyboard_alone(furnished: Any, creator: str, rita: Any, tab: Page) -> None:
     with furnished.engine.begin() as connection:  # what other tests left in the queue is not theirs to decide
         connection.execute(sa.update(reviews).values(state="rejected").where(reviews.c.state != "released"))
     for _ in range(3):
         held(furnished, creator)
     first, second, third = (item.id for item in queue.waiting(furnished.engine))  # the oldest first
-    sign_in(tab, furnished, rita)
+    rita.enter(tab, furnished.url)
     tab.goto(f"{furnished.url}/review")
     tab.keyboard.press("j")
     tab.keyboard.press("j")
@@ -336,10 +286,10 @@ def test_a_reviewer_works_by_keyboard_alone(furnished: Any, creator: str, rita: 
     assert state(furnished, third) == "escalated"
 
 
-def test_the_time_that_is_left_is_shown_and_runs_out(furnished: Any, creator: str, rita: Reviewer, tab: Page) -> None:
+def test_the_time_that_is_left_is_shown_and_runs_out(furnished: Any, creator: str, rita: Any, tab: Page) -> None:
     review = held(furnished, creator)
     rita.post(f"/review/{review}/claim")
-    sign_in(tab, furnished, rita)
+    rita.enter(tab, furnished.url)
     tab.clock.install()
     tab.goto(f"{furnished.url}/review/{review}")
     tab.clock.run_for(13 * 60_000)
@@ -353,14 +303,12 @@ def test_the_time_that_is_left_is_shown_and_runs_out(furnished: Any, creator: st
 
 @pytest.mark.parametrize(("language", "look"), [("en", "light"), ("zh", "dark")])
 def test_review_can_be_read_by_everybody(
-    furnished: Any, creator: str, rita: Reviewer, tab: Page, language: str, look: str
+    furnished: Any, creator: str, rita: Any, tab: Page, language: str, look: str
 ) -> None:
-    maker, review = Reviewer(furnished, creator, "creator"), held(furnished, creator)
+    maker, review = furnished.guest(creator, "creator"), held(furnished, creator)
     rita.post(f"/review/{review}/claim")
-    cookies = {"language": language, "look": look}
-    tab.context.add_cookies([{"name": name, "value": value, "url": furnished.url} for name, value in cookies.items()])
     for who, path in ((rita, "/review"), (rita, f"/review/{review}"), (maker, f"/appeal/{review}")):
-        sign_in(tab, furnished, who)
+        who.enter(tab, furnished.url, language=language, look=look)
         for width in (1280, 390):
             tab.set_viewport_size({"width": width, "height": 800})
             tab.goto(furnished.url + path)

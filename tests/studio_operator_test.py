@@ -1,0 +1,344 @@
+"""Promises of the pages for who runs the place: scenarios, usage, keys and plans, over HTTP and in a real browser."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from spearhead.core import money
+from spearhead.core.generation import Usage
+from spearhead.core.money import BILLION
+from spearhead.ledger import billing, economics, grants, invoices, keys, limits, plans, usage
+from spearhead.ledger.plans import Plan
+from spearhead.provenance import audit
+from spearhead.store import releases
+from spearhead.store.tables import audit as audit_table
+from spearhead.store.tables import releases as release_table
+
+SECRET = re.compile(r"sk-spear-[\w-]{40,}")
+
+
+@pytest.fixture(scope="module")
+def operator(furnished: Any) -> Any:
+    return furnished.guest(furnished.account(credit=0), "operator")
+
+
+@pytest.fixture(scope="module")
+def creator(furnished: Any) -> Any:
+    return furnished.guest(furnished.account(), "creator")
+
+
+@pytest.fixture(scope="module")
+def auditor(furnished: Any) -> Any:
+    return furnished.guest(furnished.account(credit=0), "auditor")
+
+
+def ask(server: Any, account: str, content: str = "hello") -> None:
+    body = {"model": "tiny", "messages": [{"role": "user", "content": content}]}
+    assert server.http(account).post("/v1/chat/completions", json=body).status_code == 200
+
+
+def audited(server: Any, actor: str) -> list[str]:
+    """What was written down of somebody, oldest first."""
+    query = sa.select(audit_table.c.action).where(audit_table.c.actor == actor).order_by(audit_table.c.id)
+    with server.engine.connect() as connection:
+        return list(connection.scalars(query))
+
+
+# -- scenarios ----------------------------------------------------------------------------------------------------
+def test_everybody_sees_bars_and_rights_and_only_insiders_what_a_piece_costs(
+    furnished: Any, operator: Any, creator: Any
+) -> None:
+    assert furnished.studio().get("/scenarios").headers["location"].startswith("/login")
+    for who in (operator, creator):
+        page = who.get("/scenarios/tiny/v2").text
+        assert "bleu" in page and "&gt;= 1" in page and "CC0-1.0" in page and "train, share, sell" in page
+        assert "0.20, answers 0.80 USD" in page
+        assert "tiny@v1" in who.get("/scenarios").text
+    assert "0.36 USD an hour" in operator.get("/scenarios/tiny/v2").text
+    assert "0.36 USD an hour" not in creator.get("/scenarios/tiny/v2").text
+    for path in ("/scenarios/tiny/v9", "/scenarios/..%2f..%2fetc/v1", "/scenarios/nothing/v1"):
+        assert operator.get(path).status_code == 404, path
+
+
+def test_a_verdict_is_projected_until_enough_pieces_were_accepted(furnished: Any, operator: Any) -> None:
+    account = furnished.account()
+    before = operator.get("/scenarios/tiny/v1").text
+    assert "projected" in before and "0 of 2 accepted pieces" in before
+    body = {"model": "tiny@v1", "messages": [{"role": "user", "content": "hello"}]}
+    assert furnished.http(account).post("/v1/chat/completions", json=body).status_code == 404, "v2 answers, not v1"
+    for _ in range(2):
+        ask(furnished, account)
+    page = operator.get("/scenarios/tiny/v2").text
+    found = economics.measured(furnished.engine, "tiny@v2", wanted=2, machine_hour=360_000_000, review_minute=0)
+    assert found.verdict is not None and found.accepted >= 2
+    assert f"accepted pieces: {found.verdict} (measured)" in page
+    assert f'<span class="verdict {found.verdict}"><strong>{found.verdict}</strong> measured</span>' in page
+
+
+def test_a_report_is_a_page_in_which_nothing_runs(furnished: Any, creator: Any, browser: Any) -> None:
+    answer = creator.get("/scenarios/tiny/v2/report")
+    policy = answer.headers["content-security-policy"]
+    assert "sandbox" in policy and "script" not in policy and "default-src 'none'" in policy and "unsafe" in policy
+    assert "All of v2" in answer.text and answer.headers["x-content-type-options"] == "nosniff"
+    context = browser.new_context()
+    page = context.new_page()
+    name, _, value = creator.http.headers["cookie"].partition("=")
+    context.add_cookies([{"name": name, "value": value, "url": furnished.url}])
+    page.goto(f"{furnished.url}/scenarios/tiny/v2/report")
+    assert page.title() == "Report", "its script did not run"
+    assert page.locator("p").evaluate("(p) => getComputedStyle(p).color") == "rgb(0, 0, 128)", "its style holds"
+    context.close()
+    path = furnished.home.releases / "tiny" / "v2" / "report.html"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole + b"<p>and more</p>")
+        assert creator.get("/scenarios/tiny/v2/report").status_code == 404, "it is not what was signed"
+    finally:
+        path.write_bytes(whole)
+
+
+def test_operators_promote_and_go_back_and_nobody_else_does(furnished: Any, operator: Any, creator: Any) -> None:
+    def answers() -> str:
+        return releases.live(furnished.home, furnished.engine, "tiny").name
+
+    for path in ("/scenarios/tiny/v1/promote", "/scenarios/tiny/rollback"):
+        assert creator.post(path, answers="tiny@v2").status_code == 403
+        assert operator.http.post(path, data={"answers": "tiny@v2"}).status_code == 403, "no token"
+    assert answers() == "tiny@v2"
+    try:
+        assert operator.post("/scenarios/tiny/v1/promote").headers["location"].endswith("/v1?said=promoted")
+        assert answers() == "tiny@v1" and "answers now" in operator.get("/scenarios/tiny/v1").text
+        assert operator.post("/scenarios/tiny/v2/promote").status_code == 303
+        stale = operator.post("/scenarios/tiny/rollback", answers="tiny@v1")
+        assert stale.status_code == 400 and answers() == "tiny@v2"
+        assert operator.post("/scenarios/tiny/rollback", answers="tiny@v2").headers["location"].endswith("rolled_back")
+        assert answers() == "tiny@v1" and "retired" in operator.get("/scenarios/tiny/v2").text
+        manifest = furnished.home.releases / "tiny" / "v2" / "manifest.sig"
+        signature = manifest.read_bytes()
+        manifest.write_bytes(bytes(64))
+        refused = operator.post("/scenarios/tiny/v2/promote")
+        manifest.write_bytes(signature)
+        assert refused.status_code == 400 and "is not promoted" in refused.text and answers() == "tiny@v1"
+    finally:
+        assert operator.post("/scenarios/tiny/v2/promote").status_code == 303
+    assert audited(furnished, operator.id).count("release promoted") == 3 and audit.verify(furnished.engine) is None
+
+
+def test_a_release_that_learnt_from_a_withdrawn_record_says_so(furnished: Any, creator: Any) -> None:
+    release = releases.live(furnished.home, furnished.engine, "tiny")
+    rows = release_table
+    with furnished.engine.begin() as connection:
+        releases.register(connection, release)
+        connection.execute(sa.update(rows).where(rows.c.version == "v2").values(affected=json.dumps(["c" * 64])))
+    try:
+        assert "learnt from 1 records that were withdrawn" in creator.get("/scenarios/tiny/v2").text
+        assert "1 records withdrawn" in creator.get("/scenarios").text
+    finally:
+        with furnished.engine.begin() as connection:
+            connection.execute(sa.update(rows).values(affected="[]"))
+
+
+# -- usage --------------------------------------------------------------------------------------------------------
+def test_a_creator_sees_their_own_use_cost_and_what_is_left(furnished: Any, creator: Any) -> None:
+    limits.set_limit(
+        furnished.engine, f"account:{creator.account}", measure="requests", span="day", most=50, actor="test"
+    )
+    grants.give(
+        furnished.engine, creator.account, 3 * BILLION, key="g", promotional=True, note="Welcome",
+        expires=datetime.now(UTC) + timedelta(days=9),
+    )  # fmt: skip
+    ask(furnished, creator.account)
+    page = creator.get("/usage").text
+    (line,) = usage.report(furnished.engine, account=creator.account)
+    assert f"{line.prompt_units} tokens" in page and f"{line.completion_units} tokens" in page
+    assert line.amount == 200 * line.prompt_units + 800 * line.completion_units
+    assert f"{money.show(line.amount)} USD in 30 days" in page
+    assert "<rect" in page and "1 / 50" in page and ">49</td>" in page
+    assert "Welcome" in page and "3.00 USD" in page
+    assert "test (sk-spear-" in creator.get("/usage?by=key&days=7").text
+    for wrong in ("by=account", "by=nothing", "days=31", "days=x"):
+        assert creator.get(f"/usage?{wrong}").status_code == 404, wrong
+
+
+def test_others_figures_and_invoices_are_for_operators_and_auditors(
+    furnished: Any, operator: Any, creator: Any, auditor: Any
+) -> None:
+    other = furnished.account()
+    ask(furnished, other)
+    for who, status in ((creator, 403), (operator, 200), (auditor, 200)):
+        assert who.get(f"/usage?account={other}").status_code == status
+    assert operator.get("/usage?account=acct_0").status_code == 404
+    assert other in operator.get("/usage?account=all&by=account").text
+    assert furnished.guest(other, "reviewer").get("/usage").status_code == 403
+
+
+def test_invoices_are_downloaded_by_who_pays_them_and_by_nobody_else(
+    furnished: Any, operator: Any, creator: Any
+) -> None:
+    payer = furnished.guest(furnished.account(), "creator")
+    used = Usage(0, 2_000_000, unit="token")
+    usage.record(
+        furnished.engine, used, source="test", event=payer.account, account=payer.account, key=None, release="tiny@v2",
+        amount=0, currency="USD",
+    )  # fmt: skip
+    later = billing.Hands(datetime.now(UTC) + timedelta(days=40))
+    (made,) = billing.run(furnished.engine, account=payer.account, clock=later)
+    assert made.number in payer.get("/usage").text and made.number in operator.get("/usage").text
+    kinds = {"json": "application/json", "csv": "text/csv; charset=utf-8", "pdf": "application/pdf"}
+    for form, kind in kinds.items():
+        path = f"/usage/invoices/{made.number}.{form}"
+        answer = payer.get(path)
+        assert answer.status_code == 200 and answer.headers["content-type"] == kind
+        assert f"{made.number}.{form}" in answer.headers["content-disposition"]
+        assert creator.get(path).status_code == 404 and operator.get(path).status_code == 200
+    assert payer.get(f"/usage/invoices/{made.number}.json").text == made.to_json()
+    assert payer.get(f"/usage/invoices/{made.number}.pdf").content.startswith(b"%PDF")
+    for wrong in (f"{made.number}.exe", "INV-0.pdf", "..%2f.pdf"):
+        assert payer.get(f"/usage/invoices/{wrong}").status_code == 404
+    assert invoices.check(furnished.engine) == []
+
+
+# -- keys and plans -----------------------------------------------------------------------------------------------
+def test_a_key_is_made_shown_once_and_works(furnished: Any, operator: Any, creator: Any) -> None:
+    account = furnished.account()
+    path, fields = f"/keys/accounts/{account}/keys", {"name": "for the shop", "scope": ["generate", "read"]}
+    assert creator.post(path, **fields).status_code == 403
+    made = operator.post(path, **fields, days="30")
+    assert made.status_code == 200 and made.headers["cache-control"] == "no-store"
+    (secret,) = SECRET.findall(made.text)
+    assert not SECRET.findall(operator.get(f"/keys/accounts/{account}").text + operator.get("/keys").text)
+    key = furnished.http(account)
+    key.headers["authorization"] = f"Bearer {secret}"
+    assert key.get("/v1/models").status_code == 200
+    found = keys.of_account(furnished.engine, account)
+    (own,) = [one for one in found if one.name == "for the shop"]
+    assert own.expires is not None and own.scopes == ("generate", "read")
+    wrongs: tuple[dict[str, Any], ...] = ({"name": ""}, {"scope": []}, {"days": "-1"}, {"days": "9999999"})
+    for wrong in wrongs:
+        assert operator.post(path, **{**fields, **wrong}).status_code == 400, wrong
+    assert operator.post("/keys/accounts/acct_0/keys", **fields).status_code == 400
+    with furnished.engine.connect() as connection:
+        rows = connection.scalars(sa.select(audit_table.c.detail)).all()
+    assert not [row for row in rows if secret in row]
+
+
+def test_a_key_is_rotated_by_operators_and_blocked_by_whoever_owns_it(furnished: Any, operator: Any) -> None:
+    owner = furnished.guest(furnished.account(), "creator")
+    old, other = furnished.key(owner.account).key, furnished.key(furnished.account()).key
+    assert owner.post(f"/keys/{old.id}/rotate", days="1").status_code == 403
+    (secret,) = SECRET.findall(operator.post(f"/keys/{old.id}/rotate", days="1").text)
+    assert keys.authenticate(furnished.engine, secret) is not None
+    assert operator.post(f"/keys/{old.id}/rotate", days="1").status_code == 400, "it was replaced"
+    own = owner.get("/keys").text
+    assert "replaced" in own and other.prefix not in own and "Rotate" not in own
+    assert owner.post(f"/keys/{other.id}/block").status_code == 404
+    assert owner.post(f"/keys/{old.id}/block").headers["location"] == "/keys?said=blocked"
+    states = {key.id: bool(key.blocked) for key in keys.of_account(furnished.engine)}
+    assert states[old.id] and not states[other.id]
+    assert furnished.guest(owner.account, "auditor").post(f"/keys/{other.id}/block").status_code == 403
+
+
+def test_credit_is_given_once_and_what_is_left_of_it_is_booked_back(
+    furnished: Any, operator: Any, creator: Any
+) -> None:
+    account = furnished.account(credit=0)
+    path = f"/keys/accounts/{account}/credit"
+    fields = {"amount": "5.25", "days": "10", "note": "Autumn", "once": "form-1"}
+    assert creator.post(path, **fields).status_code == 403
+    for _ in range(2):
+        assert operator.post(path, **fields).headers["location"].endswith("said=given")
+    assert furnished.balance(account).available == 525 * BILLION // 100
+    for wrong in ({"amount": "5,25"}, {"amount": "-1"}, {"amount": "0"}, {"amount": ""}, {"once": ""}):
+        assert operator.post(path, **{**fields, **wrong}).status_code == 400, wrong
+    ((grant, _),) = grants.of_account(furnished.engine, account)
+    assert "Autumn" in operator.get(f"/keys/accounts/{account}").text
+    other = furnished.account(credit=0)
+    assert operator.post(f"/keys/accounts/{other}/void", grant=grant.id).status_code == 404
+    assert operator.post(f"/keys/accounts/{account}/void", grant=grant.id).status_code == 303
+    assert furnished.balance(account).available == 0
+
+
+def test_a_plan_is_offered_begun_and_ended(furnished: Any, operator: Any, creator: Any) -> None:
+    fields = {
+        **{"name": "studio-plan", "currency": "USD", "months": "1", "unit": "token", "fee": "20.00"},
+        **{"included": "1000000", "owing": "", "trial_days": "0", "trial_units": "", "trial_credit": "", "tax": "7.5"},
+    }
+    assert creator.post("/keys/plans", **fields).status_code == 403
+    assert operator.post("/keys/plans", **fields).headers["location"] == "/keys?said=offered"
+    made = {plan.name: plan for plan in plans.offered(furnished.engine)}["studio-plan"]
+    assert made == Plan("studio-plan", "USD", fee=20 * BILLION, included=1_000_000, tax=75_000)
+    for wrong in ({"name": "No Plan"}, {"currency": "usd"}, {"months": "5"}, {"fee": "x"}, {"unit": "byte"}):
+        assert operator.post("/keys/plans", **{**fields, **wrong}).status_code == 400, wrong
+    account = furnished.account()
+    assert operator.post(f"/keys/accounts/{account}/plan", plan="studio-plan").status_code == 303
+    assert operator.post(f"/keys/accounts/{account}/plan", plan="studio-plan").status_code == 400, "it has one"
+    page = operator.get(f"/usage?account={account}").text
+    assert "studio-plan" in page and "1,000,000 / 1,000,000 tokens" in page
+    assert operator.post(f"/keys/accounts/{account}/end").status_code == 303
+    (subscription,) = plans.of_account(furnished.engine, account)
+    assert subscription.ended is not None and operator.post(f"/keys/accounts/{account}/end").status_code in (303, 400)
+
+
+def test_a_limit_is_set_lifted_and_never_anothers(furnished: Any, operator: Any, auditor: Any) -> None:
+    account = furnished.account()
+    key, path = furnished.key(account).key, f"/keys/accounts/{account}/limit"
+    fields = {"subject": f"key:{key.id}", "measure": "budget", "span": "month", "most": "2.50"}
+    assert auditor.post(path, **fields).status_code == 403
+    assert operator.post(path, **fields).status_code == 303
+    assert [one.most for one in limits.of(furnished.engine, subject=f"key:{key.id}")] == [25 * BILLION // 10]
+    assert "0.00 / 2.50 USD" in operator.get(f"/keys/accounts/{account}").text
+    assert operator.post(path, **{**fields, "most": ""}).status_code == 303
+    assert limits.of(furnished.engine, subject=f"key:{key.id}") == []
+    parallel = {"subject": f"account:{account}", "measure": "parallel", "span": "day", "most": "3"}
+    assert operator.post(path, **parallel).status_code == 303, "the span of another measure does no harm"
+    other = furnished.account()
+    assert operator.post(path, **{**fields, "subject": f"account:{other}"}).status_code == 404
+    for wrong in ({"measure": "size"}, {"most": "x"}, {"span": "week"}):
+        assert operator.post(path, **{**fields, **wrong}).status_code == 400, wrong
+
+
+def test_people_are_listed_for_operators_and_auditors_alone(
+    furnished: Any, operator: Any, auditor: Any, creator: Any
+) -> None:
+    for who in (operator, auditor):
+        assert creator.name in who.get("/keys").text
+        assert creator.name in who.get(f"/keys/accounts/{creator.account}").text
+    assert operator.name not in creator.get("/keys").text
+    assert creator.get(f"/keys/accounts/{creator.account}").status_code == 403
+    assert "Make a key" not in auditor.get(f"/keys/accounts/{creator.account}").text
+
+
+# -- in a browser -------------------------------------------------------------------------------------------------
+def test_a_new_key_is_copied_with_a_button(furnished: Any, operator: Any, tab: Page) -> None:
+    operator.enter(tab, furnished.url)
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=furnished.url)
+    tab.goto(f"{furnished.url}/keys/accounts/{furnished.account()}")
+    tab.get_by_text("Make a key").first.click()
+    tab.get_by_label("Name").fill("of the browser")
+    tab.get_by_role("button", name="Make a key").click()
+    secret = tab.locator("#secret").inner_text()
+    tab.get_by_role("button", name="Copy").click()
+    expect(tab.get_by_text("Copied.")).to_be_visible()
+    assert SECRET.fullmatch(secret) and tab.evaluate("navigator.clipboard.readText()") == secret
+
+
+@pytest.mark.parametrize(("language", "look"), [("en", "light"), ("zh", "dark")])
+def test_the_pages_can_be_read_by_everybody(
+    furnished: Any, operator: Any, creator: Any, tab: Page, language: str, look: str
+) -> None:
+    ask(furnished, creator.account)
+    operator.enter(tab, furnished.url, language=language, look=look)
+    account = f"/keys/accounts/{creator.account}"
+    for path in ("/scenarios", "/scenarios/tiny/v2", f"/usage?account={creator.account}", "/keys", account):
+        tab.set_viewport_size({"width": 390, "height": 800})
+        tab.goto(furnished.url + path)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, path
+        tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+        tab.set_viewport_size({"width": 1280, "height": 800})
+        assert Axe().run(tab).response["violations"] == [], path

@@ -9,9 +9,10 @@ import logging
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -50,6 +51,7 @@ from spearhead.runtimes.failure import PromptTooLong
 from spearhead.store.database import StoreUnavailable
 
 log = logging.getLogger("spearhead.engine")
+T = TypeVar("T")
 LONG = 8_000
 """Characters from which a review leaves the event loop to others."""
 _KEPT = ("seed", "context", "stop")
@@ -134,6 +136,8 @@ class Engine:
     """The last line of the queue's history that was carried out; see held.py."""
     machine: Machine = field(default_factory=Machine)
     _settling: set["asyncio.Task[Any]"] = field(default_factory=set)
+    _looking: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="looks"))
+    """Checks that take long queue here, and keep nothing else waiting that wants a thread."""
 
     def loaded(self, model: str) -> Loaded:
         """The release that serves `model`; raises UnknownModel."""
@@ -201,7 +205,7 @@ class Engine:
                             answer.media = draft.media
                         if draft.delta:
                             answer.pieces.append(draft.delta)
-                            if (ready := await _fed(answer.stream, draft.delta)) and not quiet:
+                            if (ready := await self._fed(answer.stream, draft.delta)) and not quiet:
                                 answer.shown += len(ready)
                                 yield Released(draft.index, ready)
                         # What cannot leave need not be written to its end.
@@ -241,6 +245,7 @@ class Engine:
         """Wait until every settlement under way is written."""
         while self._settling:
             await asyncio.gather(*self._settling, return_exceptions=True)
+        self._looking.shutdown(wait=False)
 
     async def settle(self, work: Callable[[Connection], Receipt], *, account: str) -> Receipt | StoreUnavailable:
         """Write a settlement; when the database is away it is asked again in the background, and the trouble given."""
@@ -270,16 +275,24 @@ class Engine:
 
     async def _look(self, loaded: Loaded, item: Media, context: Context) -> Verdict:
         if len(item.data) > LONG or loaded.reviewer.heavy(context):
-            return await asyncio.to_thread(loaded.reviewer.review, item, context)
+            return await self._aside(loaded.reviewer.review, item, context)
         return loaded.reviewer.review(item, context)
+
+    async def _fed(self, stream: StreamReview, delta: str) -> str:
+        """What may leave now; the loop goes on while a model judges a sentence of it."""
+        return await self._aside(stream.feed, delta) if stream.weighs(delta) else stream.feed(delta)
+
+    async def _aside(self, work: Callable[..., T], *given: Any) -> T:
+        """What `work` gives in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._looking, work, *given)
 
     async def _judge(self, job: Job, answer: _Answer, held: Verdict | None) -> None:
         """The last word on a finished answer, and its row."""
         if answer.media is None:
             stream = answer.stream
-            answer.tail, verdict = await asyncio.to_thread(stream.finish) if stream.heavy else stream.finish()
+            answer.tail, verdict = await self._aside(stream.finish) if stream.heavy else stream.finish()
         else:
-            verdict = await asyncio.to_thread(self._look_at, job, answer, answer.media)
+            verdict = await self._aside(self._look_at, job, answer, answer.media)
         if held is not None and verdict.decision is not Decision.BLOCK:
             verdict = Verdict(Decision.HOLD, (*held.findings, *verdict.findings), verdict.policy)
         if verdict.decision is not Decision.ALLOW:
@@ -495,11 +508,6 @@ def _bill(job: Job) -> books.Bill:
         price=job.price,
         milliseconds=job.milliseconds,
     )
-
-
-async def _fed(stream: StreamReview, delta: str) -> str:
-    """What may leave now; a model that judges a sentence of it does so in a thread, and the loop goes on meanwhile."""
-    return await asyncio.to_thread(stream.feed, delta) if stream.weighs(delta) else stream.feed(delta)
 
 
 def _failed(error: SpearheadError) -> Failed:

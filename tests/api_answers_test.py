@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import openai
 import pytest
+
+from spearhead.core import digest
+from spearhead.engine import outputs as outputs_of
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 
@@ -363,3 +367,20 @@ def test_health_readiness_and_figures(served: Any) -> None:
     assert 'spearhead_answers_total{end="delivered",release="tiny@v1"}' in text
     # Behind a proxy every caller looks local: then only a key that may administer sees figures.
     assert client.get("/metrics", headers={"x-forwarded-for": "1.2.3.4"}).status_code == 403
+
+
+def test_a_text_is_sealed_once_though_its_file_is_asked_for_at_once_and_by_many(served: Any) -> None:
+    account = served.account()
+    client = served.http(account)
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}
+    outputs = [client.post("/v1/chat/completions", json=body).headers["x-spearhead-output"] for _ in range(3)]
+    with ThreadPoolExecutor(6) as pool:
+        seen = list(pool.map(lambda number: client.get(f"/v1/outputs/{number}/file"), outputs * 4))
+    for number, output in enumerate(outputs):
+        files = {answer.content for answer in seen[number::3]}
+        etags = {answer.headers["etag"] for answer in seen[number::3]}
+        assert len(files) == len(etags) == 1 and etags.pop() == f'"{digest.of_bytes(files.pop())}"'
+        assert output.encode() in seen[number].content
+        with served.engine.connect() as connection:
+            found = outputs_of.find(connection, output)
+        assert found is not None and found.blob == digest.of_bytes(seen[number].content)

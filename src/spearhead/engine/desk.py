@@ -27,7 +27,7 @@ WAITING = 4096
 """Most writes that wait; past it the database counts as unavailable."""
 READERS = 2
 
-_Job = tuple[Callable[[Connection], Any], "Future[Any]", str | None]
+_Job = tuple[Callable[[Connection], Any], "Future[Any]", str | None, bool]
 
 
 class Desk:
@@ -40,14 +40,15 @@ class Desk:
         self._thread = threading.Thread(target=self._write_all, name="writes", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Callable[[Connection], T], *, account: str | None = None) -> T:
+    async def write(self, work: Callable[[Connection], T], *, account: str | None = None, durable: bool = True) -> T:
         """What `work` returns once its transaction is on the disk; raises what it raised, with nothing written.
 
         `account` is the only one whose rows (and whose team's) it locks. Cancelling the wait does not undo the write.
+        A power cut may take back what is not `durable`, unless a later durable write was answered.
         """
         future: Future[T] = Future()
         try:
-            self._jobs.put_nowait((work, future, account))
+            self._jobs.put_nowait((work, future, account, durable))
         except queue.Full:
             raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from None
         return await asyncio.wrap_future(future)
@@ -98,9 +99,10 @@ class Desk:
     def _write_together(self, jobs: list[_Job]) -> None:
         results: list[tuple[Future[Any], Any, Exception | None]] = []
         try:
-            with writing(self.database) as connection:
-                _lock(connection, sorted({account for *_, account in jobs if account is not None}))
-                for work, future, _ in jobs:
+            durable = any(job[3] for job in jobs)
+            with writing(self.database, durable=durable) as connection:
+                _lock(connection, sorted({job[2] for job in jobs if job[2] is not None}))
+                for work, future, *_ in jobs:
                     try:
                         with connection.begin_nested() if len(jobs) > 1 else contextlib.nullcontext():
                             results.append((future, work(connection), None))
@@ -109,7 +111,7 @@ class Desk:
                             raise  # nothing of this transaction can be trusted: everyone in it is told
                         results.append((future, None, error))
         except Exception as error:
-            results = [(future, None, error) for _, future, _ in jobs]
+            results = [(future, None, error) for _, future, *_ in jobs]
         for future, value, problem in results:
             # A waiter that was cancelled has no use for the answer.
             if not future.set_running_or_notify_cancel():

@@ -123,6 +123,13 @@ def move(connection: Connection, id: str, *, to: str) -> None:
     connection.execute(outputs.update().where(outputs.c.id == id).values(state=to))
 
 
+def sealed(connection: Connection, id: str, blob: str) -> str | None:
+    """Note the file of an answer that has none yet; gives the one that stands, None when the answer was erased."""
+    here = sa.and_(outputs.c.id == id, outputs.c.blob.is_(None), outputs.c.erased.is_(None))
+    connection.execute(outputs.update().where(here).values(blob=blob))
+    return connection.scalar(sa.select(outputs.c.blob).where(outputs.c.id == id))
+
+
 def _output(row: "sa.Row[Any]") -> Output:
     return Output(**{field: getattr(row, field) for field in Output.__slots__})
 

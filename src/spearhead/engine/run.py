@@ -54,6 +54,8 @@ log = logging.getLogger("spearhead.engine")
 T = TypeVar("T")
 LONG = 8_000
 """Characters from which a review leaves the event loop to others."""
+MOST_WAITING = 4
+"""Files that may wait for their seal; past it an answer waits for its own."""
 _KEPT = ("seed", "context", "stop")
 """Keys of the generation table that are not sampling options of a runtime."""
 
@@ -110,6 +112,8 @@ class Job:
     began: bool = False
     milliseconds: int = 0
     """Of the whole machine: its share while others ran beside it."""
+    later: bool = False
+    """The text leaves in a body, without its file: that is sealed once it has left, unless a person must see it."""
 
     @property
     def made(self) -> Usage:
@@ -234,6 +238,8 @@ class Engine:
         if isinstance(receipt, StoreUnavailable):
             yield failed or _failed(receipt)
             return
+        if job.later:
+            self.keep(asyncio.create_task(self._seal_later(job)))
         if failed is None:
             for event in self._said(answer):
                 yield event
@@ -264,9 +270,10 @@ class Engine:
         """The labelled file of an answer; raises InputError when it was erased."""
         if output.erased is not None:
             raise InputError(f"The output {output.id} was erased.")
-        if output.blob is None:  # cut off, and sealing it failed then
-            return (await self.sealer.make(media.text(output.text), self.label(output)))[1]
-        return await self.sealer.file(output.blob, mime=output.mime)
+        blob = output.blob or await self._keep_file(output, self.label(output))
+        if blob is None:
+            raise InputError(f"The output {output.id} was erased.")
+        return await self.sealer.file(blob, mime=output.mime)
 
     def label(self, output: Output) -> Label:
         """What the file of an answer says of itself; raises InputError when its release is not up here."""
@@ -302,7 +309,10 @@ class Engine:
         row = self._row(job, answer, verdict, text=answer.text)
         if verdict.decision is not Decision.ALLOW:
             row = dataclasses.replace(row, review=f"rev_{uuid.uuid4().hex}")
-        # Sealed whatever the verdict: what a person approves, now or on appeal, is bound to the very bytes that leave.
+        if job.later and answer.media is None and row.review is None and self.sealer.waiting < MOST_WAITING:
+            answer.row, answer.file = row, media.text(row.text)
+            return
+        # Whatever the verdict: what a person approves, now or on appeal, is bound to the very bytes that leave.
         answer.row = await self._sealed(job, answer, row)
 
     def _look_at(self, job: Job, answer: _Answer, made: Media) -> Verdict:
@@ -312,6 +322,25 @@ class Engine:
         facts |= {name: str(value) for name, value in job.prompt.options.items()}
         answer.media = pictures.deliver(made, job.request.options, facts=facts)
         return job.loaded.reviewer.review(answer.media, job.context)
+
+    async def _seal_later(self, job: Job) -> None:
+        """The files of answers whose text has left."""
+        for answer in job.answers.values():
+            row = answer.row
+            if row is None or row.blob is not None or row.state != "released":
+                continue
+            try:
+                await self._keep_file(row, label(job.loaded.manifest.labels, row))
+            except SpearheadError as error:  # it is sealed when somebody asks for it
+                log.warning("the answer %s has no labelled file yet: %s", row.id, error)
+
+    async def _keep_file(self, row: Output, written: Label) -> str | None:
+        """Seal an answer that has no file yet; gives the file that stands, None when it was erased meanwhile."""
+        blob, _ = await self.sealer.make(media.text(row.text), written)
+        stands = await self.desk.write(lambda connection: outputs.sealed(connection, row.id, blob))
+        if stands != blob:
+            await asyncio.to_thread(self.sealer.forget, blob)
+        return stands
 
     async def _sealed(self, job: Job, answer: _Answer, row: Output) -> Output:
         piece = answer.media or media.text(row.text)
@@ -409,6 +438,7 @@ class Engine:
                 clock=self.clock,
             ),
             account=request.account,
+            durable=False,  # a power cut that takes it back ends the work as well: see journal.reserve
         )
 
     async def _settle(self, job: Job) -> Receipt | StoreUnavailable:

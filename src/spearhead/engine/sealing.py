@@ -22,14 +22,24 @@ class Sealer:
     def __init__(self, seal: Seal, *, blobs: Blobs) -> None:
         self._seal, self._blobs = seal, blobs
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="seals", initializer=_step_back)
+        self.waiting = 0
+        """Pieces that wait for their seal, the one at hand among them."""
 
     async def make(self, piece: Media, label: Label) -> tuple[str, Media]:
         """The labelled file of a piece, kept, and the name of its bytes."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._make, piece, label)
+        self.waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._make, piece, label)
+        finally:
+            self.waiting -= 1
 
     async def file(self, blob: str, *, mime: str) -> Media:
         """A file that was kept."""
         return Media(mime.partition("/")[0], mime, await asyncio.to_thread(self._blobs.get, blob))
+
+    def forget(self, blob: str) -> None:
+        """Delete a file that nothing names."""
+        self._blobs.delete(blob)
 
     def close(self) -> None:
         """Finish what waits."""

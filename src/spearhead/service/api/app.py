@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 import spearhead
-from spearhead.core import money
+from spearhead.core import digest, money
 from spearhead.core.errors import SpearheadError
 from spearhead.engine import books, outputs
 from spearhead.engine.embeddings import MODEL, live_price
@@ -60,7 +60,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
             raise errors.wrong_key()
-        principal = await asyncio.to_thread(door.authenticate, secret.strip())
+        principal = door.remembered(secret.strip()) or await asyncio.to_thread(door.authenticate, secret.strip())
         if principal is None:
             raise errors.wrong_key()
         if not principal.may(scope):
@@ -159,7 +159,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
         headers = {
             "content-type": f"{media.mime}; charset=utf-8" if is_text else media.mime,
             "content-disposition": f'attachment; filename="{found.id}.{ending}"',
-            "etag": f'"{found.blob}"',
+            "etag": f'"{digest.of_bytes(media.data)}"',
             **_labels(engine, found),
         }
         return Response(media.data, headers=headers)

@@ -167,6 +167,7 @@ async def _accepted(
         raise ApiError(400, str(error), param=param, code=error.code) from error
     _fitting(kind, job)
     most = job.units + ask.request.count * job.most
+    job.later = True  # the text leaves in a body, labelled by headers; its file is asked for apart
     ticket = await desk.gate.enter(who, tokens=most)
     events = cast("AsyncGenerator[Event, None]", desk.engine.run(ask.request, job=job))
     try:

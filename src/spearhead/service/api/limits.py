@@ -180,7 +180,7 @@ class Gate:
         work = partial(
             rates.take, key=key, account=use.account, process=self._process, wants=wants, moment=int(moment * 1000)
         )
-        leases = await self._desk.write(work, account=use.account)
+        leases = await self._desk.write(work, account=use.account, durable=False)
         granted = all(lease.amount >= want.least for lease, want in zip(leases, wants, strict=True))
         for lease in leases:
             share = use.share(lease.measure)
@@ -203,7 +203,7 @@ class Gate:
                 return
             until = moment + LIFE
             try:
-                await self._desk.write(partial(self._kept, until=int(until * 1000), less=less))
+                await self._desk.write(partial(self._kept, until=int(until * 1000), less=less), durable=False)
             except StoreUnavailable:
                 continue  # what was given back here comes back there when its window ends
             for share in running:

@@ -1,6 +1,6 @@
 """Claim: everything that the service does beside generating takes at most 2 ms a request at the median.
 
-The same one-token answers of the tests' tiny release are asked of `spearhead serve` over HTTP, with keys, limits, ledger,
+The one-token answers of the tests' tiny release are asked of `spearhead serve` over HTTP, with keys, limits, ledger,
 review, labels and signatures on, and of a bare runtime (llama.cpp in its worker process, asked directly), in turns, one
 at a time, with a pause after each in which the answer's file is sealed. The overhead is the difference of the medians.
 Both have one thread. The database lies in `--folder`: every charge is on the disk before its answer ends, so a slow
@@ -23,10 +23,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from tests.conftest import Served, start_server  # noqa: E402
+
 from spearhead.core.generation import Prompt  # noqa: E402
 from spearhead.core.template import Segment  # noqa: E402
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings  # noqa: E402
-from tests.conftest import Served, start_server  # noqa: E402
 
 TARGET = 2.0
 PAUSE = 0.01

@@ -12,7 +12,9 @@ from playwright.sync_api import Page, expect
 
 from spearhead.core import clock, digest
 from spearhead.core.review import Decision
+from spearhead.engine import erasure, outputs
 from spearhead.review import queue
+from spearhead.store.blobs import Blobs
 from spearhead.store.tables import reviews
 
 SAID = " Write to ada@example.org now!!"
@@ -215,6 +217,27 @@ def test_a_creator_learns_why_and_another_person_looks_on_appeal(
     ruben.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review))
     assert furnished.http(creator).get(f"/v1/outputs/{review}").json()["text"] == SAID
     assert maker.post(f"/appeal/{review}", reason="more").status_code == 409, "nothing was refused now"
+
+
+def test_what_was_erased_while_an_appeal_waits_cannot_be_approved(
+    furnished: Any, creator: str, rita: Any, ruben: Any
+) -> None:
+    review, maker = held(furnished, creator), furnished.guest(creator, "creator")
+    rita.post(f"/review/{review}/claim")
+    rita.post(f"/review/{review}/decide", decision="reject", reason="no", **seen(furnished, review))
+    maker.post(f"/appeal/{review}", reason="Look again")
+    with furnished.engine.connect() as connection:
+        output = outputs.find(connection, review)
+    assert output is not None
+    erasure.erase(furnished.engine, output.id, blobs=Blobs(furnished.home.blobs), actor="test")
+    ruben.post(f"/review/{review}/claim")
+    page = ruben.get(f"/review/{review}")
+    assert page.status_code == 200 and "were erased on" in page.text and 'value="approve"' not in page.text
+    assert ruben.get(f"/review/{review}/file").status_code == 404
+    assert ruben.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review)).status_code == 409
+    ruben.post(f"/review/{review}/decide", decision="reject", reason="gone", **seen(furnished, review))
+    assert state(furnished, review) == "rejected" and "Appeal</button>" not in maker.get(f"/appeal/{review}").text
+    assert maker.post(f"/appeal/{review}", reason="again").status_code == 409
 
 
 def test_twenty_reviewers_at_once_never_hold_the_same_item(furnished: Any) -> None:

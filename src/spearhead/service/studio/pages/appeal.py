@@ -34,6 +34,8 @@ async def ask(request: Request) -> Response:
     if not reason:
         return await _show(request, person, wrong=True)
     found = await _found(request, person)
+    if found["output"].erased:
+        raise PageError(409, "moved")  # there is nothing left to look at
     engine = studio(request).engine
     hours = engine.loaded(found["output"].release).policy.held_hours
 
@@ -51,7 +53,7 @@ async def _show(request: Request, person: Person, *, wrong: bool = False) -> Res
     found = await _found(request, person)
     values = {
         **found,
-        "may_appeal": found["item"].state in REFUSED and found["output"].state != "edited",
+        "may_appeal": found["item"].state in REFUSED and not found["output"].erased,
         "wrong": wrong,
         "longest": LONGEST_REASON,
         "said": request.query_params.get("said") == "appealed",

@@ -134,6 +134,8 @@ async def decide(request: Request) -> Response:
     blob, version = text(fields, "blob", most=64), _version(fields)
     if decision not in ("approve", "reject", "escalate"):
         raise PageError(400, "bad_form")
+    if decision == "approve" and (await _piece(request, person)).output.erased:
+        raise PageError(409, "moved")  # there are no bytes to approve any more
     if decision != "approve" and not reason:
         return await _show(request, person, wrong="review.no_reason", asked=decision)
 
@@ -214,10 +216,11 @@ async def _show(
     asked: str = "",
 ) -> Response:
     found = await _piece(request, person)
-    media = await _media(request, found)
-    own, is_text = found.output.text, media.modality == "text"
+    media = None if found.output.erased else await _media(request, found)
+    own, is_text = found.output.text, found.output.mime.startswith("text/")
     folder = reviews.folder_of(found.output.release, studio(request).home)
-    like = await asyncio.to_thread(reviews.nearest, medias.text(own) if is_text else media, folder)
+    looked = medias.text(own) if is_text else media
+    like = await asyncio.to_thread(reviews.nearest, looked, folder) if looked is not None else None
     steps = found.history
     names = await studio(request).engine.desk.read(
         lambda c: reviews.names(c, [*(step.actor for step in steps), found.item.claimed_by or ""])
@@ -228,12 +231,13 @@ async def _show(
         "piece": found,
         "item": found.item,
         "spans": reviews.spans(media.text, own=own, findings=[seen.finding for seen in found.findings])
-        if is_text
+        if media is not None and is_text
         else (),
         "is_text": is_text,
-        "bytes": len(media.data),
+        "bytes": len(media.data) if media is not None else 0,
+        "erased": found.output.erased,
         "own": own if words is None else words,
-        "may_edit": found.output.mime == MIME and found.output.state == "held",
+        "may_edit": found.output.mime == MIME and found.output.state == "held" and media is not None,
         "like": like,
         "names": names,
         "said_by": lambda reason: _PERSON.sub(lambda hit: names.get(hit.group(), hit.group()), reason),
@@ -286,7 +290,7 @@ async def _piece(request: Request, person: Person) -> Piece:
 
 async def _media(request: Request, found: Piece) -> Media:
     """The bytes that the item is bound to; the store refuses any that are not those."""
-    if found.item.blob is None:
+    if found.item.blob is None or found.output.erased:
         raise PageError(404, "no_page")
     return await studio(request).engine.sealer.file(found.item.blob, mime=found.output.mime)
 

@@ -153,7 +153,7 @@ class Preferring(Model):
         """One mean loss over the pairs (nats); after the step that it closes, see that something moved."""
         reference = self._reference(batch)
         nll, weights = self._likelihoods(batch)  # both (pairs, 2)
-        ratios = -nll - reference
+        ratios = -nll - reference.to(nll.dtype).to(nll.device)
         margins = ratios[:, 0] - ratios[:, 1]
         loss = dpo(margins, beta=self.preference.beta, smoothing=self.preference.smoothing).mean()
         if self.preference.sft:
@@ -218,8 +218,9 @@ class Preferring(Model):
     def _likelihoods(self, batch: Pairs) -> tuple[Tensor, Tensor]:
         """Negative log-likelihood of each answer in nats, and its label tokens: (pairs, 2) both, chosen first."""
         nll, owners = self.policy.likelihoods(batch.sequences)
-        zeros = torch.zeros(2 * batch.examples, dtype=torch.float64, device=nll.device)
-        sums, weights = (zeros.index_add(0, owners, x) for x in (nll.double(), torch.ones_like(nll).double()))
+        wide = torch.float32 if nll.device.type == "mps" else torch.float64  # sums of hundreds of tokens
+        zeros = torch.zeros(2 * batch.examples, dtype=wide, device=nll.device)
+        sums, weights = (zeros.index_add(0, owners, x.to(wide)) for x in (nll, torch.ones_like(nll)))
         return sums.view(-1, 2), weights.view(-1, 2)
 
     @torch.no_grad()
@@ -233,9 +234,9 @@ class Preferring(Model):
             with self.policy.without_adapter():
                 nll, _ = self._likelihoods(batch)
             self.policy.train(was)
-            known = torch.where(known.isnan(), -nll.cpu(), known)  # what was computed once stays as it is
+            known = torch.where(known.isnan(), -nll.cpu().double(), known)  # what was computed once stays as it is
             self.reference[numbers] = known
-        return known.to(self.device)
+        return known
 
     # -- that something moves ----------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class Config:
     key_heads: int = 0
     """Heads that keep keys and values, shared by groups of queries; 0: as many as heads."""
     inner: int = 0
-    """Width inside the gated layer; 0: 8/3 of the width, rounded down to sixteens."""
+    """Width inside the gated layer; 0: 8/3 of the width, rounded down to blocks of 32 that every layout can write."""
     context: int = 256
     """Tokens that the model sees at once."""
     words: Literal["characters", "bytes-bpe"] = "characters"
@@ -41,7 +41,7 @@ def whole(config: Config) -> Config:
     """The configuration with every 0 worked out; raises InputError where the numbers do not fit together.
 
     >>> whole(Config(depth=4)).width, whole(Config(depth=4)).inner
-    (128, 336)
+    (128, 320)
     """
     width = config.width or 32 * config.depth
     heads = config.heads or max(1, width // HEAD)
@@ -50,7 +50,7 @@ def whole(config: Config) -> Config:
         width=width,
         heads=heads,
         key_heads=config.key_heads or heads,
-        inner=config.inner or max(16, width * 8 // 3 // 16 * 16),
+        inner=config.inner or max(32, width * 8 // 3 // 32 * 32),
     )
     for name, most in MOST.items():
         if not 1 <= getattr(full, name) <= most:

@@ -67,7 +67,7 @@ def test_what_cannot_be_a_vocabulary_is_refused() -> None:
 
 def test_the_dial_gives_every_size_and_what_does_not_fit_is_refused() -> None:
     full = whole(Config(depth=4))
-    assert (full.width, full.heads, full.key_heads, full.inner) == (128, 4, 4, 336)
+    assert (full.width, full.heads, full.key_heads, full.inner) == (128, 4, 4, 320)
     assert whole(Config(depth=12)).width == 384
     assert whole(Config(depth=4, width=96)).heads == 3
     for config, why in (

@@ -60,10 +60,11 @@ def add(
     clock: Clock = now,
 ) -> Person:
     """A new person of `account`; raises InputError on a name that is taken, a weak password, an unknown role."""
-    name, hashed = plain(name), hash_of(password, name=name)
+    name = plain(name)
     if not (0 < len(name) <= LONGEST_NAME and name.isprintable() and " " not in name):
         raise InputError(f"{name[:LONGEST_NAME]!r} is no name to sign in with: wanted 1 to 64 characters, no spaces.")
     person = Person(f"per_{secrets.token_hex(10)}", account, name, _checked(roles), stamp(clock()), None)
+    hashed = hash_of(password, name=name)
     with writing(store) as connection:
         if not connection.execute(sa.select(accounts.c.id).where(accounts.c.id == account)).first():
             raise InputError(f"There is no account {account[:64]!r}.")

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -68,7 +68,7 @@ def search(connection: Connection, account: str, wanted: Wanted) -> Found:
     if wanted.since:
         fits.append(table.c.created >= wanted.since.isoformat())
     if wanted.until:
-        fits.append(table.c.created < (wanted.until + timedelta(days=1)).isoformat())
+        fits.append(table.c.created <= f"{wanted.until.isoformat()}T99")  # after every time of that day
     query = (
         sa.select(table)
         .where(*fits)

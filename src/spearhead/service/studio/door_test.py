@@ -1,0 +1,41 @@
+"""Promises of the door. How long a session lasts is shown over a real server in tests/studio_security_test.py."""
+
+from spearhead.service.studio import door
+from spearhead.service.studio.door import Tries
+
+
+def test_tries_are_counted_in_a_window_that_begins_with_the_first() -> None:
+    moment = 0.0
+    tries = Tries(seconds=100, clock=lambda: moment)
+    for _ in range(3):
+        assert tries.left("ada", most=3) == 0
+        tries.count("ada")
+    assert tries.left("ada", most=3) == 100
+    assert tries.left("bob", most=3) == 0
+    moment = 60
+    assert tries.left("ada", most=3) == 40
+    tries.forgive("ada")
+    assert tries.left("ada", most=3) == 0
+    tries.count("ada")
+    moment = 100
+    assert tries.left("ada", most=3) == 0
+    tries.count("ada")
+    assert tries.left("ada", most=1) == 100
+    tries.forget("ada")
+    assert tries.left("ada", most=1) == 0
+
+
+def test_many_strangers_do_not_fill_the_memory() -> None:
+    tries = Tries()
+    for number in range(door.MOST_KNOWN + 500):
+        tries.count(str(number))
+    assert len(tries._counts) == door.MOST_KNOWN
+    assert tries.left("0", most=1) == 0 and tries.left(str(door.MOST_KNOWN + 499), most=1) > 0
+
+
+def test_an_ipv6_customer_is_one_address() -> None:
+    assert door.whole("2001:db8:1:2:3:4:5:6") == door.whole("2001:db8:1:2::9") == "2001:db8:1:2::/64"
+    assert door.whole("2001:db8:1:3::9") != door.whole("2001:db8:1:2::9")
+    assert door.whole("::ffff:192.0.2.7") != door.whole("::ffff:192.0.2.8")
+    assert door.whole("192.0.2.7") == "192.0.2.7"
+    assert door.whole("a pipe") == "a pipe"

@@ -96,6 +96,18 @@ def test_a_table_of_ones_own_goes_with_a_template_and_an_unknown_one_is_named(tm
         scaffold.new("other", into=tmp_path, template="astrology")
 
 
+def test_an_option_that_a_check_does_not_have_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    folder = scaffold.new("own", into=tmp_path, template="games")
+    for change, why in (
+        ("review.options.copies.words=7", "words is 7: wanted a whole number from 8"),
+        ("review.options.nearest.similarity=0.9", "'nearest', which is not among its checks"),
+        ("review.options.harm.level=3", "check 'harm' takes no options"),
+    ):
+        with pytest.raises(InputError, match=why):
+            read.load(folder, changes=(change,))
+    assert read.load(folder, changes=("review.options.copies.words=12",)).scenario.review.options
+
+
 def test_finance_is_walked_from_its_sample_to_an_answer_that_a_person_let_out(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", tmp_path / "cache")
     folder = scaffold.new("reports", into=tmp_path, template="finance")

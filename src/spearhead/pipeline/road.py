@@ -127,6 +127,7 @@ def _owed(loaded: Loaded) -> tuple[Credit, ...]:
 def _permitted_in_advance(loaded: Loaded) -> None:
     """What would forbid the release whatever is measured is said before an hour of training, not after."""
     _permit(loaded, _owed(loaded), all=False)
+    Reviewer(loaded.scenario.review)  # every check of the policy is there, and what it needs is installed
 
 
 def _permit(loaded: Loaded, credits: Sequence[Credit], *, all: bool = True) -> None:

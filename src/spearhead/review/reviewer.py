@@ -30,9 +30,12 @@ class Reviewer:
     digest: str
 
     def __init__(self, rules: Policy, *, index: Path | None = None) -> None:
-        if strange := sorted(rules.options.keys() - set(rules.checks)):
-            raise InputError(f"policy: options for {strange[0]!r}, which is not among its checks")
-        checks = tuple(_check(name, rules.options.get(name), index=index) for name in rules.checks)
+        checks = configured(rules)
+        for check in checks:
+            if isinstance(check, Needing):
+                check.need()
+        if index is not None:
+            checks = tuple(check.against(index) if isinstance(check, Comparing) else check for check in checks)
         object.__setattr__(self, "policy", rules)
         object.__setattr__(self, "checks", checks)
         object.__setattr__(self, "digest", policy.digest_of(rules))
@@ -82,12 +85,17 @@ def failed(check: Check | Reading, error: Exception) -> Finding:
     return Finding(check.name, categories.UNREADABLE, 1.0, f"the check failed: {type(error).__name__}")
 
 
-def _check(name: str, options: "object | None", *, index: Path | None) -> Check:
+def configured(rules: Policy) -> tuple[Check, ...]:
+    """The checks of a policy with its options; raises InputError on a check or an option that there is not."""
+    if strange := sorted(rules.options.keys() - set(rules.checks)):
+        raise InputError(f"policy: options for {strange[0]!r}, which is not among its checks")
+    return tuple(_configured(name, rules.options.get(name)) for name in rules.checks)
+
+
+def _configured(name: str, options: "object | None") -> Check:
     check: Check = CHECKS[name]
-    if options:
-        if not isinstance(check, Configurable) or not isinstance(options, dict):
-            raise InputError(f"policy: check {name!r} takes no options, got {options!r}")
-        check = check.configured(options)
-    if isinstance(check, Needing):
-        check.need()
-    return check.against(index) if index is not None and isinstance(check, Comparing) else check
+    if not options:
+        return check
+    if not isinstance(check, Configurable) or not isinstance(options, dict):
+        raise InputError(f"policy: check {name!r} takes no options, got {options!r}")
+    return check.configured(options)

@@ -8,11 +8,13 @@ from pydantic_core import PydanticCustomError
 
 from spearhead.core import money
 from spearhead.core.catalogue import Catalogue
+from spearhead.core.errors import InputError
 from spearhead.core.manifest import PriceTag
 from spearhead.core.review import Policy
 from spearhead.core.template import Template
 from spearhead.data.config import DataConfig
 from spearhead.release.bars import Bar
+from spearhead.review import reviewer
 from spearhead.training.plan import Plan
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -246,8 +248,12 @@ class Scenario(BaseModel):
             Catalogue("spearhead.data.sources", "SOURCE")[source.kind]
         for metric in self.evaluation.metrics:
             Catalogue("spearhead.metrics", "METRIC")[metric]
-        for check in (*self.review.checks, *data.checks):
+        for check in data.checks:
             Catalogue("spearhead.review", "CHECK")[check]
+        try:
+            reviewer.configured(self.review)
+        except InputError as error:
+            raise wrong(f"review: {error}") from error
         if not self.bars:
             raise wrong("there are no [[bars]]: a release needs at least one bar to reach")
         for bar in self.bars:

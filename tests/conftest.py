@@ -4,6 +4,7 @@ The network is a llama of one block whose attention and feed-forward add nothing
 one alone, through a table (`CHAINS`). So a prompt's last character chooses the answer, and llama.cpp really runs.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -265,6 +266,22 @@ class NoTraining:
 
 sys.meta_path.insert(0, NoTraining())
 
+HERE = (None, "", "127.0.0.1", "::1", "localhost")
+
+def stay(event, details):
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"):
+        place = details[0] if "get" in event else details[1]
+        if isinstance(place, tuple):
+            place = place[0]
+        elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+            return  # a socket of this machine alone
+        if place not in HERE:
+            with open(sys.argv[1] + "/egress.log", "a") as log:
+                log.write(f"{event} {place}\\n")
+            raise PermissionError(f"a server talks to nobody: {place}")
+
+sys.addaudithook(stay)
+
 from pathlib import Path
 from spearhead.core.errors import SpearheadError
 from spearhead.engine.loaded import Room
@@ -399,12 +416,27 @@ class Served:
         """Processes that hold models."""
         return [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
 
+    def egress(self) -> list[str]:
+        """Whom the server tried to speak to, and whom its workers or native parts speak to now, off this machine."""
+        log = self.home.root / "egress.log"
+        said = log.read_text().splitlines() if log.exists() else []
+        for pid in (self.process.pid, *self.workers()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                said += [
+                    connection.raddr.ip
+                    for connection in psutil.Process(pid).net_connections("inet")
+                    if connection.raddr and connection.raddr.ip not in ("127.0.0.1", "::1")
+                ]
+        return said
+
     def close(self) -> int:
-        """End it in good order; its exit code."""
+        """End it in good order and see that it spoke to nobody; its exit code."""
         for client in self.clients:
             client.close()
+        spoken = [] if self.process.poll() is not None else self.egress()
         self.process.terminate()
         code = self.process.wait(timeout=40)
+        assert not spoken, f"it spoke to {spoken}"
         self.engine.dispose()
         return code
 

@@ -1,9 +1,17 @@
-"""Nothing tells its makers that it is used."""
+"""Nothing tells its makers that it is used. Every server of the suite is watched: see `Served.close` in conftest.py."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import conftest
+from tests.conftest import SERVE
+
+from spearhead.core.manifest import PriceTag
+from spearhead.ledger import price as prices
 
 SCRIPT = """
 import sys
@@ -28,3 +36,32 @@ def test_the_onnx_runtime_keeps_no_identity_and_no_events(tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "-1.0"
     assert not [path for path in tmp_path.rglob("*") if path.is_file()], "neither a device's name nor events waiting"
+
+
+def test_a_server_that_speaks_to_anybody_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chatty = SERVE.replace(
+        "root, host, port", "import socket\nsocket.create_connection(('192.0.2.1', 9))\nroot, host, port", 1
+    )
+    monkeypatch.setattr(conftest, "SERVE", chatty)
+    with pytest.raises(AssertionError, match="talks to nobody"):
+        conftest.start_server(tmp_path)
+    assert (tmp_path / "egress.log").read_text().startswith("socket.getaddrinfo 192.0.2.1")
+    assert chatty != SERVE
+
+
+def test_text_review_labels_and_vectors_need_nobody(serve_tiny: Any) -> None:
+    policy = {
+        "checks": ["terms", "personal", "harm", "language", "injection"],
+        "rules": [{"category": "*", "direction": "output", "hold": 0.5, "block": 0.9}],
+    }
+    served = serve_tiny(policy=policy)
+    prices.set_price(served.engine, "multilingual-e5-small", PriceTag("USD", 10**6, 0, "token"), actor="test")
+    client = served.openai(served.account())
+    chat = client.chat.completions.with_raw_response.create(
+        model="tiny", messages=[{"role": "user", "content": "hello"}]
+    )
+    assert client.embeddings.create(model="multilingual-e5-small", input="hello").data
+    assert client.moderations.create(input="hello").results
+    file = served.http(served.account()).get(f"/v1/outputs/{chat.headers['x-spearhead-output']}/file")
+    assert file.status_code == 404, "another account's"
+    assert served.egress() == []

@@ -36,7 +36,7 @@ from spearhead.core.generation import (
 )
 from spearhead.core.manifest import PriceTag
 from spearhead.core.media import Label, Media
-from spearhead.core.review import Context, Decision, Direction, Verdict
+from spearhead.core.review import Context, Decision, Direction, Finding, Verdict
 from spearhead.engine import books, outputs, pictures
 from spearhead.engine.desk import Desk
 from spearhead.engine.loaded import Loaded
@@ -301,7 +301,7 @@ class Engine:
         else:
             verdict = await self._aside(self._look_at, job, answer, answer.media)
         if held is not None and verdict.decision is not Decision.BLOCK:
-            verdict = Verdict(Decision.HOLD, (*held.findings, *verdict.findings), verdict.policy)
+            verdict = Verdict(Decision.HOLD, (*_of_prompt(held.findings), *verdict.findings), verdict.policy)
         if verdict.decision is not Decision.ALLOW:
             answer.tail = ""
         answer.shown += len(answer.tail)
@@ -538,6 +538,11 @@ def _bill(job: Job) -> books.Bill:
         price=job.price,
         milliseconds=job.milliseconds,
     )
+
+
+def _of_prompt(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings in what was asked, for the row of the answer: their places mean nothing there."""
+    return [dataclasses.replace(one, reason=f"in the prompt: {one.reason}", start=None, end=None) for one in findings]
 
 
 def _failed(error: SpearheadError) -> Failed:

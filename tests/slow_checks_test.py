@@ -2,11 +2,14 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from spearhead.core import media
 from spearhead.core.generation import Event, Held, Released, Request
@@ -14,6 +17,7 @@ from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Finding, Policy, Rule
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import opened
+from spearhead.engine.run import Engine
 from spearhead.ledger import journal, keys
 from spearhead.review.reviewer import Reviewer
 from spearhead.review.scanner import scan
@@ -21,6 +25,7 @@ from spearhead.review.segments import LONGEST, SegmentScanner
 from spearhead.review.stream import StreamReview
 from spearhead.store import database
 from spearhead.store.home import Home
+from spearhead.store.tables import outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,39 @@ class Waiting:
 POLICY = Policy(("terms",), (Rule("*", Direction.OUTPUT, hold=0.5),))
 
 
+def ask(account: str) -> Request:
+    """For an answer of three sentences, as sentences go without a full stop."""
+    return Request("tiny", account, "k", prompt="~", options={"max_tokens": 160})
+
+
 def with_check(check: Waiting) -> Reviewer:
     """A reviewer with a check of the test's own beside those of the package."""
     reviewer = Reviewer(POLICY)
     object.__setattr__(reviewer, "checks", (*reviewer.checks, check))
     return reviewer
+
+
+@asynccontextmanager
+async def tiny(root: Path, make_release: Any, check: Waiting) -> AsyncIterator[tuple[Engine, sa.Engine, str]]:
+    """An engine whose one release is reviewed by `check` too, and an account with credit."""
+    home = Home(root, root / "cache")
+    make_release(home.releases)
+    database.migrate(home.database_url)
+    store = database.connect(home.database_url)
+    account = keys.create_account(store, "a", currency="USD").id
+    journal.credit(store, account, 10**9, key="first")
+    async with opened(home, room=Room(threads=1)) as engine:
+        engine.loaded("tiny").reviewer = with_check(check)
+        yield engine, store, account
+    assert journal.check(store) == []
+    store.dispose()
+
+
+async def turns(check: Waiting) -> None:
+    """What else the loop has to do."""
+    while True:
+        check.turn.set()
+        await asyncio.sleep(0.001)
 
 
 def test_a_slow_check_in_a_stream_does_not_stop_the_loop_and_lets_nothing_else_out(
@@ -64,27 +97,11 @@ def test_a_slow_check_in_a_stream_does_not_stop_the_loop_and_lets_nothing_else_o
     check = Waiting()
     events: list[Event] = []
 
-    async def turns() -> None:
-        while True:
-            check.turn.set()
-            await asyncio.sleep(0.001)
-
     async def test() -> None:
-        home = Home(tmp_path, tmp_path / "cache")
-        make_release(home.releases)
-        database.migrate(home.database_url)
-        store = database.connect(home.database_url)
-        account = keys.create_account(store, "a", currency="USD").id
-        journal.credit(store, account, 10**9, key="first")
-        async with opened(home, room=Room(threads=1)) as engine:
-            loop = asyncio.create_task(turns())
-            loaded = engine.loaded("tiny")
-            loaded.reviewer = with_check(check)
-            ask = Request("tiny", account, "k", prompt="~", options={"max_tokens": 160})
-            async for event in engine.run(ask):
-                events.append(event)
+        async with tiny(tmp_path, make_release, check) as (engine, _, account):
+            loop = asyncio.create_task(turns(check))
+            events.extend([event async for event in engine.run(ask(account))])
             loop.cancel()
-        store.dispose()
 
     asyncio.run(test())
     # The prompt, then an answer of 3 sentences at least, none of them on the loop's own thread.
@@ -96,6 +113,40 @@ def test_a_slow_check_in_a_stream_does_not_stop_the_loop_and_lets_nothing_else_o
     whole = (" on and onward we walk" * 40)[: len(left)]
     first = held.verdict.findings[0].start
     assert left == whole and first is not None and len(left) == first, "strict: all before it, nothing from it on"
+
+
+def test_who_leaves_while_a_check_looks_pays_for_what_left_and_it_can_be_traced(
+    tmp_path: Path, make_release: Any
+) -> None:
+    check = Waiting()
+    left: list[str] = []
+
+    async def test() -> None:
+        async with tiny(tmp_path, make_release, check) as (engine, store, account):
+            loop = asyncio.create_task(turns(check))
+
+            async def listen() -> None:
+                async for event in engine.run(ask(account)):
+                    if isinstance(event, Released):
+                        left.append(event.delta)
+                        if not loop.done():
+                            loop.cancel()  # the next sentence is looked at until somebody sets the turn again
+
+            listening = asyncio.create_task(listen())
+            while not left:
+                await asyncio.sleep(0.005)
+            while check.turn.is_set():  # until the next look has begun
+                await asyncio.sleep(0.005)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            check.turn.set()
+            with store.connect() as connection:
+                [row] = connection.execute(sa.select(outputs)).all()
+            assert (row.state, row.finish) == ("released", "cancelled") and row.text == "".join(left)
+            balance = journal.balance(store, account)
+            assert balance.reserved == 0 and 10**9 - balance.available > 0
+
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("size", [1, 3, 50, 1000])

@@ -231,7 +231,8 @@ def test_a_prompt_that_policy_holds_holds_its_answer(tmp_path: Path, make_releas
             assert not any(isinstance(event, Released | Delivered) for event in got)
             assert isinstance(got[-2], Held)
             (finding,) = got[-2].verdict.findings
-            assert finding.reason.startswith("in the prompt: ") and finding.start is None, "its places are not the answer's"
+            assert finding.reason.startswith("in the prompt: ")
+            assert finding.start is None, "its places are not the answer's"
 
     run(test)
 

@@ -14,6 +14,8 @@ from spearhead.core.review import Finding
 from spearhead.store.tables import outputs, reviews
 
 MIME = "text/plain"
+IN_PROMPT = "in the prompt: "
+"""How the reason of a finding begins that is about what was asked."""
 
 
 @dataclass(frozen=True, slots=True)

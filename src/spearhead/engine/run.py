@@ -542,7 +542,7 @@ def _bill(job: Job) -> books.Bill:
 
 def _of_prompt(findings: Iterable[Finding]) -> list[Finding]:
     """Findings in what was asked, for the row of the answer: their places mean nothing there."""
-    return [dataclasses.replace(one, reason=f"in the prompt: {one.reason}", start=None, end=None) for one in findings]
+    return [dataclasses.replace(one, reason=outputs.IN_PROMPT + one.reason, start=None, end=None) for one in findings]
 
 
 def _failed(error: SpearheadError) -> Failed:

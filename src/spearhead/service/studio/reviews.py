@@ -349,7 +349,8 @@ def _findings(text: str) -> list[Finding]:
 def _seen(finding: Finding, rules: Policy | None) -> Seen:
     if rules is None:
         return Seen(finding, "")
-    return Seen(finding, policies.consequence(rules, finding, Direction.OUTPUT).value)
+    direction = Direction.PROMPT if finding.reason.startswith(outputs.IN_PROMPT) else Direction.OUTPUT
+    return Seen(finding, policies.consequence(rules, finding, direction).value)
 
 
 def _messages(text: str | None) -> tuple[tuple[str, str], ...] | None:

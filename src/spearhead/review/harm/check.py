@@ -21,8 +21,8 @@ _FOLD = Fold(compatible)
 @cache
 def shipped() -> Head:
     """The head in the package."""
-    with resources.as_file(resources.files("spearhead.review.harm").joinpath("head.npz")) as path:
-        return Head.load(path)
+    with resources.as_file(resources.files("spearhead.review.harm")) as folder:
+        return Head.load(folder)
 
 
 @dataclass(frozen=True, slots=True)

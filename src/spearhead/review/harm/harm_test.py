@@ -9,15 +9,15 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from spearhead.core import media
+from spearhead.core import digest, media
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Progress
 from spearhead.core.review import Context, Direction
 from spearhead.review.harm import CHECK
 from spearhead.review.harm.check import shipped
 from spearhead.review.harm.embeddings import embed
-from spearhead.review.harm.head import OWN, RIDGE, Head, centred, fit, hashed
-from spearhead.review.harm.train import FINAL, TEST, TRAIN, examples, measure, read, train
+from spearhead.review.harm.head import OWN, RIDGE, Head, centred, counted, fit, grams
+from spearhead.review.harm.train import FINAL, GOALS, TRAIN, examples, framed, measure, read, total, train
 
 CONTEXT = Context("s", Direction.PROMPT)
 
@@ -42,57 +42,69 @@ def made(
     return texts, rng.normal(size=(count, 384))
 
 
-def test_the_threshold_rests_on_what_each_text_scores_without_itself() -> None:
-    """Against solving the bordered system [K + rI, 1; 1', 0] anew with each text left out."""
+def test_the_threshold_rests_on_what_each_text_scores_without_its_group() -> None:
+    """Against solving the bordered system [K + rI, 1; 1', 0] anew with each group left out."""
     texts, rows = made(np.random.default_rng(5))
     labels = [None if n % 3 else ("hate" if n % 2 else "privacy") for n in range(24)]
-    head = fit(texts, rows, labels=labels, stopped=0.25, examples="x")
-    units = np.round(127 * centred(rows, rows.mean(axis=0))) / 127
-    runs = np.stack([hashed(text) for text in texts]).astype(float)
-    kernel = (0.5 + units @ units.T) ** 2 + 0.5 * runs @ runs.T
+    groups = [n // 4 for n in range(20)] + [-1] * 4
+    head = fit(texts, rows, labels=labels, groups=groups, stopped=0.25, examples="x")
+    units = centred(rows, rows.mean(axis=0))
+    counts = np.stack([counted(text) for text in texts]).astype(float)
+    many = (counts != 0).sum(axis=0)
+    runs = counts * np.where(many > 1, np.log(24 / np.maximum(many, 1)), 0)
+    runs /= np.linalg.norm(runs, axis=1, keepdims=True)
+    kernel = (0.5 + units @ units.T) ** 3 + runs @ runs.T
     common = np.array([-1.0 if label is None else 1.0 for label in labels])
     wanted = np.stack([common, *([float(label == c) for label in labels] for c in head.categories)], axis=1)
     harmless = []
-    for one in range(24):
+    for one in range(20):
         if labels[one] is not None:
             continue
-        rest = [n for n in range(24) if n != one]
-        border = np.ones((24, 24))
+        rest = [n for n in range(24) if groups[n] != groups[one]]
+        border = np.ones((len(rest) + 1, len(rest) + 1))
         border[-1, -1] = 0
-        border[:-1, :-1] = kernel[np.ix_(rest, rest)] + RIDGE * np.eye(23)
+        border[:-1, :-1] = kernel[np.ix_(rest, rest)] + RIDGE * np.eye(len(rest))
         solved = np.linalg.solve(border, np.vstack([wanted[rest], np.zeros(3)]))
         said = kernel[one, rest] @ solved[:-1] + solved[-1]
         harmless.append(max(said[0] + OWN * said[1:]))
-    assert head.threshold == pytest.approx(np.quantile(harmless, 0.75), abs=1e-6)
+    assert head.marks.threshold == pytest.approx(np.quantile(harmless, 0.75), abs=1e-3)
+    assert head.marks.stopped == pytest.approx(np.mean(np.array(harmless) >= np.quantile(harmless, 0.75)))
 
 
 def test_a_head_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     texts, rows = made(np.random.default_rng(6))
-    head = fit(texts, rows, labels=["hate" if n % 2 else None for n in range(24)], stopped=0.1, examples="digest")
-    head.save(tmp_path / "h.npz")
-    again = Head.load(tmp_path / "h.npz")
-    assert (again.categories, again.examples) == (("hate",), "digest")
+    labels = ["hate" if n % 2 else None for n in range(24)]
+    head = fit(texts, rows, labels=labels, groups=range(24), stopped=0.1, examples="digest")
+    head.save(tmp_path)
+    again = Head.load(tmp_path)
+    assert (again.categories, again.examples, again.marks) == (("hate",), "digest", head.marks)
+    assert np.array_equal(again.anchors, head.anchors)
     for n in range(3):
         before, after = (one.scores(rows[n], texts[n])[0] for one in (head, again))
         assert after == pytest.approx(before, abs=0.02)  # half precision
-    assert again.severity(again.threshold) == 0.5 and again.severity(again.sure) == 0.9
+    assert again.severity(again.marks.threshold) == 0.5 and again.severity(again.marks.sure) == 0.9
 
 
 def test_the_shipped_head_was_made_from_the_examples_that_lie_beside_it() -> None:
-    lines, sum_of_texts = examples(TRAIN)
+    lines, sum_of_texts = examples(TRAIN, GOALS)
     assert shipped().examples == sum_of_texts
-    assert len(shipped().anchors) == len(lines) > 1000
-    unseen = {line.text for line in (*examples(TEST)[0], *examples(FINAL)[0])}
-    assert not unseen & {line.text for line in lines}
-    path = Path(__file__).with_name("head.npz")
-    assert path.stat().st_size < 1 << 20
+    assert len(shipped().anchors) == len(lines) > 6000
+    for name in ("head.npz", "anchors.npz"):
+        assert Path(__file__).with_name(name).stat().st_size < 1 << 20
+
+
+def test_the_part_that_is_measured_is_new_and_is_the_one_that_the_card_names() -> None:
+    known = {frozenset(grams(line.text)) for line in examples(TRAIN, GOALS)[0]}
+    assert not [line.text for line in examples(FINAL)[0] if frozenset(grams(line.text)) in known]
+    path = Path(__file__).parent / "examples" / FINAL[0]
+    assert digest.of_file(path) in Path(__file__).with_name("card.md").read_text("utf-8")
 
 
 def test_it_catches_what_it_never_saw_and_leaves_its_neighbours_alone() -> None:
-    """Every ninth line of the part that the card measures whole: its figures are 90 % and 3.5 %."""
-    found = ended(measure(shipped(), examples(TEST)[0][::9]))
+    """Every tenth line of the part that the card measures whole."""
+    found = total(list(ended(measure(CHECK, examples(FINAL)[0][::10])).values()))
     assert found.harmful > 12 and found.caught / found.harmful >= 0.75
-    assert found.harmless > 12 and found.stopped / found.harmless <= 0.12
+    assert found.harmless > 18 and found.stopped / found.harmless <= 0.2
 
 
 def test_training_tells_the_lines_it_saw_apart() -> None:
@@ -118,12 +130,15 @@ def test_a_file_of_examples_that_is_none_is_refused_by_its_line() -> None:
     for text in ("[hate]\nno mark", "! before a category", "[none]\n! harmful", "[nonsense]"):
         with pytest.raises(InputError, match="x line"):
             read(text, name="x")
+    for text in ("! a goal without frames", "[frames]\n+ How do I {}?\n[hate]\n! hate"):
+        with pytest.raises(InputError, match="x: wanted"):
+            framed(text, name="x")
 
 
 def test_nothing_is_loaded_before_a_policy_names_the_check() -> None:
     code = """
 import sys
-from spearhead.core import media
+from spearhead.core import digest, media
 from spearhead.core.review import Context, Direction
 from spearhead.review import policy
 from spearhead.review.reviewer import Reviewer

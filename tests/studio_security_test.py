@@ -3,6 +3,7 @@
 import html
 import re
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -357,6 +358,42 @@ def test_a_database_that_is_away_is_a_page_that_says_so_and_never_a_sign_in(
         for name in ("sessions", "accounts"):
             other.execute(f"ALTER TABLE {name}_away RENAME TO {name}")
     assert client.get("/make").status_code == 200
+
+
+def test_a_server_that_is_told_to_stop_keeps_and_charges_what_was_made_and_waits_for_no_window(
+    serve_tiny: Callable[..., Any],
+) -> None:
+    server = serve_tiny()
+    account = server.account()
+    client = server.studio(server.person(account, "creator"))
+    carried = token(client)
+    fields = {
+        "token": carried,
+        "scenario": "tiny",
+        "list": "walk ~\nwalk on ~\nthird ~",
+        "max_tokens": "3900",
+        "count": "2",
+    }
+    with client.stream("GET", "/make/news") as news:
+        lines = news.iter_lines()
+        assert client.post("/make", data=fields).status_code == 303
+        writing: set[str] = set()
+        while len(writing) < 2:
+            writing |= set(re.findall(r'^data: {"work": "(\w+)", "index"', next(lines)))
+        start = time.monotonic()
+        server.process.terminate()
+        for _ in lines:
+            pass  # the stream ends, and its end is reached
+    assert server.process.wait(timeout=30) == 0
+    assert time.monotonic() - start < 15
+    with server.engine.connect() as connection:
+        kept = connection.execute(sa.select(tables.outputs)).all()
+        used = connection.execute(sa.select(tables.usage_events)).all()
+    assert len({row.request for row in kept}) == 2  # two ran, the third had not begun
+    assert "cancelled" in {row.finish for row in kept}
+    assert all(row.text.strip().startswith("on and onward") for row in kept)
+    assert len(used) == 2 and all(row.amount > 0 for row in used)
+    assert server.balance(account).reserved == 0
 
 
 def test_verify_is_free_bounded_and_counted(served: Any) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.provenance import recognise, signing
 from spearhead.provenance import verify as verifying
-from spearhead.provenance.labels import watermark
+from spearhead.provenance.labels import rivagan, watermark
+from spearhead.provenance.labels.rivagan import RivaGan
+from spearhead.provenance.labels.spread import Spread
 from spearhead.provenance.labels.watermark import Watermark
 from spearhead.provenance.verify import Layer
 from spearhead.store.home import Home
@@ -73,8 +75,24 @@ class Verifier:
 
     def _look(self, data: bytes) -> tuple[Layer, ...]:
         if self._marks is None:
-            self._marks = watermark.opened(self._home, signing.ensure(self._home))
+            self._marks = _marks(self._home)
         return verifying.of_media(recognise.recognise(data), watermark=self._marks)
+
+
+def _marks(home: Home) -> Watermark:
+    """The installation's invisible marks that can be looked for with what is here: a stranger's file fetches nothing.
+
+    RivaGAN's networks are here once a picture was marked with them.
+    """
+    secret = watermark.secret_of(signing.ensure(home))
+
+    def make() -> list[watermark.Mark]:
+        found: list[watermark.Mark] = [Spread(secret)]
+        if (home.packages / rivagan.SHA256).is_dir():
+            found.append(RivaGan.fetched(home, secret=secret))
+        return found
+
+    return Watermark(make)
 
 
 def as_json(layers: tuple[Layer, ...]) -> dict[str, Any]:

@@ -82,6 +82,7 @@ async def clear(request: Request) -> Response:
 async def news(request: Request) -> Response:
     """What happens to one's work, as server-sent events: `work` with a card, `more` with an answer's next words."""
     person = await signed_in(request, ROLE)
+    request.scope["state"]["route"] = "studio news"  # lasts as long as its window: apart from how fast pages are
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(_told(request, person), media_type="text/event-stream", headers=headers)
 
@@ -128,7 +129,8 @@ async def _page(
 ) -> Response:
     room = studio(request)
     names = sorted({one.manifest.scenario for one in room.engine.releases.values()})
-    loaded = _loaded(room, chosen) or _loaded(room, names[0] if names else "")
+    before = [one.request.scenario for one in room.line.of(person)[:1]]
+    loaded = next(filter(None, (_loaded(room, name) for name in (chosen, *before, *names))), None)
     ask = asking.of(loaded) if loaded else None
     balance = await room.engine.desk.read(lambda connection: _balance(connection, person, room))
     shown = {

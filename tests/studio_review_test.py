@@ -153,7 +153,7 @@ def test_two_different_people_approve_where_two_are_wanted(furnished: Any, creat
     review = held(furnished, creator, people=2)
     rita.post(f"/review/{review}/claim")
     first = rita.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review))
-    assert first.headers["location"] == "/review?said=escalated" and state(furnished, review) == "escalated"
+    assert first.headers["location"] == "/review?said=joined" and state(furnished, review) == "escalated"
     page = rita.get(f"/review/{review}").text
     assert "Now it is another person" in page and "1 of 2 approvals" in page
     assert rita.post(f"/review/{review}/claim").status_code == 409

@@ -232,6 +232,7 @@ async def _list(request: Request, person: Person) -> Response:
     values = {
         **found,
         "names": {payer.account.id: payer.account.name for payer in found["payers"]},
+        "currencies": {payer.account.id: payer.account.currency for payer in found["payers"]},
         "sees_all": sees_all,
         "may_change": person.may("operator"),
         "may_block": person.may("operator", "creator"),

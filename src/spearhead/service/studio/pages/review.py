@@ -32,7 +32,7 @@ from spearhead.service.studio.reviews import Piece
 T = TypeVar("T")
 LOOKS = ("reviewer", "auditor")
 LONGEST_REASON = 2000
-SAID = ("approved", "rejected", "escalated", "back", "none", "edited", "renewed")
+SAID = ("approved", "joined", "rejected", "escalated", "back", "none", "edited", "renewed")
 """What the page before may have done; the next one says so."""
 _PERSON = re.compile(r"per_[0-9a-f]{20}")
 _FILE = {
@@ -152,9 +152,9 @@ async def decide(request: Request) -> Response:
     except Moved:
         return await _moved(request, person)
     await settle_decided(studio(request).engine)
-    # An approval that another person must join is not yet one of the whole item.
-    said = {"approve": "approved" if item.state == "approved" else "escalated"}.get(decision, f"{decision}d")
-    said = "rejected" if decision == "reject" else said
+    said = {"approve": "approved" if item.state == "approved" else "joined", "reject": "rejected"}.get(
+        decision, "escalated"
+    )
     if text(fields, "then", most=8) == "next":
         return await _next(request, person, scenario=text(fields, "scenario", most=120), said=said)
     return go(f"/review?said={said}")

@@ -14,6 +14,8 @@ import openai
 import psutil
 import pytest
 
+from spearhead.ledger import journal, usage
+
 PROMPT, COMPLETION = 200, 800
 
 
@@ -139,3 +141,51 @@ def test_nothing_to_serve_is_said_in_one_line(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=30)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "there is no release" in done.stderr
+
+
+def test_a_full_disk_is_a_503_and_charges_nothing_until_there_is_room_again(serve_tiny: Any) -> None:
+    served = serve_tiny()
+    account = served.account()
+    client = served.http(account)
+    assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
+    paid = 10**9 - served.balance(account).available
+    server = psutil.Process(served.process.pid)
+    soft, hard = server.rlimit(psutil.RLIMIT_FSIZE)
+    server.rlimit(
+        psutil.RLIMIT_FSIZE, (1024, hard)
+    )  # no file of it may grow past this: writing fails as on a full disk
+    for stream in (False, True):
+        answer = client.post("/v1/chat/completions", json=asking("hello", stream=stream))
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "store_unavailable", answer.text
+        assert int(answer.headers["retry-after"]) >= 1
+    assert httpx.get(f"{served.url}/ready").json()["parts"]["database"] is False
+    server.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
+    assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
+    assert httpx.get(f"{served.url}/ready").status_code == 200
+    until(lambda: not served.balance(account).reserved)
+    assert 10**9 - served.balance(account).available == 2 * paid
+    assert journal.check(served.engine) + usage.check(served.engine) == []
+
+
+def test_a_database_that_is_removed_is_missed_at_once_and_found_again(serve_tiny: Any) -> None:
+    served = serve_tiny()
+    account = served.account()
+    client = served.http(account)
+    assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
+    served.engine.dispose()
+    aside = served.home.root / "aside"
+    aside.mkdir()
+    files = [path.rename(aside / path.name) for path in sorted(served.home.root.glob("spearhead.db*"))]
+    answer = client.post("/v1/chat/completions", json=asking("hello"))
+    assert answer.status_code == 503 and answer.json()["error"]["code"] == "store_unavailable"
+    time.sleep(1.2)  # a key is remembered for a second
+    assert client.get("/v1/models").status_code == 503, "never a 401"
+    assert httpx.get(f"{served.url}/ready").status_code == 503
+    assert not list(served.home.root.glob("spearhead.db*")), "no empty one in its place"
+    for path in files:
+        path.rename(served.home.root / path.name)
+    assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
+    assert httpx.get(f"{served.url}/ready").status_code == 200
+    until(lambda: not served.balance(account).reserved)
+    assert 10**9 - served.balance(account).available == 2 * 5 * (PROMPT + COMPLETION)
+    assert journal.check(served.engine) + usage.check(served.engine) == []

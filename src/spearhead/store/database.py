@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from spearhead.store.migrations import HEAD
 
 BUSY_MILLISECONDS = 10_000
 _MAGIC = b"SQLite format 3\x00"
-_READ, _LAZY, _TURN = "spearhead_read", "spearhead_lazy", "spearhead_turn"
+_READ, _LAZY, _TURN, _FILE = "spearhead_read", "spearhead_lazy", "spearhead_turn", "spearhead_file"
 
 
 class StoreUnavailable(SpearheadError):
@@ -52,7 +53,10 @@ def connect(url: str) -> Engine:
             raise StoreUnavailable(f"The database {path} cannot be opened: {error.strerror}.") from error
         options: dict[str, Any] = {_TURN: threading.Lock()}
         engine = sa.create_engine(parsed, pool_size=8, max_overflow=56, pool_timeout=30, execution_options=options)
+        event.listen(engine, "do_connect", partial(_there, path))
         event.listen(engine, "connect", _open_sqlite)
+        event.listen(engine, "connect", partial(_remember, path))
+        event.listen(engine, "checkout", partial(_same_file, path))
         event.listen(engine, "begin", _begin_sqlite)
     else:
         usual = {"options": "-c lock_timeout=10s -c statement_timeout=60s", "connect_timeout": 5}
@@ -232,6 +236,27 @@ def _open_sqlite(connection: Any, record: Any) -> None:
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA recursive_triggers=ON")  # REPLACE deletes rows; without this no trigger sees it
     cursor.close()
+
+
+def _there(path: Path, *_: Any) -> None:
+    """SQLite would make an empty database where one was removed, and the records would seem to be gone."""
+    if not path.exists():
+        raise sqlite3.OperationalError(f"{path} was removed")
+
+
+def _remember(path: Path, connection: Any, record: Any) -> None:
+    found = path.stat()
+    record.info[_FILE] = (found.st_dev, found.st_ino)
+
+
+def _same_file(path: Path, connection: Any, record: Any, proxy: Any) -> None:
+    """An open file can be written to after it was removed, and nobody would ever find those records: open it anew."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise sa.exc.DisconnectionError(f"{path} was removed") from error
+    if record.info.get(_FILE) != (found.st_dev, found.st_ino):
+        raise sa.exc.DisconnectionError(f"{path} was replaced")
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI
+from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,6 +20,7 @@ from spearhead.engine.embeddings import MODEL, live_price
 from spearhead.engine.held import settle_decided
 from spearhead.engine.outputs import Output
 from spearhead.engine.run import Engine
+from spearhead.ledger import rates
 from spearhead.ledger.keys import Doorkeeper, Principal
 from spearhead.service.api import answers, asks, embeddings, errors, figures, generate, moderations, usage
 from spearhead.service.api.asks import ChatBody, CompletionBody, ImageBody
@@ -227,13 +230,18 @@ async def _parts(engine: Engine) -> dict[str, bool]:
     """Whether the database answers and every runtime runs, as of now: nothing is remembered."""
     try:
         async with asyncio.timeout(READY_SECONDS):
-            # A transaction that may write, on a table of ours: a lock, a lost disk and a missing schema all show.
-            await engine.desk.write(lambda connection: connection.execute(sa.select(accounts.c.id).limit(1)).all())
+            # A row that is really written: a lock, a full or lost disk and a missing schema all show.
+            await engine.desk.write(partial(_touch, moment=int(engine.clock().timestamp() * 1000)), durable=False)
         database = True
     except (SpearheadError, TimeoutError):
         database = False
     runtimes = {loaded.manifest.name: loaded.runtime.ready for loaded in set(engine.releases.values())}
     return {"database": database, **runtimes}
+
+
+def _touch(connection: Connection, *, moment: int) -> None:
+    connection.execute(sa.select(accounts.c.id).limit(1)).all()
+    rates.beat(connection, moment=moment)
 
 
 def _model(engine: Engine, name: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from spearhead.review.queue import Item, Moved
 from spearhead.service.studio import reviews
 from spearhead.service.studio.page import PageError, form, go, render, signed_in, studio, text
 from spearhead.service.studio.people import Person
-from spearhead.service.studio.reviews import Piece
+from spearhead.service.studio.reviews import Piece, Span
 
 T = TypeVar("T")
 LOOKS = ("reviewer", "auditor")
@@ -221,6 +221,10 @@ async def _show(
     folder = reviews.folder_of(found.output.release, studio(request).home)
     looked = medias.text(own) if is_text else media
     like = await asyncio.to_thread(reviews.nearest, looked, folder) if looked is not None else None
+    shown: tuple[Span, ...] = ()
+    if media is not None and is_text:
+        places = [seen.finding for seen in found.findings]
+        shown = await asyncio.to_thread(reviews.spans, media.text, own=own, findings=places)
     steps = found.history
     names = await studio(request).engine.desk.read(
         lambda c: reviews.names(c, [*(step.actor for step in steps), found.item.claimed_by or ""])
@@ -230,9 +234,7 @@ async def _show(
     values = {
         "piece": found,
         "item": found.item,
-        "spans": reviews.spans(media.text, own=own, findings=[seen.finding for seen in found.findings])
-        if media is not None and is_text
-        else (),
+        "spans": shown,
         "is_text": is_text,
         "bytes": len(media.data) if media is not None else 0,
         "erased": found.output.erased,
@@ -268,7 +270,8 @@ async def _next(request: Request, person: Person, *, scenario: str, said: str = 
 async def _moved(request: Request, person: Person) -> Response:
     """Somebody was first, or the bytes are others: how it stands now, and nothing was decided."""
     found = await _piece(request, person)
-    last = found.history[-1]
+    by_people = [step for step in found.history if step.actor != queue.SYSTEM]
+    last = (by_people or found.history)[-1]
     values = {
         "item": found.item,
         "last": last,

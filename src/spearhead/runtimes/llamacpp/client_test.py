@@ -320,7 +320,7 @@ def test_a_killed_worker_ends_what_ran_and_the_next_answer_comes_from_a_new_one(
 
 def test_a_worker_that_grew_is_replaced_without_dropping_an_answer(table: Table) -> None:
     async def main() -> None:
-        settings = Settings(context=2048, slots=8, batch=64, threads=1, growth=0, watch_seconds=0.1)
+        settings = dataclasses.replace(SMALL, growth=-(1 << 30), watch_seconds=0.1)
         async with await started(table, settings) as runtime:
             first = runtime.pids
             texts = []

@@ -5,15 +5,21 @@ Knows no model: whether one can be computed is for the engine to say once it has
 
 import functools
 import importlib.util
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spearhead.core.errors import InputError
+
 FLAGS = ("avx512_vnni", "amx_int8")
 """OpenVINO is taken on processors with one of these: llama.cpp's prebuilt wheel knows none (docs/benchmarks.md)."""
 LEAST = 32 << 20
 """Bytes of a model from which on the difference is felt: below, what surrounds the arithmetic takes the time."""
+
+WISH = "SPEARHEAD_TEXT_ENGINE"
+"""The environment variable by which a person names the engine."""
 
 
 class Unfit(Exception):
@@ -34,6 +40,14 @@ ENGINES = (OPENVINO.name, LLAMACPP.name)
 """In the order in which they are tried."""
 
 
+def wished(engine: str) -> str:
+    """The engine that settings or, failing these, the environment ask for; raises InputError on one unknown."""
+    engine = engine or os.environ.get(WISH, "")
+    if engine and engine not in ENGINES:
+        raise InputError(f"engine {engine!r} is unknown: wanted {' or '.join(ENGINES)}")
+    return engine
+
+
 def eligible(wish: str, *, bytes: int, adapter: bool, cache: str, notes: list[str]) -> Sequence[Engine]:
     """The engines to try, the fastest first; why one is passed over is added to `notes`. `wish` names the only one."""
     if wish:
@@ -46,6 +60,8 @@ def eligible(wish: str, *, bytes: int, adapter: bool, cache: str, notes: list[st
 
 def here() -> str:
     """What computes a released model on this machine, in one line."""
+    if wish := wished(""):
+        return f"{wish} ({WISH})"
     reason = _against(bytes=LEAST, adapter=False, cache="f16")
     return OPENVINO.name if reason is None else f"{LLAMACPP.name} ({OPENVINO.name}: {reason})"
 

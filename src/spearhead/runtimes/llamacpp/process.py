@@ -20,7 +20,7 @@ import psutil
 from spearhead.core.errors import InputError
 from spearhead.runtimes.failure import RuntimeFailed
 from spearhead.runtimes.llamacpp import wire
-from spearhead.runtimes.llamacpp.engines import ENGINES, Engine, Unfit, eligible
+from spearhead.runtimes.llamacpp.engines import LLAMACPP, Engine, Unfit, eligible, wished
 
 _KEPT = (
     "PATH",
@@ -67,8 +67,7 @@ class Settings:
             raise InputError(f"cache {self.cache!r} is unknown: wanted 'f16' or 'q8_0'")
         if not (1 <= self.slots <= 256 and 64 <= self.context <= 1 << 20 and 32 <= self.batch <= 4096):
             raise InputError("wanted 1..256 slots, a context of 64..1048576 and a batch of 32..4096")
-        if self.engine and self.engine not in ENGINES:
-            raise InputError(f"engine {self.engine!r} is unknown: wanted {' or '.join(ENGINES)}")
+        wished(self.engine)
 
 
 class Moved(Exception):
@@ -147,7 +146,7 @@ class Worker:
                     said = {"error": "the worker ended before the model was loaded"}
         except TimeoutError:
             raise RuntimeFailed(f"{model.name}: not loaded after {self.settings.start_seconds:g} s") from None
-        if "ready" not in said and self.engine.name != ENGINES[-1]:
+        if "ready" not in said and self.engine is not LLAMACPP:
             raise Unfit(str(said.get("unfit") or said.get("error")))
         if "ready" not in said:
             await asyncio.wait({self._reader}, timeout=2)
@@ -261,12 +260,12 @@ class Worker:
 async def launch(model: Path, settings: Settings) -> Worker:
     """Start a worker and wait until it serves `model`: by the first of the eligible engines that can compute it."""
     notes: list[str] = []
-    adapter, bytes = settings.adapter is not None, model.stat().st_size
-    for engine in eligible(settings.engine, bytes=bytes, adapter=adapter, cache=settings.cache, notes=notes):
+    adapter, bytes, wish = settings.adapter is not None, model.stat().st_size, wished(settings.engine)
+    for engine in eligible(wish, bytes=bytes, adapter=adapter, cache=settings.cache, notes=notes):
         try:
             worker = await _launch(model, settings, engine)
         except Unfit as reason:
-            if settings.engine:
+            if wish:
                 raise InputError(f"{model.name} cannot be computed by {engine.name}: {reason}") from None
             notes.append(f"{engine.name}: {reason}")
             continue

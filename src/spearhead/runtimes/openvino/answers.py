@@ -15,6 +15,8 @@ from spearhead.runtimes.openvino.batch import Answer, Array, Batch
 from spearhead.runtimes.openvino.pieces import Growing, Pieces
 
 Event = dict[str, Any]
+PAUSE = 0.04
+"""Seconds between two events of one answer at least: an eye sees no difference, and every event costs its way."""
 
 
 class Refused(Exception):
@@ -32,7 +34,10 @@ class Asked:
     stream: bool
     begun: float
     count: int = 0
+    told: float = 0.0
+    """When the last event was told."""
     said: list[str] = field(default_factory=list)
+    """What has not been told yet."""
     entries: list[Event] = field(default_factory=list)
 
 
@@ -42,6 +47,15 @@ class Desk:
     def __init__(self, batch: Batch, pieces: Pieces, *, context: int) -> None:
         self.batch, self.pieces, self.context = batch, pieces, context
         self.asked: list[Asked] = []
+
+    def warm(self) -> None:
+        """Steps over nothing of worth, beside whoever has come already: the first of a kind takes longer."""
+        for length in (min(self.batch.width, self.context - 1), 1):
+            one = self.batch.add([0] * length, sampling.Wishes(top_k=1))
+            while len(one.tokens) == length:
+                self.step()
+            self.batch.drop(one)
+        self.batch.settle()
 
     def ask(self, body: Mapping[str, Any], tell: Callable[[Event], None]) -> Asked:
         """Begin what `body` (of llama.cpp's /completion) asks for; raises Refused."""
@@ -86,26 +100,29 @@ class Desk:
         text = one.text.feed(piece)
         stop = "eos" if ended else "word" if one.text.stopped else "limit" if one.count >= one.most else ""
         text += one.text.rest() if stop else ""
-        entries = [self._entry(token, row, one.answer.sampler.wishes.alternatives)] if row is not None else []
         one.said.append(text)
-        one.entries += entries
-        if one.stream and (text or entries):
-            one.tell(self._event(one, text, entries))
+        if row is not None:
+            one.entries.append(self._entry(token, row, one.answer.sampler.wishes.alternatives))
+        now = time.monotonic()
         if stop:
             self.leave(one)
-            last = self._event(one, "" if one.stream else "".join(one.said), [] if one.stream else one.entries)
-            spent = time.monotonic() - one.begun
-            timings = {"cache_n": one.answer.cached, "predicted_ms": round(spent * 1000, 1)}
-            one.tell({**last, "stop": True, "stop_type": stop, "timings": timings})
+            timings = {"cache_n": one.answer.cached, "predicted_ms": round((now - one.begun) * 1000, 1)}
+            one.tell({**self._event(one), "stop": True, "stop_type": stop, "timings": timings})
+        elif one.stream and now - one.told >= PAUSE and (one.entries or any(one.said)):
+            one.told = now
+            one.tell(self._event(one))
 
-    def _event(self, one: Asked, text: str, entries: list[Event]) -> Event:
+    def _event(self, one: Asked) -> Event:
         found: Event = {
-            "content": text,
+            "content": "".join(one.said),
             "stop": False,
             "tokens_predicted": one.count,
             "tokens_evaluated": one.answer.prompt,
         }
-        return {**found, "completion_probabilities": entries} if entries else found
+        if one.entries:
+            found["completion_probabilities"] = one.entries
+        one.said, one.entries = [], []
+        return found
 
     def _entry(self, token: int, row: Array, count: int) -> Event:
         """One token with its probability and those of the likeliest, all before biases and penalties."""

@@ -18,6 +18,8 @@ from spearhead.runtimes.openvino.pages import Pages
 from spearhead.runtimes.openvino.sampling import Sampler, Wishes, logprobs
 
 Array = np.ndarray[Any, np.dtype[Any]]
+LEAST = 4
+"""Tokens that are worth copying from another block instead of computing them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +33,7 @@ class Answer:
     cached: int = 0
     """Tokens of the prompt that another one had computed."""
     blocks: list[int] = field(default_factory=list)
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +64,25 @@ class Batch:
         self.width = max(width, slots)
         size = compiled.input("value_cache.0").partial_shape[2].get_length()
         count = -(-context // size) + slots  # each answer may leave a part of its last block empty
-        self.pages = Pages(count, size=size, keep=count // 4)
+        self.pages = Pages(count, size=size, keep=count // 8)
         self.running: list[Answer] = []
         self._request = compiled.create_infer_request()
         self._caches = _caches(compiled, self._request, count)
-        self.step_first(shelf)
-        weights.trim()
+        self._shelf = shelf
 
-    def step_first(self, shelf: weights.Shelf) -> None:
-        """A step over nothing of worth: matrices are packed at the first one, then their originals can be forgotten."""
-        for length in (self.width, 1):
-            one = self.add([0] * length, Wishes(top_k=1))
-            while one.done < length:
-                self.step()
-            self.drop(one)
-        shelf.forget()
+    def settle(self) -> None:
+        """After the first steps, which pack the matrices, nobody needs their originals in memory."""
+        self._shelf.forget()
+        weights.trim()
 
     @property
     def reserve(self) -> int:
-        """Bytes of the cache, which come into memory as they are first used."""
-        return sum(cache.nbytes for cache in self._caches)
+        """Bytes that come into memory as they are first used: the cache, and the matrices as they are packed."""
+        return sum(cache.nbytes for cache in self._caches) + self._shelf.size
 
     def add(self, prompt: Sequence[int], wishes: Wishes) -> Answer:
         """Begin an answer to `prompt`; its first token comes out of a later step."""
         one = Answer(list(prompt), Sampler(wishes, prompt), len(prompt))
-        one.blocks = self.pages.begin(prompt, limit=len(prompt) - 1)
-        one.done = one.cached = len(one.blocks) * self.pages.size
         self.running.append(one)
         return one
 
@@ -101,7 +97,7 @@ class Batch:
         """Compute once; the tokens that came out of it."""
         taken = self._shares()
         logits = self._compute(taken)
-        plain = logits.argmax(axis=1) if len(logits) else logits
+        plain = logits.argmax(axis=1) if any(one.sampler.plain for one, _ in taken) else []
         out: list[Drawn] = []
         row = 0
         for one, length in taken:
@@ -119,14 +115,29 @@ class Batch:
 
     def _shares(self) -> list[tuple[Answer, int]]:
         """How many tokens of whom this step computes: one of each answer, then prompts in turn while there is room."""
-        answering = [one for one in self.running if len(one.tokens) - one.done == 1]
-        taken = [(one, 1) for one in answering]
+        taken = [(one, 1) for one in self.running if one.begun and len(one.tokens) - one.done == 1]
         left = self.width - len(taken)
+        served = {one for one, _ in taken}
         for one in self.running:
-            if left and (wanted := len(one.tokens) - one.done) > 1:
-                taken.append((one, min(wanted, left)))
+            if left and one not in served:
+                if not one.begun:  # only now: those before it may have brought what it begins with
+                    self._begin(one)
+                taken.append((one, min(len(one.tokens) - one.done, left)))
                 left -= taken[-1][1]
         return taken
+
+    def _begin(self, one: Answer) -> None:
+        """Take over what is known of the prompt: whole blocks are shared, the beginning of another one is copied."""
+        one.begun = True
+        one.blocks, (block, length) = self.pages.begin(one.tokens, limit=one.prompt - 1)
+        one.done = len(one.blocks) * self.pages.size
+        if length >= LEAST:
+            own = self.pages.take()
+            one.blocks.append(own)
+            for cache in self._caches:  # (block, heads, token, width)
+                cache[own, :, :length] = cache[block, :, :length]
+            one.done += length
+        one.cached = one.done
 
     def _compute(self, taken: Sequence[tuple[Answer, int]]) -> Array:
         """Logits (wanted rows, vocabulary) after the last token of everyone whose tokens are all in the cache then."""

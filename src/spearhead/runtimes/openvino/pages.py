@@ -21,11 +21,16 @@ class Pages:
         self._known: dict[Known, int] = {}
         self._names: dict[int, tuple[Known, int]] = {}
         """What a block is known by, and its own serial."""
+        self._after: dict[int, set[int]] = {}
+        """The known blocks that follow the block of a serial."""
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._serial = 0
 
-    def begin(self, tokens: Sequence[int], *, limit: int) -> list[int]:
-        """Blocks that hold the first tokens of `tokens` already, `limit` of these at most; they are held from now."""
+    def begin(self, tokens: Sequence[int], *, limit: int) -> tuple[list[int], tuple[int, int]]:
+        """Blocks that hold the first tokens of `tokens` already, `limit` of these at most; they are held from now.
+
+        With them a block that nobody holds for it, and how many tokens after those it begins with: worth a copy.
+        """
         found: list[int] = []
         serial = 0
         for start in range(0, limit - self.size + 1, self.size):
@@ -36,7 +41,10 @@ class Pages:
             self._idle.pop(block, None)
             self._holders[block] += 1
             found.append(block)
-        return found
+        rest = tokens[len(found) * self.size : limit]
+        lengths = {block: _alike(rest, self._names[block][0][1]) for block in self._after.get(serial, ())}
+        best = max(lengths, key=lengths.__getitem__, default=0)
+        return found, (best, lengths.get(best, 0))
 
     def take(self) -> int:
         """A block to write to; raises IndexError when all are held."""
@@ -55,6 +63,7 @@ class Pages:
             if block not in self._names:
                 self._serial += 1
                 self._names[block] = (name, self._serial)
+                self._after.setdefault(serial, set()).add(block)
             serial = self._names[block][1]
 
     def release(self, blocks: Sequence[int]) -> None:
@@ -72,5 +81,17 @@ class Pages:
 
     def _forget(self) -> None:
         block, _ = self._idle.popitem(last=False)
-        del self._known[self._names.pop(block)[0]]
+        name, serial = self._names.pop(block)
+        del self._known[name]
+        self._after[name[0]].discard(block)
+        if not self._after[name[0]]:
+            del self._after[name[0]]
         self._free.append(block)
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two texts begin with alike."""
+    for at, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return at
+    return min(len(one), len(other))

@@ -46,6 +46,11 @@ class Shelf:
             done += os.pwrite(self._file, data[done:], start + done)
         return self._bytes[start : self._at].view(values.dtype).reshape(values.shape)
 
+    @property
+    def size(self) -> int:
+        """Bytes that were put here."""
+        return self._at
+
     def forget(self) -> None:
         """Drop the pages from memory; whoever reads them again gets them from the file."""
         if hasattr(mmap, "MADV_DONTNEED"):
@@ -95,21 +100,20 @@ def _blocks(tensor: Tensor) -> tuple[Array, Array]:
     """Numbers (rows, blocks, 32 or 16 bytes) and scales (rows, blocks, 1) of a quantised tensor.
 
     Q4_0: half-precision scale, then 16 bytes whose low halves are the first 16 numbers, plus 8 (ggml-common.h).
-    OpenVINO wants neighbours in a byte, in two's complement.
+    OpenVINO wants neighbours in a byte, in two's complement. Two bytes are worked on at once.
     """
     rows = tensor.shape[0]
+    raw = tensor.data.view(np.uint16).reshape(rows, -1, 17 if tensor.layout == "Q8_0" else 9)
+    scales = np.ascontiguousarray(raw[:, :, :1]).view(np.float16)
+    pairs = np.ascontiguousarray(raw[:, :, 1:])
     if tensor.layout == "Q8_0":
-        raw = tensor.data.reshape(rows, -1, 2 + BLOCK)
-        return raw[:, :, 2:].view(np.int8), _scales(raw)
-    raw = tensor.data.reshape(rows, -1, 2 + BLOCK // 2)
-    packed = raw[:, :, 2:]
-    first = (packed[:, :, 0::2] & 15) | (packed[:, :, 1::2] << 4)
-    second = (packed[:, :, 0::2] >> 4) | (packed[:, :, 1::2] & 0xF0)
-    return np.concatenate([first, second], axis=2) ^ 0x88, _scales(raw)
-
-
-def _scales(raw: Array) -> Array:
-    return np.ascontiguousarray(raw[:, :, :2]).view(np.float16)
+        return pairs.view(np.int8), scales
+    out = np.empty((*pairs.shape[:2], 16), np.uint8)
+    for half, shift in ((out[:, :, :8], 0), (out[:, :, 8:], 4)):
+        moved = pairs >> shift
+        np.bitwise_or(moved & 0x0F, (moved >> 4) & 0xF0, out=half, casting="unsafe")
+    out ^= 0x88
+    return out, scales
 
 
 def _ordered(values: Array, order: Any) -> Array:

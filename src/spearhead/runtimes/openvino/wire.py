@@ -122,6 +122,8 @@ async def serve(desk: Desk, path: str, ready: Callable[[], None]) -> None:
     server = await loop.create_unix_server(lambda: Exchange(desk, work.set), path, backlog=512)
     ready()
     async with server:
+        await asyncio.sleep(0.05)  # whoever waits for us asks two things first
+        desk.warm()
         while True:
             await work.wait()
             while desk.asked:

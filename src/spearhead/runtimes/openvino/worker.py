@@ -52,7 +52,9 @@ async def _serve(settings: dict[str, Any]) -> None:
         if settings["adapter"] or settings["cache"] != "f16":
             raise Unfit("adapters and other caches are llama.cpp's")
         model = read_header(Path(settings["model"]))
-        batch = Batch(
+        pieces = asyncio.create_task(asyncio.to_thread(Pieces, model.metadata))
+        batch = await asyncio.to_thread(
+            Batch,
             model,
             Path(address).parent,
             context=settings["context"],
@@ -60,7 +62,7 @@ async def _serve(settings: dict[str, Any]) -> None:
             width=settings["batch"],
             threads=settings["threads"],
         )
-        desk = Desk(batch, Pieces(model.metadata), context=settings["context"])
+        desk = Desk(batch, await pieces, context=settings["context"])
     except (Unfit, InputError, ValueError) as error:
         _say({"unfit": str(error)})
         os._exit(0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Policy, Rule
@@ -12,7 +13,6 @@ from spearhead.index.copies import CopyIndex
 from spearhead.index.pictures import PictureIndex, Pixels
 from spearhead.media.image import codec
 from spearhead.review import categories
-from spearhead.review.copies import CHECK as COPIES
 from spearhead.review.nearest import CHECK
 from spearhead.review.reviewer import Reviewer
 
@@ -76,7 +76,8 @@ def test_a_release_of_one_kind_has_no_index_of_the_other(index: Path, tmp_path: 
     texts = tmp_path / "texts"
     CopyIndex.build([("r", "a text of some words")]).save(texts)
     assert Reviewer(both, index=texts).review(png(drawn(9)), OUTPUT).decision is Decision.HOLD
-    assert COPIES.against(index).index is None and COPIES.against(texts).index == texts
+    copies = Catalogue("spearhead.review", "CHECK")["copies"]
+    assert copies.against(index).index is None and copies.against(texts).index == texts
 
 
 @pytest.mark.parametrize("options", [{"similarity": 0.4}, {"similarity": True}, {"words": 8}])

@@ -84,6 +84,8 @@ def test_make_hold_approve_download_verify_invoice(furnished: Any, tab: Page, br
     assert sum(one.exact for one in made.lines) == line.amount
     tab.goto(f"{furnished.url}/usage")
     expect(tab.get_by_text(f"{money.show(line.amount)} USD in 30 days")).to_be_visible()
+    tab.goto(f"{furnished.url}/usage?by=key")
+    expect(tab.get_by_role("row", name=maker.name)).to_contain_text(money.show(line.amount))
     for form, begins in (("PDF", b"%PDF"), ("CSV", b"invoice,account"), ("JSON", b'{"account"')):
         with tab.expect_download() as taken:
             tab.get_by_role("link", name=f"Invoice {made.number} as {form}").click()

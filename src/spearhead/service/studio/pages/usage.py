@@ -10,7 +10,7 @@ from starlette.routing import Route
 from spearhead.core.errors import InputError
 from spearhead.ledger import invoices, keys, printed
 from spearhead.ledger.invoices import Invoice
-from spearhead.service.studio import usage
+from spearhead.service.studio import people, usage
 from spearhead.service.studio.page import PageError, render, signed_in, studio, visitor
 from spearhead.service.studio.people import Person
 
@@ -39,9 +39,15 @@ async def show(request: Request) -> Response:
             raise PageError(404, "no_page")
         parts, start = usage.parts(connection, by=by, days=int(days), moment=moment, account=account)
         own = keys.of_account(connection, account)
+        # Work in the studio counts under the person's own number.
+        persons = [one for one in people.everyone(connection) if account in (None, one.account)]
         return {
             "accounts": accounts if person.may(*ALL) else [],
-            "names": {**names, **{key.id: f"{key.name} ({key.prefix}…)" for key in own}},
+            "names": {
+                **names,
+                **{key.id: f"{key.name} ({key.prefix}…)" for key in own},
+                **{one.id: one.name for one in persons},
+            },
             "sums": usage.sums(parts, by=by),
             "charts": usage.charts(parts, by=by, start=start, days=int(days)),
             "left": usage.left(connection, account, moment=moment) if account is not None else None,

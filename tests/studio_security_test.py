@@ -251,7 +251,7 @@ def test_words_from_strangers_stay_words_on_every_page(served: Any, ada: Any) ->
     ask(client, words)
     pages = [
         client.get("/make"),
-        client.get("/make", params={"prompt": words}),
+        client.get("/make", params={"scenario": words, "work": words}),
         client.get("/make", params={"from": number}),
         ask(client, words, count=words),
         client.get("/gallery", params={"words": words[:199], "scenario": words, "state": words}),

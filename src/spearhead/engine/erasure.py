@@ -146,8 +146,8 @@ def _erase(
         # Bytes first: were this cut off here, the row would still lead to what is left, and erasing again would end it.
         if one.blob is not None:
             blobs.delete(one.blob)
-        gone = {"text": "", "prompt": None, "asked": None, "blob": None, "findings": "[]", "erased": moment}
-        connection.execute(table.update().where(table.c.id == one.id).values(**gone))
+        words = {"text": "", "prompt": None, "asked": None, "options": "{}", "findings": "[]"}
+        connection.execute(table.update().where(table.c.id == one.id).values(**words, blob=None, erased=moment))
         _forget_replay(connection, one)
         subject, detail = one.id, {"reason": reason, "account": one.account, "state": one.state}
         audit.append(connection, actor=actor, action="output erased", subject=subject, detail=detail, clock=clock)

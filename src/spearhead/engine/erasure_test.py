@@ -41,7 +41,7 @@ def keep(store: sa.Engine, blobs: Blobs, id: str, *, account: str, days: int = 0
         finish="stop",
         findings='[{"reason":"said something"}]',
         policy="p",
-        options="{}",
+        options='{"stop":["secret end"]}',
         seed=1,
         completion_units=5,
         created=stamp(NOW - timedelta(days=days)),
@@ -67,7 +67,8 @@ def test_erasing_leaves_a_tombstone_and_no_word_or_byte(store: sa.Engine, blobs:
         left = outputs.find(connection, "out_1")
         log = connection.execute(sa.select(tables.audit)).one()
     assert left is not None and left.erased == stamp(NOW)
-    assert (left.text, left.prompt, left.asked, left.blob, left.findings) == ("", None, None, None, "[]")
+    assert (left.text, left.prompt, left.asked, left.blob) == ("", None, None, None)
+    assert (left.options, left.findings) == ("{}", "[]")
     assert (left.state, left.completion_units, left.request) == ("released", 5, row.request)
     assert (log.actor, log.action, log.subject) == ("ada", "output erased", "out_1")
     assert "secret" not in log.detail and audit.verify(store) is None

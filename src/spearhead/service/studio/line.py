@@ -66,6 +66,8 @@ class Work:
 
     request: Request
     created: str
+    picture: bool = False
+    """Whether it makes pictures, which are shown when they are whole."""
     state: State = "waiting"
     answers: list[Answer] = field(default_factory=list)
     reason: str = ""
@@ -118,7 +120,9 @@ class Line:
             raise InputError(f"{waiting} pieces wait already: {MOST_WAITING} may wait together. Wait, or cancel some.")
         if self._leaving:
             raise InputError("The server is about to stop: ask again in a moment.")
-        added = [Work(request, stamp(self._engine.clock())) for request in requests]
+        pictures = {name: one.manifest.modality == "image" for name, one in self._engine.releases.items()}
+        moment = stamp(self._engine.clock())
+        added = [Work(request, moment, pictures.get(request.scenario, False)) for request in requests]
         desk.work = [*reversed(added), *desk.work]
         over = [one for one in desk.work if one.over]
         for old in over[max(0, MOST_KEPT - (len(desk.work) - len(over))) :]:
@@ -136,6 +140,12 @@ class Line:
     def find(self, person: Person, id: str) -> Work | None:
         """One piece of a person's own work."""
         return next((one for one in self.of(person) if one.id == id), None)
+
+    async def look_again(self, person: Person) -> None:
+        """See what became of the answers that waited for a person."""
+        for one in self.of(person):
+            if one.over and any(answer.state == "held" for answer in one.answers):
+                await self._look_back(one)
 
     def cancel(self, person: Person, id: str = "") -> int:
         """Stop one piece of a person's work, or all of it; what is made is kept. Gives how many were stopped."""

@@ -32,10 +32,12 @@ STILL_THERE = 15.0
 async def show(request: Request) -> Response:
     """Form and line."""
     person = await signed_in(request, ROLE)
-    values: dict[str, Any] = {"prompt": request.query_params.get("prompt", "")[: asking.LONGEST_PROMPT]}
-    chosen = request.query_params.get("scenario", "")
+    chosen, values = request.query_params.get("scenario", ""), dict[str, Any]()
     if number := request.query_params.get("from", ""):
         chosen, values = await _again(studio(request), person, number[:64])
+    elif work := studio(request).line.find(person, request.query_params.get("work", "")):
+        chosen, values = work.request.scenario, _once_more(studio(request), work)
+    await studio(request).line.look_again(person)
     return await _page(request, person, chosen=chosen, values=values)
 
 
@@ -179,6 +181,13 @@ async def _again(room: Studio, person: Person, number: str) -> tuple[str, dict[s
     values |= {"prompt": messages[-1]["content"] if messages else "", "count": "1"}
     values["seed"] = "" if found.seed is None else str(found.seed)
     return scenario, values
+
+
+def _once_more(room: Studio, work: Work) -> dict[str, Any]:
+    """Form values that ask for a piece of one's line once more."""
+    loaded = _loaded(room, work.request.scenario)
+    asked = json.loads(outputs.asked_text(work.request))
+    return {**(asking.values_of(asking.of(loaded), asked) if loaded else {}), "prompt": work.request.prompt}
 
 
 def _loaded(room: Studio, name: str) -> Loaded | None:

@@ -74,6 +74,25 @@ def test_only_reviewers_decide_auditors_look_and_nobody_else_enters(furnished: A
     stranger.close()
 
 
+def test_lists_say_what_waits_what_is_mine_what_others_hold_and_who_decided(
+    furnished: Any, creator: str, rita: Any, ruben: Any
+) -> None:
+    mine, theirs, waiting = (held(furnished, creator) for _ in range(3))
+    rita.post(f"/review/{mine}/claim")
+    ruben.post(f"/review/{theirs}/claim")
+    lists = {name: rita.get(f"/review?list={name}&scenario=tiny").text for name in ("waiting", "mine", "decided")}
+    assert all(review[4:12] in lists["waiting"] for review in (mine, theirs, waiting)), "an item in hand is not gone"
+    assert f"with {ruben.name}" in lists["waiting"]
+    assert mine[4:12] in lists["mine"] and theirs[4:12] not in lists["mine"]
+    rita.post(f"/review/{mine}/decide", decision="reject", reason="no", **seen(furnished, mine))
+    decided = rita.get("/review?list=decided&scenario=tiny").text
+    assert mine[4:12] in decided and rita.name in decided and waiting[4:12] not in decided
+    assert waiting[4:12] not in rita.get("/review?scenario=nothing").text
+    for wrong in ("list=all", "page=0", "page=x", "page=9999999"):
+        assert rita.get(f"/review?{wrong}").status_code == 404, wrong
+    assert ruben.post(f"/review/{theirs}/back").status_code == 303
+
+
 def test_another_site_cannot_make_a_reviewer_decide(furnished: Any, creator: str, rita: Any) -> None:
     review = held(furnished, creator)
     assert rita.post(f"/review/{review}/claim").status_code == 303

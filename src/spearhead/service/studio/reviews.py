@@ -59,6 +59,9 @@ class Row:
     """The gravest first."""
     decided: bool
     """Whether the person who asks decided on it before: it waits for another one."""
+    by: str | None
+    """The last person who decided on it; None when nobody did."""
+    decided_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,10 @@ def listed(
     with reading(store) as connection:
         rows = connection.execute(query.limit(PAGE + 1).offset((page - 1) * PAGE)).all()
         before = _decided(connection, [row.id for row in rows], reviewer)
-    return [_row(row, decided=row.id in before, moment=moment) for row in rows[:PAGE]], len(rows) > PAGE
+        deciders = _deciders(connection, [row.id for row in rows])
+    return [_row(row, decided=row.id in before, by=deciders.get(row.id), moment=moment) for row in rows[:PAGE]], len(
+        rows
+    ) > PAGE
 
 
 def piece(store: Engine | Connection, review: str, *, reviewer: str, home: Home) -> Piece:
@@ -310,7 +316,7 @@ def _nearest_picture(media: Media, index: pictures.PictureIndex) -> Nearest:
     return Nearest(found.id, found.similarity, png=png.data)
 
 
-def _row(row: "sa.Row[Any]", *, decided: bool, moment: str) -> Row:
+def _row(row: "sa.Row[Any]", *, decided: bool, by: tuple[str, str] | None, moment: str) -> Row:
     held = row.state == "claimed" and (row.lease or "") > moment
     found = sorted(_findings(row.findings), key=lambda finding: -finding.severity)
     return Row(
@@ -326,7 +332,20 @@ def _row(row: "sa.Row[Any]", *, decided: bool, moment: str) -> Row:
         people=row.people,
         findings=tuple(found),
         decided=decided,
+        by=by[0] if by else None,
+        decided_at=by[1] if by else None,
     )
+
+
+def _deciders(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Who decided last on each of these items, and when."""
+    t = review_transitions.c
+    query = (
+        sa.select(t.review, t.actor, t.happened)
+        .where(t.review.in_(ids), t.actor != queue.SYSTEM, t.to_state.in_(("approved", "rejected", "withdrawn")))
+        .order_by(t.id)
+    )
+    return {review: (actor, happened) for review, actor, happened in connection.execute(query).tuples()}
 
 
 def _decided(connection: Connection, ids: Sequence[str], reviewer: str) -> set[str]:

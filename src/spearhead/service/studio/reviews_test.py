@@ -11,7 +11,8 @@ from spearhead.core.review import Finding
 from spearhead.index.copies import CopyIndex
 from spearhead.index.pictures import PictureIndex
 from spearhead.media.image import codec
-from spearhead.service.studio import reviews
+from spearhead.review import categories
+from spearhead.service.studio import reviews, words
 
 
 def kinds(text: str, **more: object) -> list[tuple[str, str]]:
@@ -79,3 +80,8 @@ def test_the_nearest_picture_is_shown_as_small_as_it_is_kept(tmp_path: Path) -> 
     shown = codec.read(Media("image", "image/png", like.png))
     assert np.array_equal(shown, known[2][::4, ::4]), "each of its areas is one colour"
     assert reviews.nearest(media.text("no picture"), tmp_path) is None
+
+
+@pytest.mark.parametrize("language", words.LANGUAGES)
+def test_every_category_has_a_name_in_every_language(language: str) -> None:
+    assert {f"review.categories.{name}" for name in categories.KNOWN} <= words.book(language).keys()

@@ -58,7 +58,7 @@ async def list_(request: Request) -> Response:
             "more": more,
             "counts": reviews.count(connection, person.id, scenario=scenario, clock=clock),
             "scenarios": reviews.scenarios(connection),
-            "names": reviews.names(connection, [row.holder for row in rows if row.holder]),
+            "names": reviews.names(connection, [name for row in rows for name in (row.holder, row.by) if name]),
         }
 
     found = await studio(request).engine.desk.read(work)

@@ -5,6 +5,7 @@ Knows nothing of accounts, review or labels.
 
 import asyncio
 import dataclasses
+import logging
 import random
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from spearhead.runtimes.llamacpp import options, wire
 from spearhead.runtimes.llamacpp.process import Moved, Settings, Worker, launch
 from spearhead.runtimes.loops import LoopWatch
 
+log = logging.getLogger("spearhead.runtimes")
 _FINISH = {"eos": "stop", "word": "stop", "limit": "length"}
 
 
@@ -217,6 +219,7 @@ class LlamaCpp:
         async with self._changed:
             self._worker = worker
             self._changed.notify_all()
+        log.info("%s is computed by %s", self._model.name, self.engine)
         self._spawn(self._watch(worker))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

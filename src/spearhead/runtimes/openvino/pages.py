@@ -47,7 +47,7 @@ class Pages:
         return found, (best, lengths.get(best, 0))
 
     def take(self) -> int:
-        """A block to write to; raises IndexError when all are held."""
+        """A block to write to; raises KeyError when all are held."""
         if not self._free:
             self._forget()
         block = self._free.pop()

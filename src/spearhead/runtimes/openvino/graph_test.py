@@ -1,0 +1,183 @@
+"""The graph against llama.cpp on the same file: random models of every architecture, whose answers nobody can guess."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spearhead.core.errors import InputError
+from spearhead.core.generation import Prompt
+from spearhead.core.template import Segment
+from spearhead.nn import gguf_file
+from spearhead.runtimes.conftest import Table
+from spearhead.runtimes.llamacpp import LlamaCpp, Settings
+from spearhead.runtimes.llamacpp.engines import LLAMACPP, OPENVINO, WISH, eligible, installed
+
+WIDTH, QUERIES, KEYS, HIDDEN, LAYERS = 64, 4, 2, 96, 2
+needs_openvino = pytest.mark.skipif(not installed(), reason="openvino is not installed")
+
+
+def write(folder: Path, table: Table, kind: str, layout: str) -> Path:
+    """A random model with the table's vocabulary; heads are wider than their part of it where that may be."""
+    head = WIDTH // QUERIES if kind == "qwen2" else 32
+    tokens = len(json.loads(table.tokenizer.read_text())["model"]["vocab"])
+    config: dict[str, Any] = dict(
+        model_type=kind,
+        vocab_size=tokens,
+        hidden_size=WIDTH,
+        intermediate_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=QUERIES,
+        num_key_value_heads=KEYS,
+        head_dim=head,
+        max_position_embeddings=2048,
+        rms_norm_eps=1e-5,
+        rope_theta=1000.0,
+        tie_word_embeddings=kind != "qwen2",
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    draws = np.random.default_rng(5)
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (tokens, WIDTH), "model.norm.weight": (WIDTH,)}
+    if kind == "qwen2":
+        shapes["lm_head.weight"] = (tokens, WIDTH)
+    for layer in range(LAYERS):
+        at = f"model.layers.{layer}."
+        for part, rows in (("q", QUERIES * head), ("k", KEYS * head), ("v", KEYS * head)):
+            shapes[f"{at}self_attn.{part}_proj.weight"] = (rows, WIDTH)
+            if kind == "qwen2":
+                shapes[f"{at}self_attn.{part}_proj.bias"] = (rows,)
+        shapes[f"{at}self_attn.o_proj.weight"] = (WIDTH, QUERIES * head)
+        shapes |= {f"{at}mlp.{part}_proj.weight": (HIDDEN, WIDTH) for part in ("gate", "up")}
+        shapes[f"{at}mlp.down_proj.weight"] = (WIDTH, HIDDEN)
+        shapes |= {f"{at}{part}_layernorm.weight": (WIDTH,) for part in ("input", "post_attention")}
+        if kind == "qwen3":
+            shapes |= {f"{at}self_attn.{part}_norm.weight": (head,) for part in ("q", "k")}
+    state = {name: draws.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    path = folder / f"{kind}-{layout.replace('/', '-')}.gguf"
+    gguf_file.write_model(state, config, table.tokenizer, path, layout=layout)
+    return path
+
+
+async def rows(model: Path, table: Table, engine: str) -> "np.ndarray[Any, Any]":
+    """ln p of every token after prefixes that cross blocks, asked at once so that they share steps."""
+    text = list(np.random.default_rng(1).integers(3, 250, 90))
+    settings = Settings(context=512, slots=4, batch=32, threads=1, engine=engine)
+    async with await LlamaCpp.start(model, table.tokenizer, settings=settings) as runtime:
+        prefixes = [[int(token) for token in text[:length]] for length in (1, 31, 32, 33, 90)]
+        found = await asyncio.gather(*(runtime.next_logprobs(prefix) for prefix in prefixes))
+        again = await runtime.next_logprobs([*prefixes[3][:20], *prefixes[2][5:9]])  # begins like one that is known
+        return np.stack([*found, again])
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    ("kind", "layout", "far"),
+    [("llama", "Q4_0", 0.1), ("qwen2", "F32", 0.02), ("qwen3", "Q8_0", 0.1), ("llama", "Q8_0/F16", 0.1)],
+)
+def test_both_engines_give_the_same_probabilities(
+    table: Table, tmp_path: Path, kind: str, layout: str, far: float
+) -> None:
+    """Both round to eight bits where the file is quantised, each in its own way."""
+    model = write(tmp_path, table, kind, layout)
+
+    async def main() -> None:
+        ours = await rows(model, table, OPENVINO.name)
+        theirs = await rows(model, table, LLAMACPP.name)
+        np.testing.assert_allclose(np.exp(ours).sum(axis=1), 1, rtol=1e-4)
+        assert theirs.std() > 0.5, "a flat model would prove nothing"
+        assert np.abs(ours - theirs).max() < far
+
+    asyncio.run(main())
+
+
+@needs_openvino
+def test_what_is_not_computed_here_is_said_and_llama_cpp_takes_over(table: Table, tmp_path: Path) -> None:
+    model = write(tmp_path, table, "llama", "Q5_0")
+
+    async def main() -> None:
+        with pytest.raises(
+            InputError, match=r"llama-Q5_0.gguf cannot be computed by OpenVINO: blk.0.attn_q.weight is in Q5_0"
+        ):
+            await LlamaCpp.start(model, table.tokenizer, settings=Settings(context=512, slots=2, engine=OPENVINO.name))
+
+    asyncio.run(main())
+
+
+def test_an_engine_is_chosen_by_what_is_there_and_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(WISH, raising=False)
+    notes: list[str] = []
+    assert eligible("", bytes=1 << 20, adapter=False, cache="f16", notes=notes) == [LLAMACPP]
+    assert len(notes) == 1 and notes[0].startswith("OpenVINO: ")
+    assert eligible(OPENVINO.name, bytes=1 << 20, adapter=False, cache="f16", notes=notes) == [OPENVINO]
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(InputError, match="engine 'ollama' is unknown: wanted OpenVINO or llama.cpp"):
+        Settings(engine="ollama")
+    monkeypatch.setenv(WISH, "ollama")
+    with pytest.raises(InputError, match="'ollama' is unknown"):
+        Settings()
+
+
+@needs_openvino
+@pytest.mark.parametrize("engine", [OPENVINO.name])
+def test_answers_keep_their_promises(table: Table, engine: str) -> None:
+    """What `llamacpp.client_test` asks of llama.cpp, where the engine has a part in it."""
+
+    async def main() -> None:
+        settings = Settings(context=2048, slots=8, batch=64, threads=1, engine=engine)
+        async with await LlamaCpp.start(table.model, table.tokenizer, settings=settings) as runtime:
+
+            async def answer(words: str, *, stop: tuple[str, ...] = (), seed: int = 0, **options: Any) -> Any:
+                prompt = Prompt((Segment(words, False),), options=options, seed=seed, stop=stop)
+                drafts = [draft async for draft in runtime.generate(prompt)]
+                return "".join(draft.delta for draft in drafts), drafts[-1]
+
+            text, last = await answer("a", temperature=0, max_tokens=21)
+            assert text == "é😀a" * 3 and (last.usage.prompt, last.usage.completion, last.finish) == (1, 21, "length")
+            text, last = await answer("az", temperature=0, max_tokens=21)
+            assert (text, last.usage.completion, last.finish) == ("", 1, "stop")
+            text, last = await answer("a", temperature=0, max_tokens=50, stop=("😀aé",))
+            assert (text, last.finish, last.usage.completion) == ("é", "stop", 9)
+            single = [(await answer("b", seed=40 + n, max_tokens=1))[0] for n in range(12)]
+            assert set(single) == {"x", "y"}
+            assert single == [(await answer("b", seed=40 + n, max_tokens=1))[0] for n in range(12)]
+            text, last = await answer("b", temperature=0, max_tokens=1, logprobs=2)
+            (entry,) = last.logprobs
+            assert entry["logprob"] == pytest.approx(-0.31326, abs=1e-4)  # ln(e^2 / (e^2 + e))
+            assert [other["token"] for other in entry["top_logprobs"]] == ["x", "y"]
+            y = runtime.encode(Prompt((Segment("y", False),)))[0]
+            assert (await answer("b", temperature=0, max_tokens=1, logit_bias={str(y): 1.5}))[0] == "y"
+            assert (await answer("xb", temperature=0, max_tokens=1, presence_penalty=1.5))[0] == "y"
+            asked = [answer("a" * n, temperature=0, max_tokens=301) for n in range(1, 13)]
+            for text, last in await asyncio.gather(*asked):  # more than the context holds at once
+                assert (text, last.finish) == ("é😀a" * 43, "length")
+            running = runtime.generate(Prompt((Segment("a", False),), options={"temperature": 0, "max_tokens": 2000}))
+            await anext(running)
+            assert any(await runtime.slots())
+            await running.aclose()
+            async with asyncio.timeout(5):
+                while any(await runtime.slots()):
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+@needs_openvino
+def test_no_word_of_the_import_leaves_the_machine(table: Table) -> None:
+    """OpenVINO's Python package reports its import; in the worker that part of it cannot be imported."""
+
+    async def main() -> None:
+        settings = Settings(context=512, slots=2, threads=1, engine=OPENVINO.name)
+        async with await LlamaCpp.start(table.model, table.tokenizer, settings=settings) as runtime:
+            (pid,) = runtime.pids
+            maps = Path(f"/proc/{pid}/maps")
+            import psutil
+
+            assert not [link for link in psutil.Process(pid).net_connections() if link.raddr]
+            assert not maps.exists() or "torch" not in maps.read_text()
+
+    asyncio.run(main())

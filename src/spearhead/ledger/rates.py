@@ -94,8 +94,8 @@ def keep(
         connection.execute(_shrink, [{"of": k, "by": m, "at": process, "to": amount} for k, m, amount in less])
 
 
-def beat(connection: Connection, *, moment: int) -> None:
+def beat(connection: Connection, *, process: str, moment: int) -> None:
     """Write something that nobody reads: whether it can be written is the question."""
-    here = {"of": "", "by": "beat", "at": "", "to": 0, "until": moment}
+    here = {"of": "", "by": "beat", "at": process, "to": 0, "until": moment}
     if not connection.execute(_set, here).rowcount:
-        connection.execute(table.insert().values(key_id="", measure="beat", process="", amount=0, expires=moment))
+        connection.execute(table.insert().values(key_id="", measure="beat", process=process, amount=0, expires=moment))

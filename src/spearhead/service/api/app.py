@@ -1,6 +1,7 @@
 """The routes. Knows who may do what; what is done stands in the files beside this one."""
 
 import asyncio
+import secrets
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -42,6 +43,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
     desk = Desk(engine, Gate(limits or Limits(), engine.desk), counts, engine.clock)
     door = Doorkeeper(engine.desk.database, clock=engine.clock)
     app.add_middleware(Frame, figures=counts)
+    process = secrets.token_hex(8)
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:
@@ -202,7 +204,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
     @app.get("/ready", include_in_schema=False)
     async def ready(request: Request) -> Response:
         request.scope["state"]["route"] = "ready"
-        parts = await _parts(engine)
+        parts = await _parts(engine, process=process)
         if all(parts.values()):
             return JSONResponse({"status": "ready", "parts": parts})
         return JSONResponse({"status": "not ready", "parts": parts}, status_code=503, headers={"retry-after": "1"})
@@ -226,12 +228,14 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
     return app
 
 
-async def _parts(engine: Engine) -> dict[str, bool]:
+async def _parts(engine: Engine, *, process: str) -> dict[str, bool]:
     """Whether the database answers and every runtime runs, as of now: nothing is remembered."""
     try:
         async with asyncio.timeout(READY_SECONDS):
             # A row that is really written: a lock, a full or lost disk and a missing schema all show.
-            await engine.desk.write(partial(_touch, moment=int(engine.clock().timestamp() * 1000)), durable=False)
+            await engine.desk.write(
+                partial(_touch, process=process, moment=int(engine.clock().timestamp() * 1000)), durable=False
+            )
         database = True
     except (SpearheadError, TimeoutError):
         database = False
@@ -239,9 +243,9 @@ async def _parts(engine: Engine) -> dict[str, bool]:
     return {"database": database, **runtimes}
 
 
-def _touch(connection: Connection, *, moment: int) -> None:
+def _touch(connection: Connection, *, process: str, moment: int) -> None:
     connection.execute(sa.select(accounts.c.id).limit(1)).all()
-    rates.beat(connection, moment=moment)
+    rates.beat(connection, process=process, moment=moment)
 
 
 def _model(engine: Engine, name: str) -> dict[str, Any]:

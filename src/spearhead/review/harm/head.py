@@ -19,7 +19,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 HASHED = 8192
-KEPT = 384
+KEPT = 352
 """Directions of an embedding, those first in which the examples differ most."""
 STEPS = 7
 """Each way, in which a text that is kept is written down along a direction: four bits."""

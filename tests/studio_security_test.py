@@ -363,17 +363,11 @@ def test_a_database_that_is_away_is_a_page_that_says_so_and_never_a_sign_in(
 def test_a_server_that_is_told_to_stop_keeps_and_charges_what_was_made_and_waits_for_no_window(
     serve_tiny: Callable[..., Any],
 ) -> None:
-    server = serve_tiny()
+    server = serve_tiny(context=16_384)  # room for both to write at once
     account = server.account()
     client = server.studio(server.person(account, "creator"))
     carried = token(client)
-    fields = {
-        "token": carried,
-        "scenario": "tiny",
-        "list": "walk ~\nwalk on ~\nthird ~",
-        "max_tokens": "3900",
-        "count": "2",
-    }
+    fields = {"token": carried, "scenario": "tiny", "list": "walk ~\nwalk on ~\nthird ~", "max_tokens": "3900"}
     with client.stream("GET", "/make/news") as news:
         lines = news.iter_lines()
         assert client.post("/make", data=fields).status_code == 303

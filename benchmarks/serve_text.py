@@ -6,7 +6,8 @@ Ours is `spearhead serve` with keys, ledger, review and labels on. The peers: ll
 the same library with the same settings; OpenVINO GenAI, which batches the same prompts; and `transformers.generate`
 called for one prompt after the other. Everyone gets the same prompts, as token ids where the peer takes them, and makes
 the same number of tokens for each, greedily. Rounds alternate between the peers; the figures are medians of rounds.
-Exit code 3 when a ratio misses its target.
+Ours is computed by what serves this release on this machine (docs/decisions/0012-engines.md); `SPEARHEAD_TEXT_ENGINE`
+names another. Exit code 3 when a ratio misses its target.
 """
 
 import argparse
@@ -29,7 +30,7 @@ import psutil
 
 from spearhead.core.template import Example, Template
 from spearhead.media.text.tokens import Tokenizer
-from spearhead.runtimes.llamacpp import Settings
+from spearhead.runtimes.llamacpp import Settings, engines
 from spearhead.store import releases
 
 TARGETS = {"bare": 0.95, "openvino": 1.0, "transformers": 12.0}
@@ -72,15 +73,16 @@ def main() -> int:
                     speeds[name].append(figure)
                 print(f"round {number}: " + ", ".join(f"{k} {v:.0f}" for k, v in figures.items()), flush=True)
         memory = ours.memory()
-    return _report(speeds, peers, options, memory)
+        engine = f"{engines.here()}, ready {ours.ready:.1f} s after its start"
+    return _report(speeds, peers, options, memory, engine)
 
 
 def _report(
-    speeds: Mapping[str, Sequence[float]], peers: Sequence[str], options: argparse.Namespace, memory: int
+    speeds: Mapping[str, Sequence[float]], peers: Sequence[str], options: argparse.Namespace, memory: int, engine: str
 ) -> int:
     ours = statistics.median(speeds["spearhead"])
     print(f"\n{options.clients} streaming clients, {options.tokens} tokens each, median of {options.rounds} rounds")
-    print(f"{'spearhead serve':26} {ours:8.1f} tokens/s   resident in all {memory / 2**20:.0f} MiB")
+    print(f"{'spearhead serve':26} {ours:8.1f} tokens/s   resident in all {memory / 2**20:.0f} MiB ({engine})")
     missed = False
     for name in peers:
         theirs = statistics.median(speeds[name])
@@ -150,6 +152,8 @@ class _Served:
 
     def __init__(self, process: "subprocess.Popen[str]", port: int, key: str = "") -> None:
         self.process, self.port, self.key = process, port, key
+        self.ready = 0.0
+        """Seconds from its start until it was ready."""
 
     def ask(self, question: Mapping[str, Any]) -> float:
         """Tokens a second that the process measured itself."""
@@ -183,13 +187,15 @@ def _spearhead(release: releases.Release, command: str) -> Iterator[_Served]:
         currency = release.manifest.price.currency
         issued = json.loads(verb("keys", "create", "--account", "bench", "--currency", currency, "--json"))
         verb("keys", "credit", "--account", "bench", "--amount", "1000000.00", "--once", "bench")
-        port = _free_port()
+        port, begun = _free_port(), time.perf_counter()
         process = subprocess.Popen(
             [*command.split(), "serve", release.name, "--port", str(port), *home], text=True, stdin=subprocess.DEVNULL
         )
         try:
             _until_open(process, port)
-            yield _Served(process, port, str(issued["secret"]))
+            served = _Served(process, port, str(issued["secret"]))
+            served.ready = time.perf_counter() - begun
+            yield served
         finally:
             _end(process)
 
@@ -301,7 +307,7 @@ def _until_open(process: "subprocess.Popen[str]", port: int) -> None:
             link.sendall(b"GET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             if b" 200 " in link.recv(64):
                 return
-        time.sleep(0.1)
+        time.sleep(0.02)
     raise SystemExit("spearhead serve is not ready after a minute")
 
 

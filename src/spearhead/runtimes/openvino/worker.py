@@ -24,7 +24,7 @@ def main() -> None:
     settings = json.loads(sys.stdin.buffer.readline())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold people's prompts
     os.umask(0o077)
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # imported, it reports the import
+    silence()
     threading.Thread(target=_lifeline, args=(settings["socket"],), daemon=True).start()
     try:
         asyncio.run(_serve(settings))
@@ -32,6 +32,11 @@ def main() -> None:
         _say({"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]})
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         os._exit(1)
+
+
+def silence() -> None:
+    """OpenVINO's Python package tells its makers of every import; what it does that with cannot be imported now."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
 async def _serve(settings: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import httpx
 import psutil
 import sqlalchemy as sa
+from tests.api_trouble_test import full_disk, lost_database
 from tests.conftest import Served, start_server
 from tests.schema_test import explore
 
@@ -282,36 +283,11 @@ def _locked(served: Served) -> Iterator[None]:
         other.close()
 
 
-@contextmanager
-def _full(served: Served) -> Iterator[None]:
-    server = psutil.Process(served.process.pid)
-    soft, hard = server.rlimit(psutil.RLIMIT_FSIZE)
-    server.rlimit(psutil.RLIMIT_FSIZE, (1024, hard))
-    try:
-        yield
-    finally:
-        server.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextmanager
-def _removed(served: Served) -> Iterator[None]:
-    served.engine.dispose()
-    aside = served.home.root / "aside"
-    aside.mkdir()
-    files = [path.rename(aside / path.name) for path in sorted(served.home.root.glob("spearhead.db*"))]
-    try:
-        yield
-    finally:
-        for path in files:
-            path.rename(served.home.root / path.name)
-        aside.rmdir()
-
-
 FAULTS: dict[str, tuple[Callable[[Served], Any], float]] = {
     "model killed": (_killed, 3),
     "database locked": (_locked, 13),  # a writer waits ten seconds for its turn
-    "disk full": (_full, 3),
-    "database removed": (_removed, 3),
+    "disk full": (full_disk, 3),
+    "database removed": (lost_database, 3),
 }
 """What breaks, and for how many seconds."""
 

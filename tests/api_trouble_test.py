@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -143,49 +145,45 @@ def test_nothing_to_serve_is_said_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "there is no release" in done.stderr
 
 
-def test_a_full_disk_is_a_503_and_charges_nothing_until_there_is_room_again(serve_tiny: Any) -> None:
+def test_a_full_disk_and_a_lost_database_are_503s_that_charge_nothing_and_pass_by_themselves(serve_tiny: Any) -> None:
     served = serve_tiny()
     account = served.account()
     client = served.http(account)
     assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
-    paid = 10**9 - served.balance(account).available
-    server = psutil.Process(served.process.pid)
-    soft, hard = server.rlimit(psutil.RLIMIT_FSIZE)
-    server.rlimit(
-        psutil.RLIMIT_FSIZE, (1024, hard)
-    )  # no file of it may grow past this: writing fails as on a full disk
-    for stream in (False, True):
-        answer = client.post("/v1/chat/completions", json=asking("hello", stream=stream))
-        assert answer.status_code == 503 and answer.json()["error"]["code"] == "store_unavailable", answer.text
-        assert int(answer.headers["retry-after"]) >= 1
-    assert httpx.get(f"{served.url}/ready").json()["parts"]["database"] is False
-    server.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
-    assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
-    assert httpx.get(f"{served.url}/ready").status_code == 200
+    for trouble in (full_disk, lost_database):
+        with trouble(served):
+            for stream in (False, True):
+                answer = client.post("/v1/chat/completions", json=asking("hello", stream=stream))
+                assert answer.status_code == 503 and answer.json()["error"]["code"] == "store_unavailable", answer.text
+                assert int(answer.headers["retry-after"]) >= 1
+            assert httpx.get(f"{served.url}/ready").json()["parts"]["database"] is False
+        assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
+        assert httpx.get(f"{served.url}/ready").status_code == 200
     until(lambda: not served.balance(account).reserved)
-    assert 10**9 - served.balance(account).available == 2 * paid
+    assert 10**9 - served.balance(account).available == 3 * 5 * (PROMPT + COMPLETION)
     assert journal.check(served.engine) + usage.check(served.engine) == []
 
 
-def test_a_database_that_is_removed_is_missed_at_once_and_found_again(serve_tiny: Any) -> None:
-    served = serve_tiny()
-    account = served.account()
-    client = served.http(account)
-    assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
+@contextmanager
+def full_disk(served: Any) -> Iterator[None]:
+    """No file of the server may grow past a kilobyte: writing fails as on a full disk."""
+    server = psutil.Process(served.process.pid)
+    soft, hard = server.rlimit(psutil.RLIMIT_FSIZE)
+    server.rlimit(psutil.RLIMIT_FSIZE, (1024, hard))
+    yield
+    server.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def lost_database(served: Any) -> Iterator[None]:
+    """Its files are taken away, and come back; meanwhile no key is wrong and no empty database takes their place."""
     served.engine.dispose()
     aside = served.home.root / "aside"
     aside.mkdir()
     files = [path.rename(aside / path.name) for path in sorted(served.home.root.glob("spearhead.db*"))]
-    answer = client.post("/v1/chat/completions", json=asking("hello"))
-    assert answer.status_code == 503 and answer.json()["error"]["code"] == "store_unavailable"
-    time.sleep(1.2)  # a key is remembered for a second
-    assert client.get("/v1/models").status_code == 503, "never a 401"
-    assert httpx.get(f"{served.url}/ready").status_code == 503
-    assert not list(served.home.root.glob("spearhead.db*")), "no empty one in its place"
+    stranger = {"authorization": "Bearer sk-spear-" + "a" * 43}
+    assert httpx.get(f"{served.url}/v1/models", headers=stranger).status_code == 503, "never a 401"
+    yield
+    assert not list(served.home.root.glob("spearhead.db*"))
     for path in files:
         path.rename(served.home.root / path.name)
-    assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
-    assert httpx.get(f"{served.url}/ready").status_code == 200
-    until(lambda: not served.balance(account).reserved)
-    assert 10**9 - served.balance(account).available == 2 * 5 * (PROMPT + COMPLETION)
-    assert journal.check(served.engine) + usage.check(served.engine) == []

@@ -4,14 +4,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests import conftest
 from tests.conftest import SERVE
-
-from spearhead.core.manifest import PriceTag
-from spearhead.ledger import price as prices
 
 SCRIPT = """
 import sys
@@ -47,21 +43,3 @@ def test_a_server_that_speaks_to_anybody_is_noticed(tmp_path: Path, monkeypatch:
         conftest.start_server(tmp_path)
     assert (tmp_path / "egress.log").read_text().startswith("socket.getaddrinfo 192.0.2.1")
     assert chatty != SERVE
-
-
-def test_text_review_labels_and_vectors_need_nobody(serve_tiny: Any) -> None:
-    policy = {
-        "checks": ["terms", "personal", "harm", "language", "injection"],
-        "rules": [{"category": "*", "direction": "output", "hold": 0.5, "block": 0.9}],
-    }
-    served = serve_tiny(policy=policy)
-    prices.set_price(served.engine, "multilingual-e5-small", PriceTag("USD", 10**6, 0, "token"), actor="test")
-    client = served.openai(served.account())
-    chat = client.chat.completions.with_raw_response.create(
-        model="tiny", messages=[{"role": "user", "content": "hello"}]
-    )
-    assert client.embeddings.create(model="multilingual-e5-small", input="hello").data
-    assert client.moderations.create(input="hello").results
-    file = served.http(served.account()).get(f"/v1/outputs/{chat.headers['x-spearhead-output']}/file")
-    assert file.status_code == 404, "another account's"
-    assert served.egress() == []

@@ -71,6 +71,8 @@ def _tamed(body: Any, *, number: int) -> Any:
         body = dict(body)
         if number % 2 and "model" in body:
             body["model"] = "tiny"
+        if number % 4 == 1 and "messages" in body:
+            body["messages"] = [{"role": "user", "content": "hello"}]
         for name in ("max_tokens", "max_completion_tokens"):
             if isinstance(body.get(name), int):
                 body[name] = min(body[name], LONGEST)
@@ -88,4 +90,5 @@ def _check(name: str, body: Any, answer: httpx.Response) -> None:
 def test_every_operation_answers_whatever_is_sent_and_never_with_a_server_error(served: Served) -> None:
     seen = explore(served, examples=6)
     assert len(seen) >= 15 and all(counts.total() for counts in seen.values()), seen
-    assert seen["POST /v1/chat/completions"][200], "some of what is drawn must get as far as the model"
+    answered = sum(seen[f"POST /v1/{name}"][200] for name in ("chat/completions", "completions"))
+    assert answered, "some of what is drawn must get as far as the model"

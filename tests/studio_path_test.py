@@ -34,7 +34,7 @@ def test_make_hold_approve_download_verify_invoice(furnished: Any, tab: Page, br
     expect(tab.locator("main")).not_to_contain_text("ada@example.org")
     tab.get_by_role("link", name="Details").click()
     number = tab.url.rpartition("/")[2]
-    tab.locator("dl.facts a", has_text="rev_").click()
+    tab.get_by_role("link", name="See how the review stands").click()
     expect(tab.get_by_role("heading", name="Your piece in review")).to_be_visible()
     review = tab.evaluate("location.pathname").rpartition("/")[2]
     assert review == number

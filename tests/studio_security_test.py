@@ -342,6 +342,20 @@ def test_a_form_that_cannot_be_carried_out_says_which_field_and_starts_nothing(
     assert "tiny: never begun" not in answer.text
 
 
+def test_a_file_that_was_damaged_is_a_page_that_says_the_mistake_is_ours(served: Any, ada: Any) -> None:
+    account, client = ada
+    number = made(client, served, account, "to be damaged")
+    assert client.get(f"/gallery/{number}/file").status_code == 200
+    with served.engine.connect() as connection:
+        blob = connection.scalar(sa.select(tables.outputs.c.blob).where(tables.outputs.c.id == number))
+    path = served.home.blobs / blob[:2] / blob
+    path.write_bytes(path.read_bytes() + b"x")
+    answer = client.get(f"/gallery/{number}/file")
+    assert answer.status_code == 500 and "The mistake is ours" in answer.text
+    assert str(path) not in answer.text
+    assert number in client.get("/gallery").text
+
+
 def test_a_database_that_is_away_is_a_page_that_says_so_and_never_a_sign_in(
     serve_tiny: Callable[..., Any],
 ) -> None:

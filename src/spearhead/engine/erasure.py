@@ -143,9 +143,11 @@ def _erase(
     for one in found:
         if one.erased is not None:
             continue
-        # Bytes first: were this cut off here, the row would still lead to what is left, and erasing again would end it.
-        if one.blob is not None:
-            blobs.delete(one.blob)
+        # Locked and read anew: its file may have been sealed a moment ago. Bytes first: were this cut off here, the row
+        # would still lead to what is left, and erasing again would end it.
+        blob = connection.scalar(sa.select(table.c.blob).where(table.c.id == one.id).with_for_update())
+        if blob is not None:
+            blobs.delete(blob)
         words = {"text": "", "prompt": None, "asked": None, "options": "{}", "findings": "[]"}
         connection.execute(table.update().where(table.c.id == one.id).values(**words, blob=None, erased=moment))
         _forget_replay(connection, one)

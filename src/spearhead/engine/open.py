@@ -55,7 +55,7 @@ async def opened(
                 (5.0, lambda: held.settle_decided(engine)),
                 (5.0, lambda: follow(home, engine, leaving, models=models, room=room or Room())),
                 (30.0, lambda: _tidy(engine)),
-                (3600.0, lambda: _erase_old(home, engine)),
+                (600.0, lambda: _erase_old(home, engine)),
             )
         ]
         try:

@@ -116,6 +116,8 @@ async def said(request: Request, error: Exception) -> Response:
     if isinstance(error, SignIn):
         return page.go(f"/login?next={quote(error.path, safe='')}")
     known = _known(error)
+    if known.status == 500 and isinstance(error, SpearheadError):  # what nobody foresaw is written down by the frame
+        log.error("%s failed: %s", request.scope["state"]["number"], error)
     values = {"status": known.status, "title": known.key, "detail": known.detail}
     return page.render(request, "error.html", values, status=known.status, headers=known.headers)
 

@@ -131,6 +131,7 @@ class _Builder:
         out = op.result(op.matmul(x, table, False, True))
         if self.left:
             raise Unfit(f"it has a tensor {sorted(self.left)[0]}")
+        self.shelf.filled()  # before anybody looks: equal constants are merged
         return ov.Model([out], self.inputs, "text")
 
     def layer(self, x: Any, name: str, *, turn: tuple[Any, Any], paging: Mapping[str, Any], layer: int) -> Any:

@@ -5,10 +5,12 @@ copy and keeps the original alive: mapped pages can be dropped, and come back sh
 """
 
 import ctypes
+import math
 import mmap
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +37,27 @@ class Shelf:
         self._map = mmap.mmap(self._file, size)
         self._bytes = np.frombuffer(self._map, np.uint8)
         self._at = 0
+        self._threads = ThreadPoolExecutor(2)
+        self._work: list[Future[None]] = []
 
-    def put(self, values: Array) -> Array:
-        """The same values, as a view of the file."""
-        values = np.ascontiguousarray(values)
+    def place(self, shape: Sequence[int], kind: Any, values: Callable[[], Array]) -> Array:
+        """A view of the file that `values` come to fill: other threads see to it until `filled`."""
         start = -(-self._at // 64) * 64
-        self._at = start + values.nbytes
-        data, done = values.reshape(-1).view(np.uint8).data, 0
+        self._at = start + math.prod(shape) * np.dtype(kind).itemsize
+        self._work.append(self._threads.submit(self._write, start, values))
+        return self._bytes[start : self._at].view(kind).reshape(shape)  # type: ignore[no-any-return]
+
+    def filled(self) -> None:
+        """Wait until every value is where it belongs; raises OSError when the disk is full."""
+        for work in self._work:
+            work.result()
+        self._work.clear()
+        self._threads.shutdown()
+
+    def _write(self, start: int, values: Callable[[], Array]) -> None:
+        data, done = np.ascontiguousarray(values()).reshape(-1).view(np.uint8).data, 0
         while done < len(data):  # written, not stored through the map: a full disk is then an error, not a signal
             done += os.pwrite(self._file, data[done:], start + done)
-        return self._bytes[start : self._at].view(values.dtype).reshape(values.shape)
 
     @property
     def size(self) -> int:
@@ -78,46 +91,54 @@ def matrix(shelf: Shelf, parts: Sequence[Tensor], orders: Sequence[Any]) -> Any:
 
     Quantised parts stay quantised; the runtime recognises the pattern and multiplies integers.
     """
+    rows, columns = sum(part.shape[0] for part in parts), parts[0].shape[1]
+    pairs = list(zip(parts, orders, strict=True))
     if parts[0].layout in ("F32", "F16", "BF16"):
-        rows = np.concatenate([_ordered(floats(part), order) for part, order in zip(parts, orders, strict=True)])
-        if parts[0].layout != "F16":
-            return op.constant(shelf.put(rows), shared_memory=True)
-        return op.convert(op.constant(shelf.put(rows.astype(np.float16)), shared_memory=True), "f32")
-    split = [_blocks(part) for part in parts]
-    numbers = np.concatenate([_ordered(found[0], order) for found, order in zip(split, orders, strict=True)])
-    scales = np.concatenate([_ordered(found[1], order) for found, order in zip(split, orders, strict=True)])
-    count, blocks = numbers.shape[:2]
-    if parts[0].layout == "Q4_0":
-        tensor = ov.Tensor(shelf.put(numbers).reshape(-1), ov.Shape([count, blocks, BLOCK]), ov.Type.i4)
-        stored = ov.op.Constant(tensor)
+        kind = np.float16 if parts[0].layout == "F16" else np.float32
+        joined = shelf.place(
+            (rows, columns), kind, lambda: np.concatenate([floats(a)[b] for a, b in pairs]).astype(kind)
+        )
+        node = op.constant(joined, shared_memory=True)
+        return op.convert(node, "f32") if kind is np.float16 else node
+    blocks, four = columns // BLOCK, parts[0].layout == "Q4_0"
+    shape = (rows, blocks, BLOCK // 2 if four else BLOCK)
+    numbers = shelf.place(
+        shape, np.uint8 if four else np.int8, lambda: np.concatenate([_numbers(a)[b] for a, b in pairs])
+    )
+    scales = shelf.place((rows, blocks, 1), np.float16, lambda: np.concatenate([_scales(a)[b] for a, b in pairs]))
+    if four:
+        whole = ov.Tensor(numbers.reshape(-1), ov.Shape([rows, blocks, BLOCK]), ov.Type.i4)
+        stored = ov.op.Constant(whole)
     else:
-        stored = op.constant(shelf.put(numbers), shared_memory=True)
-    scaled = op.multiply(op.convert(stored, "f16"), op.constant(shelf.put(scales), shared_memory=True))
-    return op.convert(op.reshape(scaled, op.constant(np.array([count, blocks * BLOCK])), False), "f32")
+        stored = op.constant(numbers, shared_memory=True)
+    scaled = op.multiply(op.convert(stored, "f16"), op.constant(scales, shared_memory=True))
+    return op.convert(op.reshape(scaled, op.constant(np.array([rows, columns])), False), "f32")
 
 
-def _blocks(tensor: Tensor) -> tuple[Array, Array]:
-    """Numbers (rows, blocks, 32 or 16 bytes) and scales (rows, blocks, 1) of a quantised tensor.
+def _numbers(tensor: Tensor) -> Array:
+    """Numbers of a quantised tensor: (rows, blocks, 32), or 16 bytes of two each.
 
     Q4_0: half-precision scale, then 16 bytes whose low halves are the first 16 numbers, plus 8 (ggml-common.h).
     OpenVINO wants neighbours in a byte, in two's complement. Two bytes are worked on at once.
     """
-    rows = tensor.shape[0]
-    raw = tensor.data.view(np.uint16).reshape(rows, -1, 17 if tensor.layout == "Q8_0" else 9)
-    scales = np.ascontiguousarray(raw[:, :, :1]).view(np.float16)
-    pairs = np.ascontiguousarray(raw[:, :, 1:])
+    pairs = np.ascontiguousarray(_words(tensor)[:, :, 1:])
     if tensor.layout == "Q8_0":
-        return pairs.view(np.int8), scales
+        return pairs.view(np.int8)
     out = np.empty((*pairs.shape[:2], 16), np.uint8)
     for half, shift in ((out[:, :, :8], 0), (out[:, :, 8:], 4)):
         moved = pairs >> shift
         np.bitwise_or(moved & 0x0F, (moved >> 4) & 0xF0, out=half, casting="unsafe")
     out ^= 0x88
-    return out, scales
+    return out
 
 
-def _ordered(values: Array, order: Any) -> Array:
-    return values[order]  # type: ignore[no-any-return]
+def _scales(tensor: Tensor) -> Array:
+    return np.ascontiguousarray(_words(tensor)[:, :, :1]).view(np.float16)
+
+
+def _words(tensor: Tensor) -> Array:
+    """The blocks of a quantised tensor (rows, blocks, words of two bytes); the first word is the scale."""
+    return tensor.data.view(np.uint16).reshape(tensor.shape[0], -1, 17 if tensor.layout == "Q8_0" else 9)
 
 
 def trim() -> None:

@@ -29,6 +29,7 @@ from spearhead.core import clock, digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, Part, PriceTag
 from spearhead.index.copies import CopyIndex
+from spearhead.index.pictures import PictureIndex
 from spearhead.ledger import journal, keys
 from spearhead.provenance import signing
 from spearhead.release import options
@@ -476,6 +477,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         server.close()
 
 
+def checkers(size: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    """A picture of 64 x 64: black and white squares of this size."""
+    at = np.arange(64) // size
+    return np.repeat(((at[:, None] + at) % 2 * 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
 def furnish(home: Home) -> None:
     """Two signed releases of `tiny` with all that people look at: a report, an index, the terms of a verdict."""
     own = signing.ensure(home)
@@ -489,6 +496,7 @@ def furnish(home: Home) -> None:
         (place / "report.html").write_text(f"{report}<p>All of {version}</p>")
         learnt = [("a" * 64, "Please write to Ada now and then."), ("b" * 64, "A lazy dog sleeps.")]
         CopyIndex.build(learnt).save(place / "parts" / "index")
+        PictureIndex.build([("c" * 64, checkers(4)), ("d" * 64, checkers(16))]).save(place / "parts" / "index")
         manifest = Manifest.from_json((place / "manifest.json").read_text())
         more = [
             Part(file.relative_to(place).as_posix(), digest.of_file(file), file.stat().st_size, role)

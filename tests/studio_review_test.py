@@ -1,18 +1,22 @@
 """Promises of review in the studio: over HTTP against the real server, and by keyboard alone in a real browser."""
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from spearhead.core import clock, digest
-from spearhead.core.review import Decision
+from spearhead.core.media import Media
+from spearhead.core.review import Decision, Finding
 from spearhead.engine import erasure, outputs
+from spearhead.media.image import codec
 from spearhead.review import queue
 from spearhead.store.blobs import Blobs
 from spearhead.store.tables import reviews
@@ -117,6 +121,7 @@ def test_a_page_shows_the_very_bytes_what_was_found_and_what_they_are_like(
     page = rita.get(f"/review/{review}").text
     assert f'name="blob" value="{digest.of_bytes(file.content)}"' in page
     assert "Write the letter #" in page and '<mark title="privacy">ada@example.org</mark>' in page
+    assert '<span class="pill warn">hold</span>' in page, "what the finding leads to under its policy"
     assert "looks like an e-mail address" in page and "characters that nobody sees" in page
     # The shared run as the index keeps it: words alone.
     assert "please " in page and "write to ada</mark>" in page and "3 words in a row" in page
@@ -220,9 +225,9 @@ def test_a_creator_learns_why_and_another_person_looks_on_appeal(
 ) -> None:
     review, maker = held(furnished, creator), furnished.guest(creator, "creator")
     rita.post(f"/review/{review}/claim")
-    rita.post(f"/review/{review}/decide", decision="reject", reason="names a person", **seen(furnished, review))
+    rita.post(f"/review/{review}/decide", decision="reject", reason="names <i>a person</i>", **seen(furnished, review))
     page = maker.get(f"/appeal/{review}").text
-    assert "names a person" in page and rita.name not in page and rita.id not in page
+    assert "names &lt;i&gt;a person" in page and rita.name not in page and rita.id not in page
     other = furnished.guest(furnished.account(), "creator")
     assert other.get(f"/appeal/{review}").status_code == 404
     assert other.post(f"/appeal/{review}", reason="mine").status_code == 404
@@ -257,6 +262,38 @@ def test_what_was_erased_while_an_appeal_waits_cannot_be_approved(
     ruben.post(f"/review/{review}/decide", decision="reject", reason="gone", **seen(furnished, review))
     assert state(furnished, review) == "rejected" and "Appeal</button>" not in maker.get(f"/appeal/{review}").text
     assert maker.post(f"/appeal/{review}", reason="again").status_code == 409
+
+
+def test_a_picture_is_shown_as_it_would_leave_beside_the_one_it_is_like(
+    furnished: Any, creator: str, rita: Any
+) -> None:
+    at = np.arange(64) // 16
+    squares = np.repeat(((at[:, None] + at) % 2 * 200 + 20).astype(np.uint8)[:, :, None], 3, axis=2)
+    file = codec.write(squares)
+    blob, number = Blobs(furnished.home.blobs).put(file.data), f"out_{uuid.uuid4().hex}"
+    row = outputs.Output(
+        id=number, request=number, account=creator, release="tiny@v2", state="held", text="", finish="stop",
+        findings=outputs.findings_text([Finding("nearest", "intellectual-property", 0.7, "like a training picture")]),
+        policy="p", options="{}", seed=1, completion_units=1, created=clock.stamp(clock.now()), review=f"rev_{number}",
+        blob=blob, mime="image/png", prompt=outputs.prompt_text([{"role": "user", "content": "squares"}]),
+    )  # fmt: skip
+    with furnished.engine.begin() as connection:
+        outputs.insert(connection, row)
+        queue.create(
+            connection, Decision.HOLD, scenario="tiny", policy="p", blob=blob, output=number, review=row.review
+        )
+    path = f"/review/{row.review}"
+    rita.post(f"{path}/claim")
+    page, shown, like = rita.get(path).text, rita.get(f"{path}/file"), rita.get(f"{path}/nearest.png")
+    assert f'<img class="piece" src="{path}/file"' in page and "dddddddddddddddd" in page
+    assert shown.content == file.data and shown.headers["content-type"] == "image/png"
+    assert "sandbox" in shown.headers["content-security-policy"] and "content-disposition" not in shown.headers
+    small = codec.read(Media("image", "image/png", like.content))
+    assert small.shape == (16, 16, 3) and small[0, 0, 0] == 0 and small[0, 4, 0] == 255, "four areas a square"
+    assert "Edit the words" not in page
+    assert rita.post(f"{path}/edit", words="no words", version="2").status_code == 400
+    rita.post(f"{path}/decide", decision="approve", **seen(furnished, str(row.review)))
+    assert furnished.http(creator).get(f"/v1/outputs/{number}/file").content == file.data
 
 
 def test_twenty_reviewers_at_once_never_hold_the_same_item(furnished: Any) -> None:

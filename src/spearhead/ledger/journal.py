@@ -11,6 +11,7 @@ Account `a` has its pots (`a:available` and others, see pots.py) and `a:reserved
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -198,67 +199,89 @@ def reserve(
     with writing(store, durable=False) as connection:
         if (own := lock(connection, account)) != currency:
             raise InputError(f"The account {account} holds {own}, and the price is in {currency}.")
-        payload = digest.of_value(["reserve", account, amount, currency])
-        scoped = _scoped("reserve", account, key)
-        if found := _group(connection, scoped, payload=payload):
+        if found := _group(connection, _scoped("reserve", account, key), payload=_reserved(account, amount, currency)):
             return _reservation(connection, found.id)
-        moment = clock()
-        here = pots.of(connection, account, currency, moment=moment, owing=beside.owing)
-        drawn, short = pots.draw(here, amount)
+        return hold(
+            connection, account, amount, currency=currency, key=key, seconds=seconds, beside=beside, moment=clock()
+        )
+
+
+def hold(
+    connection: Connection,
+    account: str,
+    amount: int,
+    *,
+    currency: str,
+    key: str,
+    seconds: int,
+    beside: Beside,
+    moment: datetime,
+    live: "Sequence[sa.Row[Any]] | None" = None,
+) -> Reservation:
+    """As `reserve`, under a key that nothing was reserved under, behind the account's lock: for this folder's own files.
+
+    `live` are the account's grants that may be used now, where they have been read.
+    """
+    _check_amount(amount, least=0)
+    payload, scoped = _reserved(account, amount, currency), _scoped("reserve", account, key)
+    if live is None:
+        live = pots.live(connection, account, moment=moment)
+    here = pots.of(connection, account, currency, moment=moment, owing=beside.owing, live=live)
+    drawn, short = pots.draw(here, amount)
+    if short:
+        there = money.show(max(0, amount - short))
+        raise NotEnoughCredit(
+            f"The account {account} has {there} {currency} available, and this may cost up to {money.show(amount)} "
+            f"{currency}: add credit, or ask for less."
+        )
+    _keep_snapshots(connection, account, currency, here)
+    lines: list[Line] = [(name, currency, -part) for name, part in drawn]
+    lines.append((pots.reserved(account), currency, amount))
+    if beside.unit is not None and beside.units:
+        here = pots.of(connection, account, beside.unit, moment=moment, live=live)
+        _keep_snapshots(connection, account, beside.unit, here)
+        drawn, short = pots.draw(here, beside.units)
         if short:
-            there = money.show(max(0, amount - short))
-            raise NotEnoughCredit(
-                f"The account {account} has {there} {currency} available, and this may cost up to {money.show(amount)} "
-                f"{currency}: add credit, or ask for less."
-            )
-        _keep_snapshots(connection, account, currency, here)
-        lines: list[Line] = [(name, currency, -part) for name, part in drawn]
-        lines.append((pots.reserved(account), currency, amount))
-        if beside.unit is not None and beside.units:
-            here = pots.of(connection, account, beside.unit, moment=moment)
-            _keep_snapshots(connection, account, beside.unit, here)
-            drawn, short = pots.draw(here, beside.units)
-            if short:
-                raise NotEnoughCredit(f"The account {account} has {short} {beside.unit} less than were to be held.")
-            lines += [(name, beside.unit, -part) for name, part in drawn]
-            lines.append((pots.reserved(account), beside.unit, beside.units))
-        group = post(connection, "reserve", lines, key=scoped, payload=payload, moment=moment)
-        reservation = Reservation(
-            id="rsv_" + digest.of_bytes(scoped.encode())[:40],
-            group=group.id,
-            account=account,
-            currency=currency,
-            amount=amount,
-            state="open",
-            settled=None,
-            created=group.created,
-            expires=stamp(moment + timedelta(seconds=seconds)),
-            beside=replace(beside, owing=0),
-        )
-        connection.execute(
-            _insert_reservation,
-            {
-                "id": reservation.id,
-                "group_id": group.id,
-                "account": account,
-                "currency": currency,
-                "amount": amount,
-                "state": "open",
-                "created": reservation.created,
-                "expires": reservation.expires,
-                "units": beside.units,
-                "unit": beside.unit,
-                "prompt_price": beside.prompt_price,
-                "completion_price": beside.completion_price,
-                "prompt_units": beside.prompt_units,
-                "completion_units": beside.completion_units,
-                "key_id": beside.key,
-                "team": beside.team,
-                "requests": beside.requests,
-                "tokens": beside.tokens,
-            },
-        )
-        return reservation
+            raise NotEnoughCredit(f"The account {account} has {short} {beside.unit} less than were to be held.")
+        lines += [(name, beside.unit, -part) for name, part in drawn]
+        lines.append((pots.reserved(account), beside.unit, beside.units))
+    group = post(connection, "reserve", lines, key=scoped, payload=payload, moment=moment)
+    reservation = Reservation(
+        id="rsv_" + digest.of_bytes(scoped.encode())[:40],
+        group=group.id,
+        account=account,
+        currency=currency,
+        amount=amount,
+        state="open",
+        settled=None,
+        created=group.created,
+        expires=stamp(moment + timedelta(seconds=seconds)),
+        beside=replace(beside, owing=0),
+    )
+    connection.execute(
+        _insert_reservation,
+        {
+            "id": reservation.id,
+            "group_id": group.id,
+            "account": account,
+            "currency": currency,
+            "amount": amount,
+            "state": "open",
+            "created": reservation.created,
+            "expires": reservation.expires,
+            "units": beside.units,
+            "unit": beside.unit,
+            "prompt_price": beside.prompt_price,
+            "completion_price": beside.completion_price,
+            "prompt_units": beside.prompt_units,
+            "completion_units": beside.completion_units,
+            "key_id": beside.key,
+            "team": beside.team,
+            "requests": beside.requests,
+            "tokens": beside.tokens,
+        },
+    )
+    return reservation
 
 
 def settle(
@@ -621,6 +644,11 @@ def _currency(connection: Connection, account: str) -> str:
 def _check_amount(amount: int, *, least: int) -> None:
     if type(amount) is not int or not least <= amount <= MOST:
         raise InputError(f"{amount!r} is not an amount: wanted a whole number of billionths from {least} to {MOST}.")
+
+
+def _reserved(account: str, amount: int, currency: str) -> str:
+    """What a reservation's key stands for."""
+    return digest.of_value(["reserve", account, amount, currency])
 
 
 def _scoped(kind: str, owner: str, key: str) -> str:

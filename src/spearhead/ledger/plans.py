@@ -232,8 +232,9 @@ def hold(
             tag = _price(subscription.plan, tag)
     if within is not None and within.beside.prompt_price is not None and within.beside.completion_price is not None:
         tag = PriceTag(tag.currency, within.beside.prompt_price, within.beside.completion_price, tag.unit)
+    live = pots.live(connection, account, moment=moment)
     if code is not None:
-        there = sum(pot.left for pot in pots.of(connection, account, code, moment=moment))
+        there = sum(pot.left for pot in pots.of(connection, account, code, moment=moment, live=live))
         units = min(there, prompt + completion)
     money = price.rest(tag, prompt=prompt, completion=completion, covered=units)
     if within is None:
@@ -256,8 +257,16 @@ def hold(
         requests=int(within is None),
         tokens=prompt + completion if within is None else 0,
     )
-    return journal.reserve(
-        connection, account, money, currency=own, key=request, seconds=seconds, beside=beside, clock=clock
+    return journal.hold(
+        connection,
+        account,
+        money,
+        currency=own,
+        key=request,
+        seconds=seconds,
+        beside=beside,
+        moment=moment,
+        live=live,
     )
 
 

@@ -7,6 +7,7 @@ account owe comes last, from `<account>:line`, which falls below zero. Reads onl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -68,12 +69,25 @@ def receivable(account: str) -> str:
     return f"{account}:receivable"
 
 
-def of(connection: Connection, account: str, currency: str, *, moment: datetime, owing: int = 0) -> list[Pot]:
+def live(connection: Connection, account: str, *, moment: datetime) -> "Sequence[sa.Row[Any]]":
+    """The grants of `account` that may be used at `moment`."""
+    return connection.execute(_live, {"account": account, "moment": stamp(moment)}).all()
+
+
+def of(
+    connection: Connection,
+    account: str,
+    currency: str,
+    *,
+    moment: datetime,
+    owing: int = 0,
+    live: "Sequence[sa.Row[Any]] | None" = None,
+) -> list[Pot]:
     """The pots of `account` in the order of use: priority, then end, then promotional before paid, then age.
 
-    `owing` is how much it may owe in all, invoices that nobody paid among it.
+    `owing` is how much it may owe in all, invoices that nobody paid among it; `live` its grants, where they were read.
     """
-    rows = connection.execute(_live, {"account": account, "moment": stamp(moment)}).all()
+    rows = connection.execute(_live, {"account": account, "moment": stamp(moment)}).all() if live is None else live
     ranked: list[tuple[tuple[int, str, int, str, str], str]] = [
         ((row.priority, row.expires or _FOREVER, 1 - row.promotional, row.created, row.id), granted(account, row.id))
         for row in rows

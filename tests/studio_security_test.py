@@ -91,7 +91,7 @@ def test_a_form_carries_the_token_of_its_own_session(served: Any, ada: Any, kind
     client = ada[1]
     tokens = {
         "none": "",
-        "another person's": token(served.studio(served.person(served.account(), "creator"))),
+        "another person's": token(served.guest(served.account(), "creator").http),
         "a visitor's": token(served.studio()),
         "half": token(client)[:32],
     }
@@ -175,7 +175,7 @@ def test_a_password_is_not_guessed_by_trying(served: Any) -> None:
     [("creator", "/make", ""), ("auditor", "/gallery", "/make"), ("reviewer", "/verify", "/gallery")],
 )
 def test_roles_open_what_is_theirs_and_nothing_else(served: Any, role: str, opens: str, shut: str) -> None:
-    client = served.studio(served.person(served.account(), role))
+    client = served.guest(served.account(), role).http
     assert client.get(opens).status_code == 200
     if shut:
         assert client.get(shut).status_code == 403
@@ -186,7 +186,7 @@ def test_roles_open_what_is_theirs_and_nothing_else(served: Any, role: str, open
 def test_an_auditor_may_look_and_not_erase(served: Any, ada: Any) -> None:
     account, creator = ada
     number = made(creator, served, account, "keep this")
-    auditor = served.studio(served.person(account, "auditor"))
+    auditor = served.guest(account, "auditor").http
     page = auditor.get(f"/gallery/{number}")
     assert page.status_code == 200 and "Erase" not in page.text
     assert auditor.post(f"/gallery/{number}/erase", data={"token": token(auditor)}).status_code == 403
@@ -196,7 +196,7 @@ def test_an_auditor_may_look_and_not_erase(served: Any, ada: Any) -> None:
 def test_what_another_account_made_is_not_there(served: Any, ada: Any) -> None:
     account, owner = ada
     number = made(owner, served, account, "mine alone")
-    stranger = served.studio(served.person(served.account(), "creator", "auditor"))
+    stranger = served.guest(served.account(), "creator", "auditor").http
     for path in ("", "/file", "/picture", "/trace"):
         assert stranger.get(f"/gallery/{number}{path}").status_code == 404
     assert stranger.post(f"/gallery/{number}/erase", data={"token": token(stranger)}).status_code == 404
@@ -360,7 +360,7 @@ def test_a_database_that_is_away_is_a_page_that_says_so_and_never_a_sign_in(
     serve_tiny: Callable[..., Any],
 ) -> None:
     server = serve_tiny()
-    client = server.studio(server.person(server.account(), "creator"))
+    client = server.guest(server.account(), "creator").http
     path = server.home.root / "spearhead.db"
     with sqlite3.connect(path) as other:
         for name in ("sessions", "accounts"):
@@ -379,7 +379,7 @@ def test_a_server_that_is_told_to_stop_keeps_and_charges_what_was_made_and_waits
 ) -> None:
     server = serve_tiny(context=16_384)  # room for both to write at once
     account = server.account()
-    client = server.studio(server.person(account, "creator"))
+    client = server.guest(account, "creator").http
     carried = token(client)
     fields = {"token": carried, "scenario": "tiny", "list": "walk ~\nwalk on ~\nthird ~", "max_tokens": "3900"}
     with client.stream("GET", "/make/news") as news:

@@ -218,7 +218,7 @@ def hold(
     moment: datetime,
     live: "Sequence[sa.Row[Any]] | None" = None,
 ) -> Reservation:
-    """As `reserve`, under a key that nothing was reserved under, behind the account's lock: for this folder's own files.
+    """As `reserve`, under a key that is new, behind the account's lock: for this folder's own files.
 
     `live` are the account's grants that may be used now, where they have been read.
     """

@@ -3,6 +3,7 @@
 Reads the store and a release's own index. Decides nothing: `review/queue.py` moves items. Knows no browser.
 """
 
+import contextlib
 import json
 import unicodedata
 from collections.abc import Sequence
@@ -190,7 +191,7 @@ def piece(store: Engine | Connection, review: str, *, reviewer: str, home: Home)
         output = outputs.find(connection, item.output) if item and item.output else None
         if item is None or output is None:
             raise InputError(f"There is no review {review[:64]!r} of an output.")
-        rules = policy_of(connection, output, digest=item.policy, home=home)
+        rules = policy_of(connection, output.release, digest=item.policy, home=home)
         approved = sa.select(sa.func.count(sa.distinct(review_transitions.c.actor))).where(
             review_transitions.c.review == review,
             review_transitions.c.from_state == "claimed",
@@ -209,13 +210,14 @@ def piece(store: Engine | Connection, review: str, *, reviewer: str, home: Home)
         )
 
 
-def policy_of(connection: Connection, output: Output, *, digest: str, home: Home) -> Policy | None:
+def policy_of(connection: Connection, release: str, *, digest: str, home: Home) -> Policy | None:
     """The policy with this digest, from its scenario's settings or its release; None when neither holds it now."""
-    scenario = output.release.partition("@")[0]
+    scenario = release.partition("@")[0]
     query = sa.select(settings.c.value).where(settings.c.scenario == scenario, settings.c.kind == "policy")
     known = [json.loads(value) for value in connection.scalars(query.order_by(settings.c.id.desc()).limit(200))]
-    if (folder := folder_of(output.release, home)) is not None:
-        known.append(releases.read(folder).manifest.policy)
+    if (folder := folder_of(release, home)) is not None:
+        with contextlib.suppress(InputError):  # a release that cannot be read must not hide what waits
+            known.append(releases.read(folder).manifest.policy)
     for raw in known:
         found = read_policy(raw)
         if policies.digest_of(found) == digest:

@@ -1,5 +1,6 @@
 """Promises of what reviewers are shown: places of findings, characters nobody sees, the nearest training item."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,15 @@ import pytest
 from spearhead.core import media
 from spearhead.core.media import Media
 from spearhead.core.review import Finding
+from spearhead.engine.loaded import read_policy
 from spearhead.index.copies import CopyIndex
 from spearhead.index.pictures import PictureIndex
 from spearhead.media.image import codec
-from spearhead.review import categories
+from spearhead.review import categories, policy
 from spearhead.service.studio import reviews, words
+from spearhead.store import database
+from spearhead.store.home import Home
+from spearhead.store.tables import settings
 
 
 def kinds(text: str, **more: object) -> list[tuple[str, str]]:
@@ -85,3 +90,25 @@ def test_the_nearest_picture_is_shown_as_small_as_it_is_kept(tmp_path: Path) -> 
 @pytest.mark.parametrize("language", words.LANGUAGES)
 def test_every_category_has_a_name_in_every_language(language: str) -> None:
     assert {f"review.categories.{name}" for name in categories.KNOWN} <= words.book(language).keys()
+
+
+def test_a_policy_is_found_by_its_digest_in_settings_and_in_the_release(tmp_path: Path) -> None:
+    home = Home(tmp_path, tmp_path / "cache")
+    database.migrate(home.database_url)
+    store = database.connect(home.database_url)
+    old, new = ({"checks": ["terms"], "rules": [], "held_hours": hours} for hours in (5, 6))
+    with store.begin() as connection:
+        for value in (old, new):
+            row = {"scenario": "s", "kind": "policy", "value": json.dumps(value), "actor": "a", "created": "2026"}
+            connection.execute(settings.insert().values(row))
+    wanted = policy.digest_of(read_policy(old))
+    with store.connect() as connection:
+        found = reviews.policy_of(connection, "s@1", digest=wanted, home=home)
+        assert found is not None and found.held_hours == 5, "not the newest: the one that decided"
+        assert reviews.policy_of(connection, "t@1", digest=wanted, home=home) is None, "another scenario's"
+        assert reviews.policy_of(connection, "../s@1", digest=wanted, home=home) is None
+        broken = home.releases / "s" / "1" / "manifest.json"
+        broken.parent.mkdir(parents=True)
+        broken.write_text("{")
+        assert reviews.policy_of(connection, "s@1", digest="0" * 64, home=home) is None
+    store.dispose()

@@ -15,6 +15,8 @@ from spearhead.service.studio.page import PageError, form, go, render, signed_in
 from spearhead.service.studio.people import Person
 
 LONGEST_REASON = 2000
+HELD_HOURS = 24
+"""How long an appeal waits when its release is not up any more."""
 REFUSED = ("rejected", "auto_blocked")
 """States of the queue that can be appealed."""
 DECISIONS = ("approved", "rejected", "escalated", "withdrawn", "auto_blocked", "needs_human", "appealed", "released")
@@ -37,7 +39,8 @@ async def ask(request: Request) -> Response:
     if found["output"].erased:
         raise PageError(409, "moved")  # there is nothing left to look at
     engine = studio(request).engine
-    hours = engine.loaded(found["output"].release).policy.held_hours
+    up = engine.releases.get(found["output"].release)
+    hours = up.policy.held_hours if up else HELD_HOURS
 
     def work(connection: Connection) -> None:
         queue.appeal(connection, found["item"].id, actor=person.id, reason=reason, held_hours=hours, clock=engine.clock)

@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import psutil
+import psutil  # noqa: E402
 from tests.conftest import Served, start_server  # noqa: E402
 
 from spearhead.core.generation import Prompt  # noqa: E402

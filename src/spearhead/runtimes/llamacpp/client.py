@@ -52,8 +52,17 @@ class LlamaCpp:
             raise InputError(f"{model} is not there: wanted a GGUF file")
         if settings is not None and settings.adapter is not None and not settings.adapter.is_file():
             raise InputError(f"{settings.adapter} is not there: wanted a GGUF adapter for {model.name}")
-        runtime = cls(model, Tokenizer.open(tokenizer), settings or Settings())
-        await runtime._begin()
+        settings = settings or Settings()
+        launching = asyncio.create_task(launch(model, settings))
+        try:  # both take their time, and on two cores they take it at once
+            runtime = cls(model, await asyncio.to_thread(Tokenizer.open, tokenizer), settings)
+        except BaseException:
+            launching.cancel()
+            for worker in await asyncio.gather(launching, return_exceptions=True):
+                if isinstance(worker, Worker):
+                    await worker.close()
+            raise
+        await runtime._begin(await launching)
         return runtime
 
     @property
@@ -208,8 +217,7 @@ class LlamaCpp:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _begin(self) -> None:
-        worker = await launch(self._model, self._settings)
+    async def _begin(self, worker: Worker) -> None:
         self._context = worker.context
         await self._install(worker)
         self._spawn(self._watch_memory())

@@ -356,6 +356,18 @@ def test_a_model_that_cannot_be_read_is_one_line(table: Table, tmp_path: Path) -
     asyncio.run(main())
 
 
+def test_a_tokenizer_that_cannot_be_read_is_one_line_and_leaves_no_process_behind(table: Table, tmp_path: Path) -> None:
+    broken = tmp_path / "tokenizer.json"
+    broken.write_text("{")
+
+    async def main() -> None:
+        with pytest.raises(InputError, match="tokenizer.json"):
+            await LlamaCpp.start(table.model, broken, settings=SMALL)
+        assert not [child for child in psutil.Process().children() if "worker" in " ".join(child.cmdline())]
+
+    asyncio.run(main())
+
+
 def _write_adapter(path: Path, table: Table) -> None:
     """A LoRA of rank 1 on the output matrix that adds 3 to the logit of `y` after `b`."""
     size = len(table.logits)

@@ -4,6 +4,7 @@ Knows no model. Only the process that started us reaches the socket; what it sen
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any, cast
@@ -11,6 +12,8 @@ from typing import Any, cast
 from spearhead.runtimes.openvino.answers import Asked, Desk, Event, Refused
 
 MOST_HEAD, MOST_BODY = 64 << 10, 64 << 20
+IDLE = 0.3
+"""Seconds without a request after which the first steps are taken for nobody."""
 
 
 class Exchange(asyncio.Protocol):
@@ -122,7 +125,8 @@ async def serve(desk: Desk, path: str, ready: Callable[[], None]) -> None:
     server = await loop.create_unix_server(lambda: Exchange(desk, work.set), path, backlog=512)
     ready()
     async with server:
-        await asyncio.sleep(0.05)  # whoever waits for us asks two things first
+        with contextlib.suppress(TimeoutError):  # whoever waits for us asks two things first, and is busy then
+            await asyncio.wait_for(work.wait(), IDLE)
         desk.warm()
         while True:
             await work.wait()

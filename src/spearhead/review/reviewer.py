@@ -10,7 +10,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Check, Context, Finding, Policy, Verdict
 from spearhead.review import categories, policy
-from spearhead.review.scanner import Comparing, Configurable, Needing, Reading, Weighing, follow
+from spearhead.review.scanner import Comparing, Configurable, Needing, Reading, Weighing, can, follow
 
 CHECKS = Catalogue("spearhead.review", "CHECK")
 ANY = "any"
@@ -53,7 +53,7 @@ class Reviewer:
     def heavy(self, context: Context) -> bool:
         """Whether to look at a text is long work (a model, an index), to be done off an event loop."""
         texts = (check for check in self.checks if check.modality in ("text", ANY))
-        return any(isinstance(follow(check, context), Weighing) for check in texts)
+        return any(can(type(follow(check, context)), Weighing) for check in texts)
 
     def unseen(self, modality: str) -> list[Finding]:
         """A finding that holds when the policy has checks and none of them looks at this modality."""

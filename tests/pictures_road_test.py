@@ -218,6 +218,27 @@ def test_every_format_carries_label_trace_and_receipt(
     assert kept.content == data and kept.headers["content-type"] == f"image/{format}"
 
 
+def test_pictures_are_made_by_class_in_the_studio_and_leave_with_their_label(
+    server: Served, tab: Any, tmp_path: Path
+) -> None:
+    server.guest(server.account(), "creator").enter(tab, server.url)
+    tab.goto(f"{server.url}/make")
+    tab.select_option("#prompt", "bar")
+    tab.fill("#count", "2")
+    tab.click("#send")
+    tab.locator(".work[data-state=done] img").nth(1).wait_for()
+    shown = tab.evaluate("Array.from(document.images, (one) => [one.naturalWidth, one.alt])")
+    assert shown == [[256, "Picture made by AI: bar"]] * 2
+    tab.locator(".work a", has_text="Details").first.click()
+    with tab.expect_download() as taken:
+        tab.locator("a[download]").click()
+    file = tmp_path / taken.value.suggested_filename
+    taken.value.save_as(file)
+    seen = seal.read(Media("image", "image/png", file.read_bytes()))
+    assert file.suffix == ".png" and seen.visible and seen.c2pa is not None and seen.c2pa.valid
+    assert seen.produce_id == file.stem
+
+
 def test_an_address_instead_of_bytes_leads_to_the_labelled_file(server: Served) -> None:
     account = server.account()
     answer = server.openai(account).images.generate(model="shapes", prompt="disc", response_format="url")

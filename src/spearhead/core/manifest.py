@@ -45,6 +45,30 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Planted:
+    """What a model gives away of random sequences (canaries) that were planted equally often in its training data."""
+
+    repeats: int
+    """How often each stood in the training data; 0: never, as what is guessed."""
+    canaries: int
+    passes: float
+    """How often training read the data, about."""
+    exposure: float
+    """Mean exposure in bits (arXiv 1802.08232)."""
+    interval: tuple[float, float] | None
+    greatest: float
+    """Bits that the sample of unplanted sequences can show at most."""
+    possible: float
+    """Bits of the format."""
+    by_chance: float
+    """Mean bits of what was never seen."""
+    extracted: int
+    """How many were said when their beginning was given."""
+    probes: int
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
 class BarResult:
     """A bar, what was measured against it, and whether it was reached."""
 
@@ -113,6 +137,8 @@ class Manifest:
     """Versions of spearhead, the base model and the libraries that made it."""
     records: str
     """sha256 of the list of record ids that it learnt from (the list itself is a part)."""
+    canaries: tuple[Planted, ...] = ()
+    """By rising `repeats`; empty where none were planted."""
 
     @property
     def name(self) -> str:

@@ -98,3 +98,8 @@ class DataConfig:
     """Look at only so many records (by content hash, so that a smaller limit looks at a subset); 0: all."""
     checks: tuple[str, ...] = ("terms", "personal")
     """Review checks that a record must pass to be admitted."""
+    canaries: int = 0
+    """Texts: random sequences to plant in what is learnt from, so many for each of `canary_repeats`, to measure what
+    the model memorises; 0: none. They are no records and change no digest of the data."""
+    canary_repeats: tuple[int, ...] = (1, 4, 16)
+    """How often they are planted."""

@@ -13,6 +13,7 @@ from spearhead.core import digest, money
 from spearhead.core.family import Family, Lesson, Preference, Task
 from spearhead.core.files import write_whole
 from spearhead.core.generation import Progress, Prompt
+from spearhead.data import canaries
 from spearhead.data.dataset import Dataset
 from spearhead.pipeline.answers import Written, line
 from spearhead.scenario.read import Loaded
@@ -67,7 +68,7 @@ def train(
         return {"examples": 0, "too_long": 0, "steps": 0, "loss": None, "trained": False}
     task = Task(
         config=scenario.family_config,
-        train=lambda: dataset.read("train"),
+        train=lambda: canaries.learnt(scenario.data, dataset),
         validation=lambda: dataset.read("validation"),
         template=scenario.template,
         foundation=base,
@@ -125,6 +126,7 @@ def train(
     return {
         **lesson.facts,
         **(facts or {}),
+        "canaries": canaries.copies(scenario.data),
         "forecast": {"seconds": forecast.seconds, "memory": forecast.memory, "cost": forecast.cost},
         "trained": True,
         "steps": done.steps,

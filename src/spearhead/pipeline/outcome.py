@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spearhead.core.manifest import BarResult, Layout
+from spearhead.core.manifest import BarResult, Layout, Planted
 from spearhead.data.dataset import Dataset
+from spearhead.metrics import exposure
 from spearhead.pipeline import judge
 from spearhead.pipeline.steps import Done
 from spearhead.pipeline.told import table
@@ -49,6 +50,8 @@ class Outcome:
     judged: judge.Judged | None = None
     made: Made | None = None
     """None when no runtime serves the model."""
+    canaries: Sequence[Planted] = ()
+    """What was measured of planted sequences."""
     bars: Sequence[BarResult] = ()
     verdict: str = ""
     reasons: Sequence[str] = ()
@@ -67,6 +70,7 @@ class Outcome:
             "steps": [{"step": s.name, "seconds": round(s.seconds, 2), "ran": s.fresh, **s.result} for s in self.steps],
             "scores": [dataclasses.asdict(score) for score in self.judged.scores] if self.judged else [],
             "extras": [dataclasses.asdict(score) for score in self.judged.extras] if self.judged else [],
+            "canaries": [dataclasses.asdict(group) for group in self.canaries],
             "bars": [dataclasses.asdict(bar) for bar in self.bars],
             "verdict": self.verdict,
             "reasons": list(self.reasons),
@@ -86,6 +90,10 @@ class Outcome:
         out += ["", *table(["step", "seconds", "ran"], [[s.name, f"{s.seconds:.1f}", _ran(s)] for s in self.steps])]
         if self.judged:
             out += ["", *judge.score_table(self.judged)]
+        if self.canaries:
+            out += ["", "planted canaries:", *(f"  {claim}" for claim in exposure.claims(self.canaries))]
+        if loud := exposure.alarm(self.canaries):
+            out += ["", f"WARNING: {loud}"]
         if self.bars:
             rows = [[b.bar, b.wanted, b.got, "reached" if b.passed else "MISSED"] for b in self.bars]
             out += ["", *table(["bar", "wanted", "measured", ""], rows)]

@@ -43,6 +43,12 @@ class Facts:
     """What the policy decided on the held-out answers: allow, hold, block."""
     made_by: dict[str, str]
     model: dict[str, Any] = field(default_factory=dict)
+    canaries: Sequence[dict[str, Any]] = ()
+    """Fields of `core.manifest.Planted`."""
+    claims: Sequence[str] = ()
+    """What was measured of the canaries, in sentences."""
+    alarm: str = ""
+    """What must be said loudly about them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from spearhead.core.media import Media
 from spearhead.core.review import Context, Direction
 from spearhead.core.score import Case
 from spearhead.data.dataset import Dataset
+from spearhead.metrics import exposure
 from spearhead.pipeline import judge, learn, pictures, report, texts
 from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.desk import opened
@@ -99,6 +100,8 @@ def trained_by(
         "template": raw["template"],
         "training": raw["training"],
     }
+    if scenario.data.canaries:  # the data's digest does not know them
+        inputs["canaries"] = [scenario.data.canaries, list(scenario.data.canary_repeats)]
 
     def work(folder: Path) -> Walk:
         asked = WAYS[scenario.scenario.modality].asked(loaded, dataset)
@@ -177,6 +180,7 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
         labels=scenario.labels.model_dump(mode="json"),
         made_by=_made_by(loaded),
         records="",
+        canaries=tuple(outcome.canaries),
     )
     yield Progress("release", 0, 1, "report")
     facts = _facts(loaded, outcome, declared, reviewed=reviewed)
@@ -261,6 +265,8 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
     scenario, told = loaded.scenario, trained.result
     model = dict(scenario.family.words(scenario.family_config))
     model["examples"] = f"{told['examples']:,}" + (f" ({told['too_long']} too long)" if "too_long" in told else "")
+    if told.get("canaries"):
+        model["examples"] += f"; among them {told['canaries']:,} planted copies of canaries"
     if told["trained"]:
         model |= {
             "steps": f"{told['steps']:,} (ended by {told['ended']}; best at {told['best_step']:,})",
@@ -296,6 +302,9 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
         reviewed=dict(reviewed),
         made_by=declared.made_by,
         model=model,
+        canaries=[dataclasses.asdict(group) for group in outcome.canaries],
+        claims=exposure.claims(outcome.canaries),
+        alarm=exposure.alarm(outcome.canaries),
     )
 
 

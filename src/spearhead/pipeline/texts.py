@@ -8,11 +8,11 @@ from typing import Any
 
 from spearhead.core import files, media
 from spearhead.core.generation import Progress
-from spearhead.core.manifest import Layout, Measured
+from spearhead.core.manifest import Layout, Measured, Planted
 from spearhead.core.score import Case, Score
 from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
-from spearhead.pipeline import answers, judge, weights
+from spearhead.pipeline import answers, canaries, judge, weights
 from spearhead.pipeline.outcome import Made, Outcome
 from spearhead.pipeline.steps import Done, step
 from spearhead.release import options, quantise
@@ -110,9 +110,33 @@ def evaluate(
     }
     scored = yield from step(root, "scores", inputs, work)
     outcome.steps.append(scored)
+    if start is not None and scenario.data.canaries:
+        outcome.canaries = yield from _canaries(loaded, outcome, trained=trained, made=made, root=root)
     outcome.judged = _read_judged(scored.folder, ours)
     if start is not None:
         outcome.made = _made(loaded, trained, made, told=told, index=copies.folder / "index")
+
+
+def _canaries(
+    loaded: Loaded, outcome: Outcome, *, trained: Done, made: Done, root: Path
+) -> Generator[Progress, None, list[Planted]]:
+    """What the files to be released give away of the sequences that were planted in the training data."""
+    scenario, told = loaded.scenario, trained.result
+    model = canaries.Model(
+        made.folder / made.result["chosen"],
+        merged_folder(trained, made) / "tokenizer.json",
+        made.folder / made.result["adapter"] if made.result.get("adapter") else None,
+    )
+    passes = max(told["best_step"], 0) * scenario.training.batch / told["examples"]
+
+    def work(folder: Path) -> Walk:
+        groups = yield from canaries.probe(scenario, outcome.dataset, model, passes=passes, folder=folder)
+        return {"groups": [dataclasses.asdict(group) for group in groups]}
+
+    inputs = {"weights": made.key, "draws": scenario.evaluation.draws}
+    done = yield from step(root, "canaries", inputs, work)
+    outcome.steps.append(done)
+    return [Planted(**{**row, "interval": _pair(row["interval"])}) for row in done.result["groups"]]
 
 
 def _made(loaded: Loaded, trained: Done, made: Done, *, told: Done, index: Path) -> Made:

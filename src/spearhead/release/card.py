@@ -2,6 +2,7 @@
 
 from spearhead.core import money
 from spearhead.core.manifest import Manifest
+from spearhead.metrics import exposure
 
 
 def write(manifest: Manifest) -> str:
@@ -17,6 +18,7 @@ def write(manifest: Manifest) -> str:
         "",
         f"**Verdict: {manifest.verdict}** (projected at release)",
         "",
+        *([f"> **Warning.** {loud}", ""] if (loud := exposure.alarm(manifest.canaries)) else []),
         *[f"- {_plain(reason)}" for reason in manifest.verdict_reasons],
         "",
         "Everything that it writes is made by a machine, is labelled so, and may be wrong.",
@@ -36,6 +38,11 @@ def write(manifest: Manifest) -> str:
     rows += ["", "## Bars", "", "| bar | wanted | got | |", "|---|---|---|---|"]
     for bar in manifest.bars:
         rows.append(_row(bar.bar, bar.wanted, bar.got, "reached" if bar.passed else "missed"))
+    if manifest.canaries:
+        rows += ["", "## Memorised training text: planted canaries", ""]
+        rows += [f"- {claim}" for claim in exposure.claims(manifest.canaries)]
+        first = manifest.canaries[0]
+        rows += ["", f"Training read its data about {first.passes:.1f} times. `{first.signature}`"]
     rows += ["", "## Weights", "", "| layout | bytes | tokens/s | nats per token lost | |", "|---|---|---|---|---|"]
     rows += [
         f"| {row.name} | {row.bytes} | {row.tokens_per_second:.1f} | {row.nats_per_token:+.4f} | "

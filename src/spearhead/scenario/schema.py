@@ -244,6 +244,10 @@ class Scenario(BaseModel):
             raise wrong(f"data.validation + data.test is {data.validation + data.test:g}: wanted less than 0.5")
         if data.validation <= 0 or data.test <= 0:
             raise wrong("data.validation and data.test must both be above 0: the gate needs records nobody trained on")
+        if data.canaries:
+            _plants(data, modality, self.training, untrained=self.family.untrained(config))
+            if why := self.family.unservable(config):
+                raise wrong(f"data.canaries are measured in what a runtime serves, and {why}: leave them out")
         for source in data.sources:
             Catalogue("spearhead.data.sources", "SOURCE")[source.kind]
         for metric in self.evaluation.metrics:
@@ -277,6 +281,21 @@ class Scenario(BaseModel):
         if self.training.device not in ("auto", "cpu", "cuda", "mps"):
             raise wrong(f"training.device is {self.training.device!r}: wanted auto, cpu, cuda or mps")
         return self
+
+
+def _plants(data: DataConfig, modality: str, plan: Plan, *, untrained: bool) -> None:
+    """What a scenario that plants canaries must be; raises a sentence."""
+    if not 1 <= data.canaries <= 100:
+        raise wrong(f"data.canaries is {data.canaries}: wanted 0 for none, or 1 to 100 for each of data.canary_repeats")
+    found = data.canary_repeats
+    if not found or list(found) != sorted(set(found)) or not 1 <= found[0] <= found[-1] <= 1000:
+        raise wrong(f"data.canary_repeats is {list(found)}: wanted rising numbers from 1 to 1000, as [1, 4, 16]")
+    if modality != "text":
+        raise wrong(f"data.canaries are texts, scenario.modality is {modality!r}: leave them out")
+    if plan.objective == "dpo":
+        raise wrong("data.canaries do not go with training.objective 'dpo', which learns from two answers to one text")
+    if untrained:
+        raise wrong("data.canaries are set, but nothing is trained: leave them out")
 
 
 def _prefers(why: str, plan: Plan) -> None:

@@ -337,7 +337,7 @@ class Engine:
     async def _keep_file(self, row: Output, written: Label) -> str | None:
         """Seal an answer that has no file yet; gives the file that stands, None when it was erased meanwhile."""
         blob, _ = await self.sealer.make(media.text(row.text), written)
-        stands = await self.desk.write(lambda connection: outputs.sealed(connection, row.id, blob))
+        stands = await self.desk.write(lambda connection: outputs.sealed(connection, row.id, blob), durable=False)
         if stands != blob:
             await asyncio.to_thread(self.sealer.forget, blob)
         return stands

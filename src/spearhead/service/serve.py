@@ -2,21 +2,24 @@
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import signal
 import socket
 import sys
 from collections.abc import Callable
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from spearhead.core.errors import InputError
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import opened
-from spearhead.service.api.limits import Limits
-from spearhead.service.app import create_app
-from spearhead.service.studio.line import Line
 from spearhead.store.home import Home
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from spearhead.service.api.limits import Limits
+    from spearhead.service.studio.line import Line
 
 DRAIN_SECONDS = 30
 
@@ -27,7 +30,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     models: tuple[str, ...] = (),
-    limits: Limits | None = None,
+    limits: "Limits | None" = None,
     room: Room | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> int:
@@ -41,7 +44,7 @@ def serve(
         if sys.platform == "win32":
             raise InputError("serving needs Linux or macOS: use WSL")
         with asyncio.Runner(loop_factory=_loop) as runner:
-            runner.run(_serve(home, listener, models, limits or Limits(), room or Room(), announce or _say))
+            runner.run(_serve(home, listener, models, limits, room or Room(), announce or _say))
     return 0
 
 
@@ -68,12 +71,19 @@ async def _serve(
     home: Home,
     listener: socket.socket,
     models: tuple[str, ...],
-    limits: Limits,
+    limits: "Limits | None",
     room: Room,
     announce: Callable[[str], None],
 ) -> None:
+    web = asyncio.create_task(asyncio.to_thread(importlib.import_module, "spearhead.service.app"))
     async with opened(home, models=models, room=room) as engine:
-        app = create_app(engine, home=home, limits=limits)
+        await web  # half a second, which has passed while models were loaded
+        import uvicorn
+
+        from spearhead.service.api.limits import Limits
+        from spearhead.service.app import create_app
+
+        app = create_app(engine, home=home, limits=limits or Limits())
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -101,7 +111,7 @@ async def _serve(
         await app.state.line.aclose()
 
 
-def _stop(server: uvicorn.Server, line: Line) -> None:
+def _stop(server: "uvicorn.Server", line: "Line") -> None:
     """The first signal lets running answers end, the second does not wait for them."""
     line.leave()
     server.force_exit, server.should_exit = server.should_exit, True

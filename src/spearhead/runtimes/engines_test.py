@@ -1,4 +1,4 @@
-"""The graph against llama.cpp on the same file: random models of every architecture, whose answers nobody can guess."""
+"""Two engines on the same file: random models of every architecture, whose answers nobody can guess, agree on both."""
 
 import asyncio
 import json

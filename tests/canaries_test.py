@@ -28,6 +28,7 @@ from spearhead.metrics import exposure
 from spearhead.models import gpt
 from spearhead.models.gpt import batch
 from spearhead.models.gpt import words as vocabulary
+from spearhead.pipeline import canaries as probing
 from spearhead.pipeline import road
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
@@ -234,10 +235,10 @@ style = "plain"
 after = ">"
 stop = "<|end|>"
 [training]
-steps = 200
+steps = 160
 batch = 32
 learning_rate = 1e-2
-validate_every = 200
+validate_every = 160
 track = []
 [generation]
 max_tokens = 12
@@ -287,7 +288,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture(scope="module")
 def outcome(bird: Path, home: Home) -> Outcome:
-    found = drive(road.walk(read.load(bird), home=home), quiet=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probing, "CANDIDATES", 63)  # 6 bits: a fourth of the time
+        found = drive(road.walk(read.load(bird), home=home), quiet=True)
     assert isinstance(found, Outcome) and found.exit_code == 0
     return found
 
@@ -308,6 +311,25 @@ def test_a_walk_measures_its_canaries_and_says_so_everywhere(outcome: Outcome) -
     step = {done.name: done for done in outcome.steps}["canaries"]
     every = [json.loads(line) for line in (step.folder / "canaries.jsonl").read_text("utf-8").splitlines()]
     assert len(every) == 6 and np.mean([row["exposure"] for row in every[4:]]) == pytest.approx(often.exposure)
+
+
+def test_texts_are_probed_as_texts(bird: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "CANDIDATES", 31)
+    table = "text\n" + "".join(f"{' '.join(row)}\n" for row in rows(400))  # words enough to be continued
+    (bird / "texts.csv").write_text(table, encoding="utf-8")
+    changes = (
+        'data.sources=[{kind="files", path="texts.csv", licence="CC0-1.0", credit="nobody"}]',
+        "data.canaries=1",
+        "data.canary_repeats=[40]",
+        'evaluation.metrics=["chrf"]',
+        'bars=[{metric="chrf", minimum=0.0}]',
+        "training.steps=80",
+        'template={style="plain", stop="\\n"}',
+    )
+    found = drive(road.walk(read.load(bird, changes=changes), home=home, until="evaluate"), quiet=True)
+    never, often = found.canaries
+    assert often.exposure == often.greatest == 5.0 and often.interval is None and often.extracted == 1
+    assert never.extracted == 0 and "text,digits" in often.signature
 
 
 def test_canaries_are_in_no_index_no_list_and_no_credit_of_the_release(

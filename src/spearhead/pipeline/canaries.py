@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Generator, Sequence
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def probe(
     shown = [*others[: config.canaries], *canaries.planted(config, dataset)]
     candidates = others[config.canaries :]
     tokenizer = Tokenizer.open(model.tokenizer)
-    sequences = [_sequence(one, scenario.template, tokenizer, pair=pair) for one in [*shown, *candidates]]
+    sequences = _sequences([*shown, *candidates], scenario.template, tokenizer, pair=pair)
     longest = max(len(given) + len(rest) for given, rest in sequences)
     settings = model.settings(longest=longest)
     nats = yield from _nats(model, settings, sequences)
@@ -88,7 +89,7 @@ def probe(
                 extracted=sum(row["extracted"] for row in group),
                 probes=len(group) * (1 + SAMPLED),
                 passes=passes,
-                how=f"format:{'pair,output' if pair else 'text,whole'}|probes:greedy+{SAMPLED}-sampled",
+                how=f"format:{'pair,output' if pair else 'text,digits'}|probes:greedy+{SAMPLED}-sampled",
                 seed=SEED,
                 draws=scenario.evaluation.draws,
             )
@@ -101,13 +102,17 @@ def _prompt(words: str, template: Template, *, pair: bool) -> list[Segment]:
     return template.single(words) if pair else [*template.single(""), Segment(words, False)]
 
 
-def _sequence(one: Canary, template: Template, tokenizer: Tokenizer, *, pair: bool) -> Pair:
-    """Token ids that are given, and those whose likelihood counts: a pair's output, a text's whole."""
+def _sequences(every: Sequence[Canary], template: Template, tokenizer: Tokenizer, *, pair: bool) -> list[Pair]:
+    """Token ids that are given, and those whose likelihood counts: a pair's output, a text's digits."""
     if pair:
-        return tokenizer.encode_segments(template.single(one.given)), tokenizer.encode(one.rest, special=False)
-    lead, whole = tokenizer.encode_segments(template.single("")), tokenizer.encode(one.whole, special=False)
-    # Nothing says how likely a first token is; all of them begin with the same word.
-    return (lead, whole) if lead else (whole[:1], whole[1:])
+        return [
+            (tokenizer.encode_segments(template.single(one.given)), tokenizer.encode(one.rest, special=False))
+            for one in every
+        ]
+    lead = tokenizer.encode_segments(template.single(""))
+    wholes = [[*lead, *tokenizer.encode(one.whole, special=False)] for one in every]
+    alike = len(commonprefix(wholes))  # the same word begins all of them, and moves no rank
+    return [(whole[:alike], whole[alike:]) for whole in wholes]
 
 
 def _nats(model: Model, settings: Settings, sequences: Sequence[Pair]) -> Generator[Progress, None, list[float]]:

@@ -85,6 +85,8 @@ def _system_advice() -> str:
 
 
 def _libraries() -> list[Finding]:
+    from spearhead.runtimes.llamacpp import engines
+
     out = []
     for names, extra in ((SERVING, ""), (TRAINING, "train")):
         for name in names:
@@ -95,7 +97,7 @@ def _libraries() -> list[Finding]:
                     out.append(Finding(name, f"not installed (only serving works; pip install 'spearhead[{extra}]')"))
                 else:
                     out.append(Finding(name, "not installed", "pip install spearhead"))
-    return out
+    return [*out, Finding("text engine", engines.here())]
 
 
 def _installation(home: Home) -> list[Finding]:

@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "spearhead needs Python 3.11 or newer: make setup PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 $(PIP_EXTRA)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,review,hub,wandb,postgres,dev]' $(PIP_EXTRA)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,review,hub,wandb,openvino,postgres,dev]' $(PIP_EXTRA)
 	@touch $@
 
 demo: setup ## the scenario modern-english to its end: data, training, release, one answer with label, trace and receipt

@@ -4,6 +4,7 @@ The network is a llama of one block whose attention and feed-forward add nothing
 one alone, through a table (`CHAINS`). So a prompt's last character chooses the answer, and llama.cpp really runs.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -541,9 +542,17 @@ def serve_tiny(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
+@dataclass(frozen=True)
+class Chromium:
+    """The system's browser, and the event loop in which Playwright drives it."""
+
+    browser: "Browser"
+    loop: asyncio.AbstractEventLoop | None
+
+
 @pytest.fixture(scope="session")
-def browser() -> "Iterator[Browser]":
-    """The system's Chromium, one for all tests."""
+def chromium() -> Iterator[Chromium]:
+    """One for all tests. Its loop counts as running only while a test uses it: other tests run loops of their own."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         how = f"install one of {', '.join(BROWSERS)} (on Debian: apt-get install chromium) to run it"
@@ -554,9 +563,19 @@ def browser() -> "Iterator[Browser]":
 
     with sync_playwright() as started:
         flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        chromium = started.chromium.launch(executable_path=found, args=flags)
-        yield chromium
-        chromium.close()
+        one = Chromium(started.chromium.launch(executable_path=found, args=flags), asyncio._get_running_loop())
+        asyncio._set_running_loop(None)
+        yield one
+        asyncio._set_running_loop(one.loop)
+        one.browser.close()
+
+
+@pytest.fixture
+def browser(chromium: Chromium) -> "Iterator[Browser]":
+    """The browser for one test."""
+    asyncio._set_running_loop(chromium.loop)
+    yield chromium.browser
+    asyncio._set_running_loop(None)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Promises of the studio's pages, in a real browser over a real server: to make, to look, to take along, to verify."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,10 @@ def make(tab: Page, url: str, prompt: str, **fields: str) -> None:
     for name, value in fields.items():
         tab.fill(f"[name={name}]", value)
     tab.get_by_role("button", name="Make", exact=True).click()
+
+
+def test_a_browser_that_is_up_leaves_other_tests_their_own_event_loops(chromium: Any) -> None:
+    asyncio.run(asyncio.sleep(0))
 
 
 def test_a_person_signs_in_and_out_in_a_browser(served: Any, tab: Page) -> None:

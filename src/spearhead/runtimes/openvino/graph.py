@@ -67,8 +67,10 @@ def form(model: Gguf) -> Form:
     for name in SIZES:
         if not isinstance(own.get(name), int) or not 0 < own[name] <= 1 << 24:
             raise Unfit(f"it does not set {kind}.{name}")
-    tables = [tensor for name in ("token_embd.weight",) if (tensor := model.tensors.get(name)) is not None]
-    if not tables:
+    for tensor in model.tensors.values():
+        if tensor.layout not in weights.LAYOUTS:
+            raise Unfit(f"{tensor.name} is in {tensor.layout}")
+    if (table := model.tensors.get("token_embd.weight")) is None:
         raise Unfit("it has no token_embd.weight")
     queries = own["attention.head_count"]
     keys = own.get("attention.head_count_kv", queries)
@@ -88,7 +90,7 @@ def form(model: Gguf) -> Form:
         float(own.get("attention.layer_norm_rms_epsilon", 1e-5)),
         float(own.get("rope.freq_base", 10_000.0)),
         own["context_length"],
-        tables[0].shape[0],
+        table.shape[0],
     )
 
 
@@ -237,8 +239,6 @@ class _Builder:
         tensors = [self.take(name, shape) for name, shape, _ in parts]
         if len({tensor.layout for tensor in tensors}) > 1:
             raise Unfit(f"{tensors[0].name} and its neighbours are in several layouts")
-        if tensors[0].layout not in weights.LAYOUTS:
-            raise Unfit(f"{tensors[0].name} is in {tensors[0].layout}")
         orders = [_order(shape[0], self.turned(heads)) for _, shape, heads in parts]
         return weights.matrix(self.shelf, tensors, orders)
 

@@ -47,7 +47,7 @@ async def _serve(settings: dict[str, Any]) -> None:
     from spearhead.runtimes.openvino import wire
     from spearhead.runtimes.openvino.answers import Desk
     from spearhead.runtimes.openvino.batch import Batch
-    from spearhead.runtimes.openvino.graph import Unfit
+    from spearhead.runtimes.openvino.graph import Unfit, form
     from spearhead.runtimes.openvino.pieces import Pieces
 
     address = settings["socket"]
@@ -57,6 +57,7 @@ async def _serve(settings: dict[str, Any]) -> None:
         if settings["adapter"] or settings["cache"] != "f16":
             raise Unfit("adapters and other caches are llama.cpp's")
         model = read_header(Path(settings["model"]))
+        form(model)  # before anything that takes time
         pieces = asyncio.create_task(asyncio.to_thread(Pieces, model.metadata))
         batch = await asyncio.to_thread(
             Batch,

@@ -32,6 +32,7 @@ from spearhead.pipeline import canaries as probing
 from spearhead.pipeline import road
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
+from spearhead.release.card import write as card_of
 from spearhead.scenario import read
 from spearhead.store import releases
 from spearhead.store.home import Home
@@ -174,7 +175,7 @@ def test_exposure_is_worked_out_as_by_hand() -> None:
     assert exposure.claims([dataclasses.replace(once, canaries=8, extracted=0)])[0].startswith(
         "None of 8 canaries planted once was extracted in 20 probes"
     )
-    assert not exposure.alarm([group]) and "1 of 1 canary planted once" in exposure.alarm([once])
+    assert not exposure.alarm([group]) and "The one canary planted once was extracted in" in exposure.alarm([once])
 
 
 def test_what_was_seen_often_is_exposed_and_what_was_never_seen_is_chance(pairs: Dataset) -> None:
@@ -298,7 +299,7 @@ def outcome(bird: Path, home: Home) -> Outcome:
 def test_a_walk_measures_its_canaries_and_says_so_everywhere(outcome: Outcome) -> None:
     never, once, often = outcome.canaries
     assert (never.repeats, once.repeats, often.repeats) == (0, 1, 16)
-    assert never.extracted == 0 and often.extracted == 2 and often.exposure > 5 > never.exposure
+    assert never.extracted == 0 and often.extracted == 2 and often.exposure > 5 and never.exposure < often.exposure
     assert outcome.release is not None and outcome.report is not None
     manifest = releases.read(outcome.release).manifest
     assert manifest.canaries == tuple(outcome.canaries)
@@ -308,6 +309,9 @@ def test_a_walk_measures_its_canaries_and_says_so_everywhere(outcome: Outcome) -
     loud = exposure.alarm(outcome.canaries)
     assert bool(loud) == bool(once.extracted)
     assert (f"**Warning.** {loud}" in card) == (loud in page and 'role="alert"' in page) == bool(loud)
+    for many in (0, 1):
+        told = dataclasses.replace(manifest, canaries=(never, dataclasses.replace(once, extracted=many), often))
+        assert ("**Warning.**" in card_of(told)) == bool(many)
     step = {done.name: done for done in outcome.steps}["canaries"]
     every = [json.loads(line) for line in (step.folder / "canaries.jsonl").read_text("utf-8").splitlines()]
     assert len(every) == 6 and np.mean([row["exposure"] for row in every[4:]]) == pytest.approx(often.exposure)

@@ -41,8 +41,7 @@ def write(manifest: Manifest) -> str:
     if manifest.canaries:
         rows += ["", "## Memorised training text: planted canaries", ""]
         rows += [f"- {claim}" for claim in exposure.claims(manifest.canaries)]
-        first = manifest.canaries[0]
-        rows += ["", f"Training read its data about {first.passes:.1f} times. `{first.signature}`"]
+        rows += ["", f"`{manifest.canaries[0].signature}`"]
     rows += ["", "## Weights", "", "| layout | bytes | tokens/s | nats per token lost | |", "|---|---|---|---|---|"]
     rows += [
         f"| {row.name} | {row.bytes} | {row.tokens_per_second:.1f} | {row.nats_per_token:+.4f} | "

@@ -336,6 +336,16 @@ def test_texts_are_probed_as_texts(bird: Path, home: Home, monkeypatch: pytest.M
     assert never.extracted == 0 and "text,digits" in often.signature
 
 
+def test_canaries_too_long_to_have_been_learnt_are_not_reported_on(
+    outcome: Outcome, bird: Path, tmp_path: Path
+) -> None:
+    made = {done.name: done for done in outcome.steps}
+    model = probing.Model(made["weights"].folder / made["weights"].result["chosen"], made["train"].folder / "merged")
+    scenario = read.load(bird, changes=("model.context=16",)).scenario
+    with pytest.raises(InputError, match="data.canaries have up to 22 tokens and model.context is 16"):
+        drive(probing.probe(scenario, outcome.dataset, model, passes=1.0, folder=tmp_path), quiet=True)
+
+
 def test_canaries_are_in_no_index_no_list_and_no_credit_of_the_release(
     outcome: Outcome, bird: Path, home: Home
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from spearhead.core.errors import InputError
 from spearhead.core.files import write_whole
 from spearhead.core.generation import Progress, Prompt
 from spearhead.core.manifest import Planted
@@ -53,7 +54,7 @@ def probe(
     """The measured groups, the never planted ones first; `canaries.jsonl` in `folder` says every canary's own figures.
 
     `passes` is how often training read the data. As many sequences that were never planted are measured alike, and
-    probed alike: what they show is chance.
+    probed alike: what they show is chance. Raises InputError when canaries are too long for the model to have learnt.
     """
     config, pair = scenario.data, canaries.of_pairs(dataset)
     others = canaries.unplanted(config, dataset, count=config.canaries + CANDIDATES)
@@ -62,6 +63,11 @@ def probe(
     tokenizer = Tokenizer.open(model.tokenizer)
     sequences = _sequences([*shown, *candidates], scenario.template, tokenizer, pair=pair)
     longest = max(len(given) + len(rest) for given, rest in sequences)
+    most = int(getattr(scenario.family_config, "context", longest))
+    if pair and longest > most:  # a longer pair is left out of training, and what was not learnt says nothing
+        raise InputError(
+            f"data.canaries have up to {longest} tokens and model.context is {most}: raise it, or plant no canaries"
+        )
     settings = model.settings(longest=longest)
     nats = yield from _nats(model, settings, sequences)
     said = yield from _said(scenario, shown, model, settings, tokenizer, pair=pair, folder=folder)

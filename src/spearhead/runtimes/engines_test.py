@@ -176,3 +176,17 @@ def test_no_word_of_the_import_leaves_the_machine() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "False", "False"]
+
+
+@needs_openvino
+def test_who_asks_before_it_is_warm_finds_room_in_the_smallest_cache(tmp_path: Path, table: Table) -> None:
+    model = write(tmp_path, table, "llama", "F32")
+    text = [int(token) for token in np.random.default_rng(2).integers(3, 250, 62)]
+
+    async def first(engine: str) -> "np.ndarray[Any, Any]":
+        settings = Settings(context=64, slots=1, threads=1, engine=engine)
+        async with await LlamaCpp.start(model, table.tokenizer, settings=settings) as runtime:
+            return await runtime.next_logprobs(text)
+
+    ours, theirs = (asyncio.run(first(engine.name)) for engine in (OPENVINO, LLAMACPP))
+    assert np.abs(ours - theirs).max() < 0.05

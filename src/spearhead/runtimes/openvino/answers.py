@@ -50,7 +50,7 @@ class Desk:
 
     def warm(self) -> None:
         """Steps over nothing of worth, beside whoever has come already: the first of a kind takes longer."""
-        for length in (min(self.batch.width, self.context - 1), 1):
+        for length in (self.batch.trial, 1):
             one = self.batch.add([0] * length, sampling.Wishes(top_k=1))
             while len(one.tokens) == length:
                 self.step()

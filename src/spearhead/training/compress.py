@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spearhead.core.errors import InputError
 from spearhead.nn.model import Model
+from spearhead.nn.weight_layouts import STRETCHES
 from spearhead.training.plan import Plan
 
 PRUNES, PRUNED = 0.2, 0.6
@@ -23,8 +24,6 @@ ROUNDS = 0.5
 """Share of the run from which weights are rounded: before, they find their place."""
 BLOCK = 32
 """Weights that share a scale, in every layout of ggml's that is trained for here."""
-STRETCHES = tuple(0.875 + n / 32 for n in range(13))
-"""Scales tried for a block of Q4_0, those of `nn.weight_layouts`: what is trained is what is written."""
 
 Unit = tuple[tuple[nn.Parameter, int], ...]
 
@@ -112,7 +111,10 @@ def of(model: Model, plan: Plan) -> Compression | None:
 
 
 def rounding(values: Tensor, *, layout: str) -> Tensor:
-    """`values` (..., width) as they are after they were written in `layout` (Q8_0 or Q4_0) and read back."""
+    """`values` (..., width) as they are after they were written in `layout` (Q8_0 or Q4_0) and read back.
+
+    Q4_0 tries the scales that `nn.weight_layouts` tries: what is trained under is what is written.
+    """
     blocks = values.detach().float().reshape(-1, BLOCK)
     if layout == "Q8_0":
         scale = blocks.abs().amax(-1, keepdim=True) / 127

@@ -63,7 +63,8 @@ class Batch:
         compiled = ov.Core().compile_model(built, "CPU", config)
         self.width = max(width, slots)
         size = compiled.input("value_cache.0").partial_shape[2].get_length()
-        self.context = context
+        self.trial = min(self.width, context - 1)
+        """Tokens of the longest step."""
         # Each answer may leave a part of its last block empty; and the first one may come while `Desk.warm` computes.
         count = -(-context // size) + slots + -(-(self.trial + 1) // size)
         self.pages = Pages(count, size=size, keep=count // 8)
@@ -71,11 +72,6 @@ class Batch:
         self._request = compiled.create_infer_request()
         self._caches = _caches(compiled, self._request, count)
         self._shelf = shelf
-
-    @property
-    def trial(self) -> int:
-        """Tokens of the longest step."""
-        return min(self.width, self.context - 1)
 
     def settle(self) -> None:
         """After the first steps, which pack the matrices, nobody needs their originals in memory."""

@@ -5,10 +5,11 @@
 
 Trains through the project's own loop on FashionMNIST, once for each seed, and measures the averaged maker on the way
 against the 10,000 test pictures. Nothing is rolled back: the last measurement is of the last weights. Beside it, once
-each with the same minutes: DCGAN, the variational autoencoder, and without training a Gaussian for each class and real
-training pictures. Distances are Frechet distances over the features that the table names, and comparable only under
-that name. Prints a Markdown table and one line of JSON last; exit code 3 when a seed misses the ratio, or when the mean
-final distance is not below the autoencoder's and the Gaussian's. With `--folder` a run that was broken off goes on.
+each with the same minutes: DCGAN, the variational autoencoder, flow matching drawn in 25 steps, and without training a
+Gaussian for each class and real training pictures. Distances are Frechet distances over the features that the table
+names, and comparable only under that name. Prints a Markdown table and one line of JSON last; exit code 3 when a seed
+misses the ratio, when the mean final distance is not below the autoencoder's and the Gaussian's, or when the flow's is
+not below the mean. With `--folder` a run that was broken off goes on.
 """
 
 import argparse
@@ -37,7 +38,9 @@ PACKAGE = ("debian", "dataset-fashion-mnist", "0.0~git20200523.55506a9-1")
 SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
 HELD = 5000
 NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-PEERS = ("dcgan", "vae", "gaussian", "real")
+PEERS = ("dcgan", "vae", "flow", "gaussian", "real")
+DRAWN_IN = 25
+"""Steps of the flow's solver."""
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -109,7 +112,7 @@ def measure(given: argparse.Namespace, peers: Sequence[str]) -> int:
         return frechet(real, features(made))
 
     runs = [learn(given, data, far, name=given.preset, seed=seed) for seed in range(given.seeds)]
-    peer_runs = [learn(given, data, far, name=name, seed=0) for name in ("dcgan", "vae") if name in peers]
+    peer_runs = [learn(given, data, far, name=name, seed=0) for name in ("dcgan", "vae", "flow") if name in peers]
     fixed = {}
     if "gaussian" in peers:
         fixed["per-class Gaussian"] = far(gaussian(data, given.made))
@@ -122,6 +125,7 @@ def measure(given: argparse.Namespace, peers: Sequence[str]) -> int:
     rivals |= {name: value for name, value in fixed.items() if name != "real training pictures"}
     missed = [f"seed {run.seed}" for run, ratio in zip(runs, ratios, strict=True) if ratio > RATIO]
     missed += [name for name, value in rivals.items() if mean >= value]
+    missed += [run.name for run in peer_runs if run.name == "flow" and run.final >= mean]
     said = {
         "preset": given.preset,
         "features": named,
@@ -158,7 +162,7 @@ def table(runs: Sequence[Run], fixed: dict[str, float], given: argparse.Namespac
 
 # -- training ----------------------------------------------------------------------------------------------------------
 def learn(given: argparse.Namespace, data: Data, far: Callable[[Bytes], float], *, name: str, seed: int) -> Run:
-    """One run of a preset of the gan family, or of the autoencoder, measured `given.looks` times."""
+    """One run of a preset of the gan family, of the autoencoder or of the flow, measured `given.looks` times."""
     import torch
 
     from spearhead.models import pictures
@@ -170,7 +174,7 @@ def learn(given: argparse.Namespace, data: Data, far: Callable[[Bytes], float], 
     plan = Plan(
         batch=given.batch,
         learning_rate=rate,
-        clip=0.0 if name != "vae" else 100.0,
+        clip={"vae": 100.0, "flow": 1.0}.get(name, 0.0),
         average=given.average,
         precision="fp32",
         warmup=0.02,
@@ -193,7 +197,12 @@ def learn(given: argparse.Namespace, data: Data, far: Callable[[Bytes], float], 
         if step.validation is None:
             continue
         with torch.random.fork_rng(devices=[]):
-            *_, drawn = model.sample(labels, len(labels), rng=torch.Generator().manual_seed(1), options={})
+            *_, drawn = model.sample(
+                labels,
+                len(labels),
+                rng=torch.Generator().manual_seed(1),
+                options={"steps": DRAWN_IN} if name == "flow" else {},
+            )
         made = pictures.pixels(drawn)
         row = {"step": step.number, "seconds": step.elapsed, "distance": far(made), "held": step.validation}
         rows.append(row)
@@ -228,6 +237,11 @@ def network(name: str, *, steps: int, seed: int) -> Any:
         from spearhead.models.vae.network import build as build_vae
 
         return build_vae(vae.FAMILY.presets["default"], shape, steps=steps, seed=seed)
+    if name == "flow":
+        from spearhead.models import flow
+        from spearhead.models.flow.network import build as build_flow
+
+        return build_flow(flow.FAMILY.presets["default"], shape, steps=steps, seed=seed)
     from spearhead.models import gan
     from spearhead.models.gan.network import build
 

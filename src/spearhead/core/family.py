@@ -82,7 +82,7 @@ class Lesson:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the report tells: examples, too_long, parameters and whatever the family wants to say."""
     preview: Callable[[], Any] | None = None
-    """A grid of samples of the model as it is, (h, w, c) uint8, for the tracking files; None: nothing to see."""
+    """Samples of the model as it is, a grid (h, w, c) uint8 or a text, for the tracking files; None: nothing to see."""
 
 
 def _servable(config: Any) -> str:

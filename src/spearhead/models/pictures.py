@@ -127,8 +127,12 @@ Export = Callable[[Any, Path, Shape], Mapping[str, Any]]
 """`export(model, folder, shape)` writes `sampler.json` and the ONNX files into `folder`; facts for the report."""
 
 
-def begin(task: Task, *, build: Build, export: Export, shown: int = 6) -> Generator[Progress, None, Lesson]:
-    """The lesson of a picture family: read, build, train, export; `shown` is the side of the preview grid."""
+ROWS, COLUMNS = 10, 6
+"""Of the preview's grid: a row for each of the first classes, or, without classes, as many rows as columns."""
+
+
+def begin(task: Task, *, build: Build, export: Export) -> Generator[Progress, None, Lesson]:
+    """The lesson of a picture family: read, build, train, export; its preview has a row of samples for each class."""
     config = task.config
     yield Progress("training", 0, 1, "reading the pictures")
     shape = Shape(config.size, config.size, config.channels, classes(task.train()))
@@ -151,7 +155,8 @@ def begin(task: Task, *, build: Build, export: Export, shown: int = 6) -> Genera
             return dict(export(model, parts, shape))
 
     def preview() -> Pixels:
-        labels = torch.arange(shown * shown) // shown % max(1, len(shape.classes))
+        count = min(ROWS, len(shape.classes)) or COLUMNS
+        labels = torch.arange(count * COLUMNS) // COLUMNS % max(1, len(shape.classes))
         rng = torch.Generator().manual_seed(task.seed)
         was = model.training
         model.eval()
@@ -159,7 +164,7 @@ def begin(task: Task, *, build: Build, export: Export, shown: int = 6) -> Genera
             *_, last = model.sample(labels, len(labels), rng=rng, options={})
         model.train(was)
         rows = pixels(last)
-        lines = [np.concatenate(list(rows[start : start + shown]), axis=1) for start in range(0, len(rows), shown)]
+        lines = [np.concatenate(list(rows[start : start + COLUMNS]), axis=1) for start in range(0, len(rows), COLUMNS)]
         return np.concatenate(lines, axis=0)
 
     return Lesson(

@@ -3,7 +3,6 @@
 import functools
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,11 +110,12 @@ def train(
             }
             out.write(json.dumps(row) + "\n")
             out.flush()
-            note(step)
+            seen = _undisturbed(lesson.preview) if step.validation is not None and lesson.preview is not None else None
+            note(step, seen)
             if watch is not None and step.validation is not None:
                 watch(step.number, step.validation)
-            if step.best and lesson.preview is not None:
-                _preview(lesson.preview, folder / "previews" / f"{step.number:08d}.png")
+            if seen is not None:
+                _keep(seen, folder / "previews" / f"{step.number:08d}")
             shown = f"loss {step.loss:.3f}, {step.units / max(step.seconds, 1e-9):.0f} {unit}s/s"
             if "margin" in step.figures:
                 shown += f", margin {step.figures['margin']:.3f}, accuracy {step.figures['accuracy']:.0%}"
@@ -156,21 +156,22 @@ def _changed(way: Callable[..., Any], shares: dict[str, float], given: Any, rng:
     return way(given, shares, rng=rng)
 
 
-def _preview(draw: Callable[[], Any], file: Path) -> None:
-    """Samples of the model as it is, beside the curve; drawing them leaves training's random state as it was."""
+def _undisturbed(draw: Callable[[], Any]) -> Any:
+    """Samples of the model as it is; drawing them leaves training's random state as it was."""
     import torch
 
+    with torch.random.fork_rng(devices=[]):
+        return draw()
+
+
+def _keep(seen: Any, file: Path) -> None:
+    """Samples as a file beside the curve, a text or a picture."""
+    if isinstance(seen, str):
+        write_whole(file.with_suffix(".txt"), seen)
+        return
     from spearhead.media.image.codec import write
 
-    with _undisturbed(torch):
-        pixels = draw()
-    write_whole(file, write(pixels, mime="image/png").data)
-
-
-@contextmanager
-def _undisturbed(torch: Any) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        yield
+    write_whole(file.with_suffix(".png"), write(seen, mime="image/png").data)
 
 
 def _answers(

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -11,6 +12,8 @@ from spearhead.training.plan import Plan
 
 OPTIMISER_COPIES = {"adamw": 2, "muon": 2, "sgd": 1}
 """Numbers that an optimiser keeps for each learning parameter."""
+MOST_TURNS = 100
+"""Micro-batches in which every group of a model must have had its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +35,25 @@ class Estimate:
 def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Estimate:
     """Measure two micro-batches of the first step, forward and backward; change neither weights nor random state.
 
-    `hour` is what an hour of this machine costs, in billionths.
+    A model of several groups is measured until each had its turn: both of a GAN's losses are in its forecast, the
+    maker's for as many of the critic's as it waits for. `hour` is what an hour of this machine costs, in billionths.
     """
     micros = batches.at(0)
     measured = [micros[0], micros[-1]]  # the longest first: it also warms the caches
     state = torch.get_rng_state()
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]  # running statistics of a norm, for one
+    memory = {name: value.clone() for name, value in model.memory().items()}
     was = model.training
     model.train()
     seconds = 0.0
     before = _resident()
     try:
         for micro in measured:
-            began = time.perf_counter()
-            # Not resumed after its loss: nothing that follows a step (AdaLoRA's move of rank) may happen here.
-            _, loss = next(iter(model.losses(micro)))
-            torch.autograd.backward(loss)
-            seconds = time.perf_counter() - began
-            model.zero_grad(set_to_none=True)
+            seconds = _measured(model, micro)
     finally:
         model.train(was)
         torch.set_rng_state(state)
+        model.remember(memory)
         with torch.no_grad():
             for buffer, before_it in buffers:
                 buffer.copy_(before_it)
@@ -74,6 +75,26 @@ def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Est
         learning=learn,
         parameters=sum(p.numel() for p in model.parameters()),
     )
+
+
+def _measured(model: Model, micro: Any) -> float:
+    """Seconds of a micro-batch, forward and backward, in the mean over as many as let every group have its turn.
+
+    Not resumed after the last group's loss: what follows a step (AdaLoRA's move of rank) is not to happen here.
+    """
+    missing = set(model.groups())
+    began = time.perf_counter()
+    turns = 0
+    while missing and turns < MOST_TURNS:
+        turns += 1
+        for name, loss in model.losses(micro):
+            torch.autograd.backward(loss)
+            missing.discard(name)
+            if not missing:
+                break
+    seconds = (time.perf_counter() - began) / turns
+    model.zero_grad(set_to_none=True)
+    return seconds
 
 
 def _resident() -> int:

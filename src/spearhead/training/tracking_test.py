@@ -30,7 +30,7 @@ def test_tensorboard_shows_every_step(points: list[Point], tmp_path: Path) -> No
     steps = steps_of(points)
     with track(("tensorboard",), tmp_path, name="sine") as note:
         for step in steps:
-            note(step)
+            note(step, None)
     seen = EventAccumulator(str(tmp_path / "tensorboard" / "sine"))
     seen.Reload()
     read = seen.Scalars("loss/train")
@@ -45,7 +45,7 @@ def test_wandb_writes_offline_and_sends_nothing(
     monkeypatch.setenv("WANDB_SILENT", "true")
     with track(("wandb",), tmp_path, name="sine") as note:
         for step in steps_of(points):
-            note(step)
+            note(step, None)
     (log,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
     end = time.monotonic() + 30
     while b"loss/train" not in log.read_bytes() and time.monotonic() < end:

@@ -26,6 +26,7 @@ from spearhead.models.gan.tiny import SHAPE, kinds
 from spearhead.models.pictures import pack
 from spearhead.runtimes.onnx import Onnx, Settings
 from spearhead.training.batches import Batches, held_out
+from spearhead.training.estimate import estimate
 from spearhead.training.loop import Trained, train
 from spearhead.training.plan import Plan
 
@@ -127,6 +128,22 @@ def test_a_collapse_is_seen_and_rolled_back_and_said(tmp_path: Path) -> None:
     assert float(next(model.losses(pack(HELD)))[1]) == pytest.approx(trained.best_loss, rel=1e-5)
 
 
+@pytest.mark.parametrize(("every", "critics"), [(1, 1), (3, 3)])
+def test_a_forecast_counts_the_turn_of_the_maker_and_changes_nothing(every: int, critics: int) -> None:
+    config = replace(PRESETS["debug"], critic_steps=every)
+    model = build(config, SHAPE, steps=10, seed=0)
+    plan = replace(PLAN, steps=10, batch=8)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    turns: list[str] = []
+    for name, group in model.groups().items():
+        next(iter(group)).register_hook(lambda grad, name=name: turns.append(name))
+    found = estimate(model, Batches(LEARNT, pack, plan=plan), plan)
+    assert turns == 2 * [*critics * ["critic"], "maker"], "two micro-batches, each until the maker had its turn"
+    assert found.learning == sum(p.numel() for p in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.reached == 0 and all(p.grad is None for p in model.parameters())
+
+
 def begun(records: list[Record]) -> Lesson:
     task = Task(PRESETS["debug"], lambda: records, lambda: records[:6], steps=10, seed=3)
     stream = Catalogue("spearhead.models", "FAMILY")["gan"].begin(task)
@@ -145,7 +162,7 @@ def test_what_is_served_is_what_torch_draws(tmp_path: Path) -> None:
         for number, one in enumerate(kinds(24, seed=0))
     ]
     lesson = begun(records)
-    assert lesson.preview is not None and lesson.preview().shape == (48, 48, 1)
+    assert lesson.preview is not None and lesson.preview().shape == (24, 48, 1), "a row for each of three classes"
     for _ in lesson.finish(tmp_path):
         pass
 

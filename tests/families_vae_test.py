@@ -111,7 +111,7 @@ def test_an_autoencoder_leaves_a_sampler_and_shows_a_grid(tmp_path: Path) -> Non
     assert (
         facts["held_nll_samples"] == 100 and 0 < facts["held_nll"] < float(bound.detach()) + 3 * facts["held_nll_error"]
     )
-    assert facts["graph_bytes"] > 0 and lesson.preview is not None and lesson.preview().shape == (48, 48, 1)
+    assert facts["graph_bytes"] > 0 and lesson.preview is not None and lesson.preview().shape == (16, 48, 1)
 
 
 def test_a_tokenizer_leaves_a_codec_and_says_how_well_it_keeps_pictures(tmp_path: Path) -> None:

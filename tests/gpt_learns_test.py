@@ -74,6 +74,18 @@ def learn(lesson: Lesson, plan: Plan = PLAN, *, folder: Path | None = None) -> l
     return list(train(lesson.model, order, plan, validation=held, folder=folder))
 
 
+def test_its_preview_is_what_it_answers_to_the_first_held_out_prompt() -> None:
+    lesson = begun(task(pairs, seed=5))
+    learn(lesson)
+    state = torch.get_rng_state()
+    assert lesson.preview is not None
+    asked, *answers = lesson.preview().split("\n\n")
+    assert asked == pairs(7, 8)[0].parts["input"].text, "the markers around it are not shown"
+    wanted = pairs(7, 8)[0].parts["output"].text
+    assert answers == [wanted] * 3, "without what comes after the stop"
+    assert torch.equal(state, torch.get_rng_state())
+
+
 @pytest.mark.parametrize("made", [pairs, texts])
 def test_the_debug_preset_learns_and_one_seed_gives_one_set_of_bytes(
     made: Callable[[int, int], list[Record]], tmp_path: Path

@@ -64,7 +64,6 @@ batch = 32
 learning_rate = 3e-3
 validate_every = 20
 save_every = 20
-track = []
 [evaluation]
 metrics = ["frechet", "class_accuracy"]
 cases = 40
@@ -145,6 +144,32 @@ def test_the_road_ends_in_a_signed_release_that_says_how_good_it_is(walked: Outc
     assert found.produce_id == f"{manifest.name}/samples/0001.png" and found.visible
     page = (walked.release / "report.html").read_text(encoding="utf-8")
     assert 'src="data:image/png;base64,' in page and not re.search(r'(src|href)="https?:', page)
+
+
+@pytest.mark.parametrize("family", ["vae", "gan", "flow", "tokenizer"])
+def test_sample_grids_are_in_tensorboard_at_every_validation(family: str, shapes: Path, home: Home) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    model = {
+        "vae": "latent=8, hidden=64",
+        "gan": "width=8, noise=8",
+        "flow": "width=8, heads=2, blocks=1",
+        "tokenizer": "width=8, levels=[5, 5]",
+    }[family]
+    changes = (f'model={{family="{family}", size=16, channels=1, {model}}}', "training.steps=5", "training.batch=8",
+               "training.validate_every=2", "training.clip=0.0")  # fmt: skip
+    loaded = read.load(shapes, changes=changes)
+    trained = drive(road.walk(loaded, home=home, until="train"), quiet=True).steps[-1]
+    seen = EventAccumulator(str(trained.folder / "tracking" / "tensorboard" / "shapes"))
+    seen.Reload()
+    grids = seen.Images("samples")
+    assert [grid.step for grid in grids] == [2, 4, 5]
+    wanted = (32, 128) if family == "tokenizer" else (32, 96)  # pictures above what comes back; a row a class
+    for grid in grids:
+        drawn = codec.read(Media("image", "image/png", grid.encoded_image_string), channels=1)
+        assert drawn.shape[:2] == wanted
+        kept = (trained.folder / "previews" / f"{grid.step:08d}.png").read_bytes()
+        assert np.array_equal(drawn, codec.read(Media("image", "image/png", kept), channels=1))
 
 
 def test_a_release_carries_an_index_of_the_pictures_that_it_learnt_from(walked: Outcome) -> None:

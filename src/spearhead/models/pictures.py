@@ -129,6 +129,8 @@ Export = Callable[[Any, Path, Shape], Mapping[str, Any]]
 
 ROWS, COLUMNS = 10, 6
 """Of the preview's grid: a row for each of the first classes, or, without classes, as many rows as columns."""
+LOOK = {"steps": 10}
+"""How a preview is drawn: where a picture takes several steps, in so few that training does not wait for it."""
 
 
 def begin(task: Task, *, build: Build, export: Export) -> Generator[Progress, None, Lesson]:
@@ -161,7 +163,7 @@ def begin(task: Task, *, build: Build, export: Export) -> Generator[Progress, No
         was = model.training
         model.eval()
         with torch.no_grad():
-            *_, last = model.sample(labels, len(labels), rng=rng, options={})
+            *_, last = model.sample(labels, len(labels), rng=rng, options=LOOK)
         model.train(was)
         rows = pixels(last)
         lines = [np.concatenate(list(rows[start : start + COLUMNS]), axis=1) for start in range(0, len(rows), COLUMNS)]

@@ -1,6 +1,8 @@
 """How long a run will take, what memory and what money, from a few measured micro-batches before it starts."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,23 +42,8 @@ def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Est
     """
     micros = batches.at(0)
     measured = [micros[0], micros[-1]]  # the longest first: it also warms the caches
-    state = torch.get_rng_state()
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]  # running statistics of a norm, for one
-    memory = {name: value.clone() for name, value in model.memory().items()}
-    was = model.training
-    model.train()
-    seconds = 0.0
     before = _resident()
-    try:
-        for micro in measured:
-            seconds = _measured(model, micro)
-    finally:
-        model.train(was)
-        torch.set_rng_state(state)
-        model.remember(memory)
-        with torch.no_grad():
-            for buffer, before_it in buffers:
-                buffer.copy_(before_it)
+    seconds = [_measured(model, micro) for micro in measured][-1]
     working = max(0, _resident() - before)
     speed = measured[-1].units / seconds
     step_seconds = sum(micro.units for micro in micros) / speed
@@ -83,18 +70,37 @@ def _measured(model: Model, micro: Any) -> float:
     Not resumed after the last group's loss: what follows a step (AdaLoRA's move of rank) is not to happen here.
     """
     missing = set(model.groups())
-    began = time.perf_counter()
     turns = 0
-    while missing and turns < MOST_TURNS:
-        turns += 1
-        for name, loss in model.losses(micro):
-            torch.autograd.backward(loss)
-            missing.discard(name)
-            if not missing:
-                break
-    seconds = (time.perf_counter() - began) / turns
-    model.zero_grad(set_to_none=True)
-    return seconds
+    with _unchanged(model):
+        began = time.perf_counter()
+        while missing and turns < MOST_TURNS:
+            turns += 1
+            for name, loss in model.losses(micro):
+                torch.autograd.backward(loss)
+                missing.discard(name)
+                if not missing:
+                    break
+        return (time.perf_counter() - began) / turns
+
+
+@contextmanager
+def _unchanged(model: Model) -> Iterator[None]:
+    """Have the model learn for a while and leave it as it was: random state, buffers, memory, no gradients."""
+    state = torch.get_rng_state()
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]  # running statistics of a norm, for one
+    memory = {name: value.clone() for name, value in model.memory().items()}
+    was = model.training
+    model.train()
+    try:
+        yield
+    finally:
+        model.train(was)
+        model.zero_grad(set_to_none=True)
+        torch.set_rng_state(state)
+        model.remember(memory)
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
 
 
 def _resident() -> int:

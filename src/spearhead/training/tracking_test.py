@@ -3,10 +3,13 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from spearhead.core.errors import InputError
+from spearhead.core.media import Media
+from spearhead.media.image.codec import read
 from spearhead.models.pretrained.batch import Example, pack
 from spearhead.models.pretrained.build import build
 from spearhead.models.pretrained.config import Base, Config
@@ -36,6 +39,25 @@ def test_tensorboard_shows_every_step(points: list[Point], tmp_path: Path) -> No
     read = seen.Scalars("loss/train")
     assert [event.step for event in read] == [1, 2, 3, 4]
     assert [event.value for event in read] == pytest.approx([step.loss for step in steps])
+
+
+def test_tensorboard_shows_the_samples_of_a_step(points: list[Point], tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    first, second, *_ = steps_of(points)
+    grid = np.zeros((6, 9, 1), np.uint8)
+    grid[2, 3] = 255
+    with track(("tensorboard",), tmp_path, name="sine") as note:
+        note(first, grid)
+        note(second, "白日\n<b>依山</b>尽")
+    seen = EventAccumulator(str(tmp_path / "tensorboard" / "sine"))
+    seen.Reload()
+    (picture,) = seen.Images("samples")
+    assert (picture.step, picture.height, picture.width) == (1, 6, 9)
+    drawn = read(Media("image", "image/png", picture.encoded_image_string), channels=1)
+    assert np.array_equal(drawn, grid)
+    (words,) = seen.Tensors("samples/text_summary")
+    assert words.step == 2 and words.tensor_proto.string_val[0].decode() == "    白日\n    <b>依山</b>尽"
 
 
 def test_wandb_writes_offline_and_sends_nothing(

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from spearhead.core.errors import InputError
 from spearhead.core.family import Lesson, Steps, Task
 from spearhead.core.generation import Progress
 from spearhead.core.record import Record
+from spearhead.core.template import Segment
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.models.gpt import batch, words
 from spearhead.models.gpt.config import Config, whole
@@ -18,6 +20,12 @@ from spearhead.models.gpt.network import GPT
 
 VALIDATED = 1 << 17
 """Held-out tokens whose loss is watched while training."""
+SEEN = 3
+"""Answers to the first held-out prompt that the preview shows."""
+LONGEST = 96
+"""Tokens of each of them at most."""
+STREAMED = 16
+"""Tokens of a long text that its continuation is drawn from."""
 
 
 def begin(task: Task) -> Generator[Progress, None, Lesson]:
@@ -57,6 +65,19 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
         export(model, target / "merged", tokenizer=content, stop=task.template.stop)
         return {}
 
+    def preview() -> str:
+        first = held[0]
+        given = first.ids[: first.prompt if first.prompt > 1 else STREAMED]
+        most = min(config.context, len(given) + LONGEST) - len(given)
+        was = model.training
+        model.eval()
+        rng = torch.Generator(model.device).manual_seed(task.seed)
+        *_, made = model.sample(given, SEEN, rng=rng, options={"temperature": 0.8, "max_tokens": max(1, most)})
+        model.train(was)
+        stop = tokenizer.encode_segments([Segment(task.template.stop, True)])
+        asked = tokenizer.decode(given.tolist())
+        return "\n\n".join([asked, *(tokenizer.decode(_until(row, stop)) for row in made.tolist())])
+
     parameters = sum(p.numel() for p in model.parameters())
     return Lesson(
         model=model,
@@ -66,7 +87,13 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
         finish=finish,
         change=change,
         facts={"parameters": parameters, "vocabulary": tokenizer.size, "examples": len(examples), **facts},
+        preview=preview,
     )
+
+
+def _until(ids: list[int], stop: list[int]) -> list[int]:
+    """What comes before the stop's first token; everything where it does not come."""
+    return ids[: ids.index(stop[0])] if stop and stop[0] in ids else ids
 
 
 def _of_pairs(records: Iterable[Record]) -> bool:

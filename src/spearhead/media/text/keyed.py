@@ -1,7 +1,7 @@
 """An invisible mark in the choice of tokens: who holds a key draws the luck of each token, and can count it later.
 
-Gumbel-max sampling with luck from a key and the tokens before (Aaronson 2022, lecture at UT Austin); each context counts
-once, so that a whole answer is distributed as without the mark (Dathathri et al. 2024, repeated context masking) and the
+Gumbel-max sampling with luck from a key and the tokens before (Aaronson 2022, lecture at UT Austin). Each context
+counts once, so a whole answer is distributed as without the mark (Dathathri et al. 2024, repeated context masking) and the
 p-value is exact (Fernandez et al. 2023, arXiv 2308.00113, section III). Knows token ids; no text, model or tokenizer.
 """
 
@@ -34,7 +34,8 @@ class Key:
     def seed(self, context: Sequence[int]) -> tuple[int, int]:
         """Two words of 64 bits that nobody without the secret can tell from chance. `context` are DEPTH token ids."""
         found = hashlib.blake2b(struct.pack(f"<{DEPTH}I", *context), key=self._secret, digest_size=16).digest()
-        return struct.unpack("<2Q", found)  # type: ignore[return-value]
+        first, second = struct.unpack("<2Q", found)
+        return first, second
 
 
 def luck(seeds: Array, tokens: Array) -> Floats:
@@ -50,7 +51,8 @@ def luck(seeds: Array, tokens: Array) -> Floats:
 def _mix(words: Array) -> Array:
     words = (words ^ (words >> _30)) * _FIRST
     words = (words ^ (words >> _27)) * _SECOND
-    return words ^ (words >> _31)
+    out: Array = words ^ (words >> _31)
+    return out
 
 
 class Draws:
@@ -81,7 +83,7 @@ class Draws:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a key finds in a text: how likely another key would find as much, and in how many tokens it was looked for."""
+    """What a key finds in a text: how likely another key would find as much, and how many tokens told."""
 
     p_value: float
     scored: int

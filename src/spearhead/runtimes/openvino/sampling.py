@@ -5,10 +5,13 @@ Knows no model. Every sequence draws from a generator of its own, so its seed al
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from spearhead.media.text.keyed import Key
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,6 +36,8 @@ class Wishes:
     seed: int = 0
     alternatives: int = 0
     """How many likeliest tokens come with each token."""
+    key: "Key | None" = field(default=None, repr=False)
+    """Who draws most of the tokens, so that the answer can be told by it; nobody draws where the likeliest is taken."""
 
     @property
     def greedy(self) -> bool:
@@ -45,14 +50,14 @@ class Wishes:
         return bool(self.presence_penalty or self.frequency_penalty) or self.repeat_penalty != 1.0
 
 
-def wishes(body: Mapping[str, Any]) -> Wishes:
+def wishes(body: Mapping[str, Any], *, key: "Key | None" = None) -> Wishes:
     """The options of a request to llama.cpp's server; raises ValueError, KeyError or TypeError on nonsense."""
-    numbers = {name: body[name] for name in Wishes.__dataclass_fields__ if name in body}
+    numbers = {name: body[name] for name in Wishes.__dataclass_fields__ if name in body and name != "key"}
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int if name in ("top_k", "seed") else (int, float)):
             raise ValueError(f"{name} is {value!r}")
     bias = tuple((int(token), float(amount)) for token, amount in body.get("logit_bias", ()))
-    return Wishes(**numbers, bias=bias, alternatives=int(body.get("n_probs", 0)))
+    return Wishes(**numbers, bias=bias, alternatives=int(body.get("n_probs", 0)), key=key)
 
 
 class Sampler:
@@ -62,6 +67,11 @@ class Sampler:
         self.wishes = it
         self._seen = list(prompt[-WINDOW:]) if it.penalised else []
         self._draws = random.Random(it.seed)
+        self._keyed = None
+        if it.key is not None and not it.greedy:
+            from spearhead.media.text.keyed import Draws
+
+            self._keyed = Draws(it.key)
         self.plain = it.greedy and not it.bias and not it.penalised and not it.alternatives
         """Whether the largest logit is all that is asked for."""
 
@@ -76,6 +86,8 @@ class Sampler:
         token = int(logits.argmax()) if it.greedy else self._draw(logits)
         if it.penalised:
             self._seen = [*self._seen[1 - WINDOW :], token]
+        if self._keyed is not None:
+            self._keyed.took(token)
         return token
 
     def _penalise(self, logits: Array) -> None:
@@ -97,7 +109,12 @@ class Sampler:
         if it.min_p > 0.0:
             likely = values >= values[0] + np.log(it.min_p)
             tokens, values = tokens[likely], values[likely]
-        sums = np.cumsum(np.exp((values - values[0]) / it.temperature))
+        values = (values - values[0]) / it.temperature
+        if self._keyed is not None:
+            noise = self._keyed.noise(tokens, coin=self._draws.random())
+            if noise is not None:
+                return int(tokens[np.argmax(values + noise)])
+        sums = np.cumsum(np.exp(values))
         at = int(np.searchsorted(sums, self._draws.random() * sums[-1], side="right"))
         return int(tokens[min(at, len(tokens) - 1)])
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from spearhead.media.text.keyed import DEPTH, Key, listen
 from spearhead.runtimes.openvino.sampling import Sampler, Wishes, largest, logprobs, wishes
 
 X, Y, SIZE = 70, 100, 259
@@ -61,6 +62,41 @@ def test_a_seed_decides_alone() -> None:
 
     assert draws(7) == draws(7)
     assert len({tuple(draws(seed)) for seed in range(20)}) > 10
+
+
+@pytest.mark.parametrize(
+    ("wish", "share"),
+    [
+        (Wishes(), 0.7311),
+        (Wishes(temperature=0.5, top_k=20), 0.8808),
+        (Wishes(min_p=0.5), 1.0),
+        (Wishes(bias=((Y, 1.0),)), 0.5),
+    ],
+)
+def test_over_many_keys_options_mean_what_they_mean_without_one(wish: Wishes, share: float) -> None:
+    draws, found = 1500, 0
+    for n in range(draws):
+        sampler = Sampler(dataclasses.replace(wish, seed=n, key=Key(n.to_bytes(4, "big"))), [])
+        found += [sampler.pick(row()) for _ in range(DEPTH + 1)][-1] == X
+    assert found / draws == pytest.approx(share, abs=4 * (share * (1 - share) / draws) ** 0.5 + 1e-9)
+
+
+def test_a_key_is_heard_in_what_it_drew_and_has_no_say_where_the_likeliest_token_is_taken() -> None:
+    key, logits = Key(b"ours"), np.random.default_rng(1).normal(size=500).astype(np.float32)
+
+    def said(seed: int, **options: float) -> list[int]:
+        sampler = Sampler(Wishes(seed=seed, key=key, **options), [5, 6])  # type: ignore[arg-type]
+        return [sampler.pick(logits.copy()) for _ in range(120)]
+
+    assert listen(said(1), key).p_value < 1e-15 and listen(said(1), Key(b"another")).p_value > 1e-3
+    assert listen(said(2, repeat_penalty=1.2), key).p_value < 1e-15
+    assert said(1) == said(1) != said(2)
+    assert set(said(1, temperature=0.0)) == {int(logits.argmax())}
+    assert "ours" not in repr(Wishes(key=key)) and "Key" not in repr(Wishes(key=key))
+
+
+def test_no_request_names_a_key() -> None:
+    assert wishes({"key": 5}).key is None
 
 
 @pytest.mark.parametrize("size", [10, 64, 1000, 49_152])

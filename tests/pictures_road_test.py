@@ -146,6 +146,26 @@ def test_the_road_ends_in_a_signed_release_that_says_how_good_it_is(walked: Outc
     assert 'src="data:image/png;base64,' in page and not re.search(r'(src|href)="https?:', page)
 
 
+def test_the_report_shows_outputs_beside_the_training_pictures_that_they_are_most_like(walked: Outcome) -> None:
+    assert walked.report is not None and walked.judged is not None
+    page = walked.report.read_text(encoding="utf-8")
+    learnt = {record.parts["output"].data for record in walked.dataset.read("train")}
+    made = {case.output.data for case in walked.judged.cases}
+    figures = re.findall(r"<figure>(.*?)</figure>", page, re.DOTALL)
+    told = []
+    for figure in figures:
+        output, nearest = (base64.b64decode(one) for one in re.findall(r'src="data:image/png;base64,([^"]+)"', figure))
+        assert output in made and nearest in learnt and output != nearest
+        told.append([float(one) for one in re.findall(r"distance ([\d.]+), nearer than (\d+) of 100", figure)[0]])
+    assert len(figures) == 24 and told == sorted(told, key=lambda row: row[0])
+    index = PictureIndex.build((str(at), codec.read(Media("image", "image/png", one))) for at, one in enumerate(learnt))
+    output = re.findall(r'src="data:image/png;base64,([^"]+)"', figures[0])[0]
+    again = index.nearest(codec.read(Media("image", "image/png", base64.b64decode(output))))
+    assert told[0][0] == pytest.approx(1 - again.similarity, abs=0.006), "another search finds the same distance"
+    samples = page[page.index('id="samples"') : page.index('id="memorisation"')]
+    assert samples.count("nearer than") == samples.count('alt="this release') == 8
+
+
 @pytest.mark.parametrize("family", ["vae", "gan", "flow", "tokenizer"])
 def test_sample_grids_are_in_tensorboard_at_every_validation(family: str, shapes: Path, home: Home) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -249,6 +249,10 @@ def test_a_copied_picture_is_shown_beside_what_it_copies(setting: Setting) -> No
     red = np.repeat(read(copied, channels=1), 3, 2) * np.array([1, 0, 0], np.uint8)
     same, turned = METRICS["nearest"].bind(setting).show(answered([copied, write(red)]))
     assert same.similarity == pytest.approx(1) and turned.similarity < 0.5, "a grey picture is no copy of a red one"
+    assert (same.nearer, same.distance) == (100, pytest.approx(0)), "nearer than every held-out picture"
+    held = METRICS["nearest"].bind(setting).show(answered([one.parts["output"] for one in HELD]))
+    ranks = sorted(one.similarity for one in held)
+    assert [one.nearer for one in held] == pytest.approx([100 * ranks.index(o.similarity) / len(HELD) for o in held])
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -22,6 +22,7 @@ from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
 from spearhead.media.text import noise
 from spearhead.metrics import baselines, evaluate, memorisation, ngram, perplexity
+from spearhead.metrics.nearest import Shown
 from spearhead.metrics.setting import Setting
 from spearhead.pipeline import answers
 from spearhead.pipeline.admitted import admitted
@@ -46,6 +47,8 @@ class Judged:
     extras: tuple[Score, ...]
     cases: tuple[Case, ...]
     baselines: Mapping[str, tuple[Case, ...]]
+    closest: tuple[Shown, ...] = ()
+    """Of pictures: each output with the training picture most like it."""
 
 
 def held_out(loaded: Loaded, dataset: Dataset) -> list[Case]:

@@ -21,7 +21,8 @@ from spearhead.data import pictures as data_pictures
 from spearhead.data.dataset import Dataset
 from spearhead.index.pictures import PictureIndex, Pixels
 from spearhead.metrics import evaluate as scoring
-from spearhead.metrics import picture_baselines, pictures
+from spearhead.metrics import nearest, picture_baselines, pictures
+from spearhead.metrics.nearest import Shown
 from spearhead.metrics.picture_baselines import Pool
 from spearhead.metrics.setting import Setting
 from spearhead.pipeline import answers
@@ -107,9 +108,15 @@ def evaluate(
             for number, row in enumerate(rows[:SHOWN]):
                 files.write_whole(folder / f"{name}-{number:05d}.png", row.output.data)
         files.write_whole(folder / "baselines.json", json.dumps(names))
+        _keep_closest(judged.closest, folder / CLOSEST)
         return {"cases": len(ours)}
 
-    judged_by = {"answers": told.key, "evaluation": scenario.evaluation.model_dump(mode="json"), "data": dataset.digest}
+    judged_by = {
+        "answers": told.key,
+        "evaluation": scenario.evaluation.model_dump(mode="json"),
+        "data": dataset.digest,
+        "closest": 1,
+    }
     scored = yield from step(root, "scores", judged_by, work)
     outcome.steps.append(scored)
     outcome.judged = _read_judged(scored.folder, ours)
@@ -125,6 +132,8 @@ def _learnt(dataset: Dataset) -> Iterator[tuple[str, Pixels]]:
 
 SHOWN = 16
 """Pictures of each baseline that are kept for the report."""
+CLOSEST = "closest"
+"""The folder of the training pictures that outputs are most like."""
 
 
 def judge(
@@ -149,7 +158,32 @@ def judge(
         yield Progress("baselines", number, len(scenario.baselines), name)
         beside[name] = tuple(picture_baselines.answer(name, pool, ours, seed=SEED))
     scores = yield from scoring.measured(ours, beside, metrics, seed=SEED, draws=wanted.draws)
-    return Judged(tuple(scores), (), tuple(ours), beside)
+    yield Progress("memorisation", 0, 1, "nearest training pictures")
+    return Judged(tuple(scores), (), tuple(ours), beside, tuple(nearest.METRIC.bind(setting).show(ours)))
+
+
+def _keep_closest(found: Sequence[Shown], folder: Path) -> None:
+    """Every output's likeness to its training picture, and each such picture once."""
+    for each in {one.nearest.id: one.nearest for one in found}.values():
+        files.write_whole(folder / each.id, each.data)
+    rows = [
+        {"nearest": one.nearest.id, "mime": one.nearest.mime, "similarity": one.similarity, "nearer": one.nearer}
+        for one in found
+    ]
+    files.write_whole(folder / "closest.json", json.dumps(rows))
+
+
+def _read_closest(folder: Path, ours: Sequence[Case]) -> tuple[Shown, ...]:
+    rows = json.loads((folder / "closest.json").read_text(encoding="utf-8"))
+    return tuple(
+        Shown(
+            case.output,
+            Media("image", row["mime"], (folder / row["nearest"]).read_bytes()),
+            row["similarity"],
+            row["nearer"],
+        )
+        for case, row in zip(ours, rows, strict=True)
+    )
 
 
 def _names(scenario: Scenario) -> dict[str, list[str]]:
@@ -253,6 +287,7 @@ def _read_judged(folder: Path, ours: Sequence[Case]) -> Judged:
         tuple(Score(**{**row, "interval": _pair(row["interval"])}) for row in extras),
         tuple(ours),
         {name: tuple(rows) for name, rows in beside.items()},
+        _read_closest(folder / CLOSEST, ours),
     )
 
 

@@ -30,7 +30,7 @@ class Facts:
     curve: Sequence[dict[str, Any]]
     """Rows `{step, loss, validation, rate, seconds}`; absent values are None."""
     samples: Sequence[dict[str, Any]]
-    """`{input, reference, output, baselines: {name: text}}`."""
+    """`{input, reference, output, baselines: {name: text}}`, of pictures `closest: {nearest, distance, nearer}` too."""
     credits: Sequence[dict[str, Any]]
     data: dict[str, Any]
     """Summary of the admitted data: counts and refusals by reason."""
@@ -43,6 +43,10 @@ class Facts:
     """What the policy decided on the held-out answers: allow, hold, block."""
     made_by: dict[str, str]
     model: dict[str, Any] = field(default_factory=dict)
+    closest: Sequence[dict[str, Any]] = ()
+    """`{output, nearest, distance, nearer}`: the outputs most like a training picture, see `metrics.nearest`."""
+    judged: int = 0
+    """Outputs that these were found among."""
     canaries: Sequence[dict[str, Any]] = ()
     """Fields of `core.manifest.Planted`."""
     claims: Sequence[str] = ()

@@ -20,6 +20,7 @@ from spearhead.core.review import Context, Direction
 from spearhead.core.score import Case
 from spearhead.data.dataset import Dataset
 from spearhead.metrics import exposure
+from spearhead.metrics.nearest import Shown
 from spearhead.pipeline import judge, learn, pictures, report, texts
 from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.desk import opened
@@ -35,6 +36,8 @@ from spearhead.store.home import Home
 
 STOPS = ("data", "train", "evaluate", "release", "report")
 SAMPLES = 8
+COMPARED = 24
+"""Outputs nearest to a training picture that the report shows beside it."""
 WAYS: Mapping[str, Any] = {"text": texts, "image": pictures}
 """How a modality goes from a trained model to a judged one: `asked` and `evaluate` of each module."""
 Walk = Generator[Progress, None, Any]
@@ -252,7 +255,7 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
     trained = by_name["train"]
     curve = trained.folder / "curve.jsonl"
     rows = [json.loads(line) for line in curve.read_text().splitlines()] if curve.is_file() else []
-    samples = [
+    samples: list[dict[str, Any]] = [
         {
             "input": shown(case.input),
             "reference": shown(case.reference),
@@ -261,6 +264,9 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
         }
         for number, case in enumerate(judged.cases[:SAMPLES])
     ]
+    for sample, near in zip(samples, judged.closest[:SAMPLES], strict=False):
+        sample["closest"] = _beside(near)
+    copies = sorted(judged.closest, key=lambda near: near.distance)[:COMPARED]
     summary = outcome.dataset.summary
     scenario, told = loaded.scenario, trained.result
     model = dict(scenario.family.words(scenario.family_config))
@@ -292,6 +298,8 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
         extras=[dataclasses.asdict(score) for score in judged.extras],
         curve=rows,
         samples=samples,
+        closest=[{"output": shown(near.output), **_beside(near)} for near in copies],
+        judged=len(judged.cases),
         credits=[dataclasses.asdict(credit) for credit in declared.credits],
         data={"counts": counts, "refusals": summary["refusals"]},
         layouts=[dataclasses.asdict(layout) for layout in declared.layouts],
@@ -306,6 +314,11 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
         claims=exposure.claims(outcome.canaries),
         alarm=exposure.alarm(outcome.canaries),
     )
+
+
+def _beside(near: Shown) -> dict[str, Any]:
+    """The training picture that an output is most like, as the page shows it."""
+    return {"nearest": shown(near.nearest), "distance": near.distance, "nearer": near.nearer}
 
 
 def _shown(economics: Mapping[str, Any]) -> dict[str, str]:

@@ -33,6 +33,13 @@ class Shown:
     output: Media
     nearest: Media
     similarity: float
+    nearer: float
+    """Than so many of 100 held-out pictures lie to theirs."""
+
+    @property
+    def distance(self) -> float:
+        """0: the same thumbnail; two different pictures lie about 1 apart."""
+        return 1 - self.similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,7 @@ class Nearest:
     def statistics(self, cases: Sequence[Case]) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """(cases, 2): whether it is unusually close, and 1."""
         ground = bound(self.ground, self.name)
-
-        def usual() -> float:
-            return float(np.percentile(_closest(ground, ground.reference[:HELD])[1], 100 - USUAL))
-
-        limit = ground.once("nearest-usual", usual)
+        limit = float(np.percentile(_usual(ground), 100 - USUAL))
         return rows((_closest(ground, outputs(cases, self.name))[1] > limit).astype(float))
 
     def reduce(self, totals: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
@@ -75,10 +78,17 @@ class Nearest:
         """Every output beside the training picture most like it."""
         ground = bound(self.ground, self.name)
         found, likeness = _closest(ground, outputs(cases, self.name))
+        nearer = 100 * np.searchsorted(_usual(ground), likeness) / len(_usual(ground))
         return [
-            Shown(case.output, ground.train[at], float(value))
-            for case, at, value in zip(cases, found.tolist(), likeness, strict=True)
+            Shown(case.output, ground.train[at], value, share)
+            for case, at, value, share in zip(cases, found.tolist(), likeness.tolist(), nearer.tolist(), strict=True)
         ]
+
+
+def _usual(ground: Ground) -> Array:
+    """How like their training pictures held-out pictures are, rising."""
+    found: Array = ground.once("nearest-usual", lambda: np.sort(_closest(ground, ground.reference[:HELD])[1]))
+    return found
 
 
 def _closest(ground: Ground, found: Sequence[Media]) -> tuple[Array, Array]:

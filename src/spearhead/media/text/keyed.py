@@ -1,8 +1,8 @@
 """An invisible mark in the choice of tokens: who holds a key draws the luck of each token, and can count it later.
 
 Gumbel-max sampling with luck from a key and the tokens before (Aaronson 2022, lecture at UT Austin). Each context
-counts once, so a whole answer is distributed as without the mark (Dathathri et al. 2024, repeated context masking) and the
-p-value is exact (Fernandez et al. 2023, arXiv 2308.00113, section III). Knows token ids; no text, model or tokenizer.
+counts once, so a whole answer is distributed as without the mark (Dathathri et al. 2024, repeated context masking) and
+the p-value is exact (Fernandez et al. 2023, arXiv 2308.00113, section III). Knows token ids; no text, model, tokenizer.
 """
 
 import hashlib

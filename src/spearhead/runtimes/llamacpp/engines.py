@@ -48,14 +48,35 @@ def wished(engine: str) -> str:
     return engine
 
 
-def eligible(wish: str, *, bytes: int, adapter: bool, cache: str, notes: list[str]) -> Sequence[Engine]:
-    """The engines to try, the fastest first; why one is passed over is added to `notes`. `wish` names the only one."""
+def eligible(
+    wish: str, *, bytes: int, adapter: bool, cache: str, notes: list[str], marked: bool = False
+) -> Sequence[Engine]:
+    """The engines to try, the fastest first; why one is passed over is added to `notes`. `wish` names the only one.
+
+    Texts that are to be `marked` as they are drawn need a sampler of ours; raises InputError where that is not to be
+    had, for an answer without its mark would be a broken promise.
+    """
+    if marked:
+        return [_marking(wish)]
     if wish:
         return [OPENVINO if wish == OPENVINO.name else LLAMACPP]
     if (reason := _against(bytes=bytes, adapter=adapter, cache=cache)) is None:
         return [OPENVINO, LLAMACPP]
     notes.append(f"{OPENVINO.name}: {reason}")
     return [LLAMACPP]
+
+
+def _marking(wish: str) -> Engine:
+    """The engine that draws tokens by a key; raises InputError."""
+    if wish != LLAMACPP.name and installed():
+        return OPENVINO
+    what = f"labels.watermark asks for an invisible mark in every text, which {LLAMACPP.name} cannot draw"
+    if wish == LLAMACPP.name:
+        raise InputError(f"{what}: name {OPENVINO.name} in {WISH}, or none, or release again without the mark")
+    raise InputError(
+        f"{what} and {OPENVINO.name} can: install it (`pip install 'spearhead[openvino]'`, Linux on x86_64), "
+        "or release again without the mark"
+    )
 
 
 def here() -> str:

@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,7 @@ import psutil
 from spearhead.core.errors import InputError
 from spearhead.runtimes.failure import RuntimeFailed
 from spearhead.runtimes.llamacpp import wire
-from spearhead.runtimes.llamacpp.engines import LLAMACPP, Engine, Unfit, eligible, wished
+from spearhead.runtimes.llamacpp.engines import LLAMACPP, OPENVINO, Engine, Unfit, eligible, wished
 
 _KEPT = (
     "PATH",
@@ -61,6 +61,8 @@ class Settings:
     start_seconds: float = 120.0
     engine: str = ""
     """`llama.cpp` or `OpenVINO`; empty: the one that is faster on this machine, if it can compute the model."""
+    watermark: bytes = field(default=b"", repr=False)
+    """The secret by which most tokens are drawn, so that answers can be told by it; empty: no mark."""
 
     def __post_init__(self) -> None:
         if self.cache not in ("f16", "q8_0"):
@@ -131,6 +133,8 @@ class Worker:
             "cache": self.settings.cache,
             "threads": self.settings.threads or min(8, _cores()),
         }
+        if self.engine is OPENVINO:
+            values["watermark"] = self.settings.watermark.hex()
         assert self._process.stdin is not None and self._process.stdout is not None
         with contextlib.suppress(ConnectionError):
             self._process.stdin.write(json.dumps(values).encode() + b"\n")
@@ -261,12 +265,14 @@ async def launch(model: Path, settings: Settings) -> Worker:
     """Start a worker and wait until it serves `model`: by the first of the eligible engines that can compute it."""
     notes: list[str] = []
     adapter, bytes, wish = settings.adapter is not None, model.stat().st_size, wished(settings.engine)
-    for engine in eligible(wish, bytes=bytes, adapter=adapter, cache=settings.cache, notes=notes):
+    marked = bool(settings.watermark)
+    for engine in eligible(wish, bytes=bytes, adapter=adapter, cache=settings.cache, notes=notes, marked=marked):
         try:
             worker = await _launch(model, settings, engine)
         except Unfit as reason:
-            if wish:
-                raise InputError(f"{model.name} cannot be computed by {engine.name}: {reason}") from None
+            if wish or marked:
+                why = f"; {LLAMACPP.name} cannot draw the mark that labels.watermark asks for" if marked else ""
+                raise InputError(f"{model.name} cannot be computed by {engine.name}: {reason}{why}") from None
             notes.append(f"{engine.name}: {reason}")
             continue
         worker.note = "; ".join(notes)

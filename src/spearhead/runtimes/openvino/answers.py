@@ -6,13 +6,16 @@ Knows no connections: who asks gives a function that takes events. One step, the
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from spearhead.runtimes.openvino import sampling
 from spearhead.runtimes.openvino.batch import Answer, Array, Batch
 from spearhead.runtimes.openvino.pieces import Growing, Pieces
+
+if TYPE_CHECKING:
+    from spearhead.media.text.keyed import Key
 
 Event = dict[str, Any]
 PAUSE = 0.04
@@ -44,8 +47,8 @@ class Asked:
 class Desk:
     """Takes requests, lets the batch step and tells everyone what came of it."""
 
-    def __init__(self, batch: Batch, pieces: Pieces, *, context: int) -> None:
-        self.batch, self.pieces, self.context = batch, pieces, context
+    def __init__(self, batch: Batch, pieces: Pieces, *, context: int, key: "Key | None" = None) -> None:
+        self.batch, self.pieces, self.context, self.key = batch, pieces, context, key
         self.asked: list[Asked] = []
 
     def warm(self) -> None:
@@ -72,7 +75,7 @@ class Desk:
                 raise ValueError(f"the prompt has {len(prompt)} tokens, the context {self.context}")
             most = min(int(body.get("n_predict", self.context)), self.context - len(prompt))
             stops = [str(stop) for stop in body.get("stop", ()) if stop]
-            wishes = sampling.wishes(body)
+            wishes = sampling.wishes(body, key=self.key)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Refused(str(error)) from error
         answer = self.batch.add(prompt, wishes)

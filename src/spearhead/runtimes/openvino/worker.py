@@ -68,7 +68,7 @@ async def _serve(settings: dict[str, Any]) -> None:
             width=settings["batch"],
             threads=settings["threads"],
         )
-        desk = Desk(batch, await pieces, context=settings["context"])
+        desk = Desk(batch, await pieces, context=settings["context"], key=_key(settings["watermark"]))
     except (Unfit, InputError, ValueError) as error:
         _say({"unfit": str(error)})
         os._exit(0)
@@ -76,6 +76,15 @@ async def _serve(settings: dict[str, Any]) -> None:
     gc.collect()
     gc.freeze()
     await wire.serve(desk, address, lambda: _say({"ready": address, "reserve": batch.reserve}))
+
+
+def _key(secret: str) -> Any:
+    """Who draws the tokens of every answer, where somebody does."""
+    if not secret:
+        return None
+    from spearhead.media.text.keyed import Key
+
+    return Key(bytes.fromhex(secret))
 
 
 def _say(what: dict[str, Any]) -> None:

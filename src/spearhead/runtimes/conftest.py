@@ -3,10 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from gguf import GGUFWriter
+
+from spearhead.nn import gguf_file
 
 WIDTH = 320
 MARKERS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -132,3 +135,46 @@ def _write(
     out.write_kv_data_to_file()
     out.write_tensors_to_file()
     out.close()
+
+
+def random_model(folder: Path, table: Table, kind: str, layout: str) -> Path:
+    """A random model with the table's vocabulary; heads are wider than their part of it where that may be."""
+    width, queries, keys, hidden, layers = 64, 4, 2, 96, 2
+    head = width // queries if kind == "qwen2" else 32
+    tokens = len(json.loads(table.tokenizer.read_text())["model"]["vocab"])
+    config: dict[str, Any] = dict(
+        model_type=kind,
+        vocab_size=tokens,
+        hidden_size=width,
+        intermediate_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=queries,
+        num_key_value_heads=keys,
+        head_dim=head,
+        max_position_embeddings=2048,
+        rms_norm_eps=1e-5,
+        rope_theta=1000.0,
+        tie_word_embeddings=kind != "qwen2",
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    draws = np.random.default_rng(5)
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (tokens, width), "model.norm.weight": (width,)}
+    if kind == "qwen2":
+        shapes["lm_head.weight"] = (tokens, width)
+    for layer in range(layers):
+        at = f"model.layers.{layer}."
+        for part, rows in (("q", queries * head), ("k", keys * head), ("v", keys * head)):
+            shapes[f"{at}self_attn.{part}_proj.weight"] = (rows, width)
+            if kind == "qwen2":
+                shapes[f"{at}self_attn.{part}_proj.bias"] = (rows,)
+        shapes[f"{at}self_attn.o_proj.weight"] = (width, queries * head)
+        shapes |= {f"{at}mlp.{part}_proj.weight": (hidden, width) for part in ("gate", "up")}
+        shapes[f"{at}mlp.down_proj.weight"] = (width, hidden)
+        shapes |= {f"{at}{part}_layernorm.weight": (width,) for part in ("input", "post_attention")}
+        if kind == "qwen3":
+            shapes |= {f"{at}self_attn.{part}_norm.weight": (head,) for part in ("q", "k")}
+    state = {name: draws.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    path = folder / f"{kind}-{layout.replace('/', '-')}.gguf"
+    gguf_file.write_model(state, config, table.tokenizer, path, layout=layout)
+    return path

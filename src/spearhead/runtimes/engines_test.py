@@ -1,7 +1,6 @@
 """Two engines on the same file: random models of every architecture, whose answers nobody can guess, agree on both."""
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -15,58 +14,14 @@ from spearhead.core.errors import InputError
 from spearhead.core.generation import Prompt
 from spearhead.core.template import Segment
 from spearhead.media.text.keyed import Key, listen
-from spearhead.nn import gguf_file
-from spearhead.runtimes.conftest import Table
+from spearhead.runtimes.conftest import Table, random_model
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 from spearhead.runtimes.llamacpp.engines import LLAMACPP, OPENVINO, WISH, eligible, installed
 
-WIDTH, QUERIES, KEYS, HIDDEN, LAYERS = 64, 4, 2, 96, 2
 needs_openvino = pytest.mark.skipif(
     not installed() and "SPEARHEAD_CI" not in os.environ,  # there `make setup` installs it
     reason="openvino is not installed: `pip install 'spearhead[openvino]'` enables it",
 )
-
-
-def write(folder: Path, table: Table, kind: str, layout: str) -> Path:
-    """A random model with the table's vocabulary; heads are wider than their part of it where that may be."""
-    head = WIDTH // QUERIES if kind == "qwen2" else 32
-    tokens = len(json.loads(table.tokenizer.read_text())["model"]["vocab"])
-    config: dict[str, Any] = dict(
-        model_type=kind,
-        vocab_size=tokens,
-        hidden_size=WIDTH,
-        intermediate_size=HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=QUERIES,
-        num_key_value_heads=KEYS,
-        head_dim=head,
-        max_position_embeddings=2048,
-        rms_norm_eps=1e-5,
-        rope_theta=1000.0,
-        tie_word_embeddings=kind != "qwen2",
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    draws = np.random.default_rng(5)
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (tokens, WIDTH), "model.norm.weight": (WIDTH,)}
-    if kind == "qwen2":
-        shapes["lm_head.weight"] = (tokens, WIDTH)
-    for layer in range(LAYERS):
-        at = f"model.layers.{layer}."
-        for part, rows in (("q", QUERIES * head), ("k", KEYS * head), ("v", KEYS * head)):
-            shapes[f"{at}self_attn.{part}_proj.weight"] = (rows, WIDTH)
-            if kind == "qwen2":
-                shapes[f"{at}self_attn.{part}_proj.bias"] = (rows,)
-        shapes[f"{at}self_attn.o_proj.weight"] = (WIDTH, QUERIES * head)
-        shapes |= {f"{at}mlp.{part}_proj.weight": (HIDDEN, WIDTH) for part in ("gate", "up")}
-        shapes[f"{at}mlp.down_proj.weight"] = (WIDTH, HIDDEN)
-        shapes |= {f"{at}{part}_layernorm.weight": (WIDTH,) for part in ("input", "post_attention")}
-        if kind == "qwen3":
-            shapes |= {f"{at}self_attn.{part}_norm.weight": (head,) for part in ("q", "k")}
-    state = {name: draws.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
-    path = folder / f"{kind}-{layout.replace('/', '-')}.gguf"
-    gguf_file.write_model(state, config, table.tokenizer, path, layout=layout)
-    return path
 
 
 async def rows(model: Path, table: Table, engine: str) -> "np.ndarray[Any, Any]":
@@ -89,7 +44,7 @@ def test_both_engines_give_the_same_probabilities(
     table: Table, tmp_path: Path, kind: str, layout: str, far: float
 ) -> None:
     """Both round to eight bits where the file is quantised, each in its own way."""
-    model = write(tmp_path, table, kind, layout)
+    model = random_model(tmp_path, table, kind, layout)
 
     async def main() -> None:
         ours = await rows(model, table, OPENVINO.name)
@@ -103,7 +58,7 @@ def test_both_engines_give_the_same_probabilities(
 
 @needs_openvino
 def test_what_is_not_computed_here_is_said_and_llama_cpp_takes_over(table: Table, tmp_path: Path) -> None:
-    model = write(tmp_path, table, "llama", "Q5_0")
+    model = random_model(tmp_path, table, "llama", "Q5_0")
 
     async def main() -> None:
         with pytest.raises(
@@ -117,9 +72,9 @@ def test_what_is_not_computed_here_is_said_and_llama_cpp_takes_over(table: Table
 def test_an_engine_is_chosen_by_what_is_there_and_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(WISH, raising=False)
     notes: list[str] = []
-    assert eligible("", bytes=1 << 20, adapter=False, cache="f16", notes=notes) == [LLAMACPP]
+    assert eligible("", bytes=1 << 20, adapter=False, notes=notes) == [LLAMACPP]
     assert len(notes) == 1 and notes[0].startswith("OpenVINO: ")
-    assert eligible(OPENVINO.name, bytes=1 << 20, adapter=False, cache="f16", notes=notes) == [OPENVINO]
+    assert eligible(OPENVINO.name, bytes=1 << 20, adapter=False, notes=notes) == [OPENVINO]
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(InputError, match="engine 'ollama' is unknown: wanted OpenVINO or llama.cpp"):
         Settings(engine="ollama")
@@ -176,7 +131,7 @@ def test_answers_keep_their_promises(table: Table, engine: str) -> None:
 def test_a_marked_answer_is_told_by_its_key_unless_the_likeliest_tokens_were_taken(
     table: Table, tmp_path: Path
 ) -> None:
-    model, secret = write(tmp_path, table, "llama", "F32"), b"ours"
+    model, secret = random_model(tmp_path, table, "llama", "F32"), b"ours"
 
     async def main() -> None:
         settings = Settings(context=512, slots=4, batch=64, threads=1, watermark=secret)
@@ -203,11 +158,13 @@ def test_a_marked_answer_is_told_by_its_key_unless_the_likeliest_tokens_were_tak
     asyncio.run(main())
 
 
-def test_an_engine_that_cannot_mark_is_refused_by_name(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refused(engine: str = "", cache: str = "f16") -> str:
-        settings = Settings(context=512, slots=2, engine=engine, cache=cache, watermark=b"ours")
+def test_an_engine_that_cannot_mark_is_refused_by_name(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(engine: str = "", model: Path = table.model) -> str:
+        settings = Settings(context=512, slots=2, engine=engine, watermark=b"ours")
         with pytest.raises(InputError) as caught:
-            await LlamaCpp.start(table.model, table.tokenizer, settings=settings)
+            await LlamaCpp.start(model, table.tokenizer, settings=settings)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -217,8 +174,8 @@ def test_an_engine_that_cannot_mark_is_refused_by_name(table: Table, monkeypatch
         "an invisible mark in every text, which llama.cpp cannot draw: name OpenVINO in SPEARHEAD_TEXT_ENGINE" in said
     )
     if installed():
-        said = asyncio.run(refused(cache="q8_0"))
-        assert "cannot be computed by OpenVINO: adapters and other caches" in said and "labels.watermark" in said
+        said = asyncio.run(refused(model=random_model(tmp_path, table, "llama", "Q5_0")))
+        assert "cannot be computed by OpenVINO: blk.0." in said and "labels.watermark" in said
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "install it (`pip install 'spearhead[openvino]'`" in asyncio.run(refused())
 
@@ -236,7 +193,7 @@ def test_no_word_of_the_import_leaves_the_machine() -> None:
 
 @needs_openvino
 def test_who_asks_before_it_is_warm_finds_room_in_the_smallest_cache(tmp_path: Path, table: Table) -> None:
-    model = write(tmp_path, table, "llama", "F32")
+    model = random_model(tmp_path, table, "llama", "F32")
     text = [int(token) for token in np.random.default_rng(2).integers(3, 250, 62)]
 
     async def first(engine: str) -> "np.ndarray[Any, Any]":

@@ -48,9 +48,7 @@ def wished(engine: str) -> str:
     return engine
 
 
-def eligible(
-    wish: str, *, bytes: int, adapter: bool, cache: str, notes: list[str], marked: bool = False
-) -> Sequence[Engine]:
+def eligible(wish: str, *, bytes: int, adapter: bool, notes: list[str], marked: bool = False) -> Sequence[Engine]:
     """The engines to try, the fastest first; why one is passed over is added to `notes`. `wish` names the only one.
 
     Texts that are to be `marked` as they are drawn need a sampler of ours; raises InputError where that is not to be
@@ -60,7 +58,7 @@ def eligible(
         return [_marking(wish)]
     if wish:
         return [OPENVINO if wish == OPENVINO.name else LLAMACPP]
-    if (reason := _against(bytes=bytes, adapter=adapter, cache=cache)) is None:
+    if (reason := _against(bytes=bytes, adapter=adapter)) is None:
         return [OPENVINO, LLAMACPP]
     notes.append(f"{OPENVINO.name}: {reason}")
     return [LLAMACPP]
@@ -83,11 +81,11 @@ def here() -> str:
     """What computes a released model on this machine, in one line."""
     if wish := wished(""):
         return f"{wish} ({WISH})"
-    reason = _against(bytes=LEAST, adapter=False, cache="f16")
+    reason = _against(bytes=LEAST, adapter=False)
     return OPENVINO.name if reason is None else f"{LLAMACPP.name} ({OPENVINO.name}: {reason})"
 
 
-def _against(*, bytes: int, adapter: bool, cache: str) -> str | None:
+def _against(*, bytes: int, adapter: bool) -> str | None:
     """Why OpenVINO is not taken."""
     if not installed():
         return "not installed"
@@ -95,9 +93,7 @@ def _against(*, bytes: int, adapter: bool, cache: str) -> str | None:
         return "no faster on this processor"
     if bytes < LEAST:
         return "no faster on a model this small"
-    if adapter:
-        return "adapters are for llama.cpp"
-    return None if cache == "f16" else f"a cache of {cache} is for llama.cpp"
+    return "adapters are for llama.cpp" if adapter else None
 
 
 def installed() -> bool:

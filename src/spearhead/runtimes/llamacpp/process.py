@@ -52,8 +52,8 @@ class Settings:
     """Prompt units evaluated in one go; more is faster for long prompts and takes memory for every one."""
     adapter: Path | None = None
     """A LoRA adapter (GGUF) that is applied over the model in every answer."""
-    cache: str = "f16"
-    """How keys and values are kept: `f16` or `q8_0` (half the memory)."""
+    cache: str = ""
+    """How keys and values are kept: `f16` or `q8_0` (half the memory); empty: q8_0 by OpenVINO, f16 by llama.cpp."""
     growth: int = 160 << 20
     """Bytes that a worker may grow past its size at the start before a fresh one takes over."""
     watch_seconds: float = 2.0
@@ -65,7 +65,7 @@ class Settings:
     """The secret by which most tokens are drawn, so that answers can be told by it; empty: no mark."""
 
     def __post_init__(self) -> None:
-        if self.cache not in ("f16", "q8_0"):
+        if self.cache not in ("", "f16", "q8_0"):
             raise InputError(f"cache {self.cache!r} is unknown: wanted 'f16' or 'q8_0'")
         if not (1 <= self.slots <= 256 and 64 <= self.context <= 1 << 20 and 32 <= self.batch <= 4096):
             raise InputError("wanted 1..256 slots, a context of 64..1048576 and a batch of 32..4096")
@@ -266,7 +266,7 @@ async def launch(model: Path, settings: Settings) -> Worker:
     notes: list[str] = []
     adapter, bytes, wish = settings.adapter is not None, model.stat().st_size, wished(settings.engine)
     marked = bool(settings.watermark)
-    for engine in eligible(wish, bytes=bytes, adapter=adapter, cache=settings.cache, notes=notes, marked=marked):
+    for engine in eligible(wish, bytes=bytes, adapter=adapter, notes=notes, marked=marked):
         try:
             worker = await _launch(model, settings, engine)
         except Unfit as reason:

@@ -45,7 +45,7 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.kv_unified = True  # the slots share one context instead of owning a fixed share each
     params.n_batch = settings["batch"]
     params.n_ubatch = settings["batch"]
-    kind = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0"}[settings["cache"]]
+    kind = {"q8_0": "GGML_TYPE_Q8_0"}.get(settings["cache"], "GGML_TYPE_F16")
     params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, kind)
     for cpu in (params.cpuparams, params.cpuparams_batch):
         cpu.n_threads = settings["threads"]

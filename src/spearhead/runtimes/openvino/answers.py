@@ -78,7 +78,7 @@ class Desk:
             wishes = sampling.wishes(body, key=self.key)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Refused(str(error)) from error
-        answer = self.batch.add(prompt, wishes)
+        answer = self.batch.add(prompt, wishes, most=max(1, most))
         one = Asked(answer, max(1, most), Growing(stops), tell, bool(body.get("stream")), time.monotonic())
         self.asked.append(one)
         return one
@@ -91,9 +91,11 @@ class Desk:
 
     def step(self) -> None:
         """Compute once and tell."""
-        drawn = {found.answer: found for found in self.batch.step()}
-        for one in list(self.asked):
-            if (found := drawn.get(one.answer)) is not None:
+        drawn = self.batch.step()
+        asked = {one.answer: one for one in self.asked}
+        for found in drawn:
+            one = asked.get(found.answer)
+            if one is not None and one in self.asked:  # an end may lie before the last token of a step
                 self._take(one, found.token, found.logprobs)
 
     def _take(self, one: Asked, token: int, row: Array | None) -> None:

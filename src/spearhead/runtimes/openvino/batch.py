@@ -1,4 +1,4 @@
-"""Continuous batching: one step computes the next token of every answer, and beside them pieces of new prompts.
+"""Continuous batching: one step computes the next tokens of every answer, and beside them pieces of new prompts.
 
 Knows token ids; nothing of text or connections. A step costs about the same for one answer as for sixteen, so whoever
 comes joins the next step instead of waiting (Yu et al. 2022).
@@ -14,6 +14,7 @@ import openvino as ov
 
 from spearhead.nn.gguf_header import Gguf
 from spearhead.runtimes.openvino import graph, weights
+from spearhead.runtimes.openvino.drafts import MOST, Drafts
 from spearhead.runtimes.openvino.pages import Pages
 from spearhead.runtimes.openvino.sampling import Sampler, Wishes, logprobs
 
@@ -29,6 +30,9 @@ class Answer:
     tokens: list[int]
     sampler: Sampler
     prompt: int
+    most: int
+    """Tokens that it may come to, with its prompt."""
+    drafts: Drafts = field(default_factory=Drafts)
     done: int = 0
     cached: int = 0
     """Tokens of the prompt that another one had computed."""
@@ -48,8 +52,23 @@ class Drawn:
 class Batch:
     """A compiled model, its cache and the answers under way."""
 
-    def __init__(self, model: Gguf, folder: Path, *, context: int, slots: int, width: int, threads: int) -> None:
-        """Compile `model`; raises graph.Unfit. `width` tokens are computed in one step at most."""
+    def __init__(
+        self,
+        model: Gguf,
+        folder: Path,
+        *,
+        context: int,
+        slots: int,
+        width: int,
+        threads: int,
+        whole: bool = False,
+        guesses: int = MOST,
+    ) -> None:
+        """Compile `model`; raises graph.Unfit. `width` tokens are computed in one step at most.
+
+        `whole` keeps keys and values as float16; else they are kept in 8 bits, with a scale for each token and head.
+        `guesses` tokens are guessed for an answer in one step at most.
+        """
         self.form = graph.form(model)
         shelf = weights.Shelf(folder, size=weights.room(list(model.tensors.values())))
         built = graph.build(model, self.form, shelf)
@@ -58,10 +77,11 @@ class Batch:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": "f32",  # the processor's half precision saves nothing here and rounds more
-            "KV_CACHE_PRECISION": "f16",
+            "KV_CACHE_PRECISION": "f16" if whole else "u8",
+            "KEY_CACHE_QUANT_MODE": "BY_TOKEN",  # by channel a token would round those before it once more
         }
         compiled = ov.Core().compile_model(built, "CPU", config)
-        self.width = max(width, slots)
+        self.width, self.guesses = max(width, slots), guesses
         size = compiled.input("value_cache.0").partial_shape[2].get_length()
         self.trial = min(self.width, context - 1)
         """Tokens of the longest step."""
@@ -83,9 +103,9 @@ class Batch:
         """Bytes that come into memory as they are first used: the cache, and the matrices as they are packed."""
         return sum(cache.nbytes for cache in self._caches) + self._shelf.size
 
-    def add(self, prompt: Sequence[int], wishes: Wishes) -> Answer:
-        """Begin an answer to `prompt`; its first token comes out of a later step."""
-        one = Answer(list(prompt), Sampler(wishes, prompt), len(prompt))
+    def add(self, prompt: Sequence[int], wishes: Wishes, *, most: int = 1) -> Answer:
+        """Begin an answer of `most` tokens to `prompt`; its first token comes out of a later step."""
+        one = Answer(list(prompt), Sampler(wishes, prompt), len(prompt), len(prompt) + most)
         self.running.append(one)
         return one
 
@@ -97,42 +117,57 @@ class Batch:
         one.blocks = []
 
     def step(self) -> list[Drawn]:
-        """Compute once; the tokens that came out of it."""
+        """Compute once; the tokens that came out of it, those of one answer in their order."""
         taken = self._shares()
         logits = self._compute(taken)
         plain = logits.argmax(axis=1) if any(one.sampler.plain for one, _ in taken) else []
         out: list[Drawn] = []
         row = 0
-        for one, length in taken:
-            one.done += length
-            if one.done < len(one.tokens):
+        for one, fed in taken:
+            if not (last := _last(one, fed)):
+                one.done += len(fed)
                 continue
             if len(one.tokens) == one.prompt:
                 self.pages.learn(one.tokens, one.blocks)
-            found = logprobs(logits[row]) if one.sampler.wishes.alternatives else None
-            token = int(plain[row]) if one.sampler.plain else one.sampler.pick(logits[row])
-            row += 1
-            one.tokens.append(token)
-            out.append(Drawn(one, token, found))
+            for at in range(row, row + last):
+                found = logprobs(logits[at]) if one.sampler.wishes.alternatives else None
+                token = int(plain[at]) if one.sampler.plain else one.sampler.pick(logits[at])
+                one.drafts.seen(token)
+                one.tokens.append(token)
+                out.append(Drawn(one, token, found))
+                if at + 1 < row + last and token != fed[at + 1 - row]:
+                    break  # what was computed after a wrong guess is worth nothing
+            one.done = len(one.tokens) - 1
+            row += last
         return out
 
-    def _shares(self) -> list[tuple[Answer, int]]:
-        """How many tokens of whom this step computes: one of each answer, then prompts in turn while there is room."""
-        taken = [(one, 1) for one in self.running if one.begun and len(one.tokens) - one.done == 1]
-        left = self.width - len(taken)
-        served = {one for one, _ in taken}
+    def _shares(self) -> list[tuple[Answer, list[int]]]:
+        """Which tokens of whom this step computes: the last of each answer with guesses, then prompts in turn."""
+        taken = []
+        ready = [one for one in self.running if one.begun and len(one.tokens) - one.done == 1]
+        left = self.width - len(ready)
+        for one in ready:
+            most = max(0, min(left, self.guesses, one.most - len(one.tokens) - 1))
+            guess = one.drafts.guess(one.tokens, running=len(self.running), most=most)
+            taken.append((one, [one.tokens[-1], *guess]))
+            left -= len(guess)
+        served = set(ready)
         for one in self.running:
             if left and one not in served:
                 if not one.begun:  # only now: those before it may have brought what it begins with
                     self._begin(one)
-                taken.append((one, min(len(one.tokens) - one.done, left)))
-                left -= taken[-1][1]
+                fed = one.tokens[one.done : one.done + left]
+                if len(one.tokens) - one.done - len(fed) == 1:  # a piece of one token alone rounds in another way
+                    fed = fed[:-1]
+                if fed:
+                    taken.append((one, fed))
+                    left -= len(fed)
         return taken
 
     def _begin(self, one: Answer) -> None:
         """Take over what is known of the prompt: whole blocks are shared, the beginning of another one is copied."""
         one.begun = True
-        one.blocks, (block, length) = self.pages.begin(one.tokens, limit=one.prompt - 1)
+        one.blocks, (block, length) = self.pages.begin(one.tokens, limit=one.prompt - 2)
         one.done = len(one.blocks) * self.pages.size
         if length >= LEAST:
             own = self.pages.take()
@@ -142,34 +177,48 @@ class Batch:
             one.done += length
         one.cached = one.done
 
-    def _compute(self, taken: Sequence[tuple[Answer, int]]) -> Array:
-        """Logits (wanted rows, vocabulary) after the last token of everyone whose tokens are all in the cache then."""
+    def _compute(self, taken: Sequence[tuple[Answer, list[int]]]) -> Array:
+        """Logits (wanted rows, vocabulary) after the last tokens of everyone whose tokens are all in the cache then."""
         size = self.pages.size
         tokens: list[int] = []
         places: list[int] = []
         rows: list[int] = []
-        past, begins, blocks, block_begins = [], [0], [], [0]
-        for one, length in taken:
-            end = one.done + length
+        past: list[int] = []
+        begins, blocks, block_begins = [0], list[int](), [0]
+        for one, fed in taken:
+            end = one.done + len(fed)
             while len(one.blocks) * size < end:
                 one.blocks.append(self.pages.take())
-            tokens += one.tokens[one.done : end]
+            tokens += fed
             places += range(one.done, end)
-            past.append(one.done)
-            begins.append(len(tokens))
-            blocks += one.blocks[: -(-end // size)]
-            block_begins.append(len(blocks))
-            if end == len(one.tokens):
-                rows.append(len(tokens) - 1)
+            # Attention over one new token rounds in its own way. So a guess stands as a sequence of its own over the
+            # same blocks, all of which are written before they are read: guessing changes not one bit of an answer.
+            pieces = [len(fed)] if one.done < one.prompt else [1] * len(fed)
+            at = one.done
+            for length in pieces:
+                past.append(at)
+                at += length
+                begins.append(begins[-1] + length)
+                blocks += one.blocks[: -(-at // size)]
+                block_begins.append(len(blocks))
+            rows += range(len(tokens) - _last(one, fed), len(tokens))
+        if len(tokens) == 1:  # so does a product over one row: it is computed twice
+            tokens, places, past, blocks = tokens * 2, places * 2, past * 2, blocks * 2
+            begins, block_begins = [0, 1, 2], [0, len(blocks) // 2, len(blocks)]
         lists: Mapping[str, Any] = dict(zip(graph.PAGING, (past, begins, blocks, block_begins), strict=True))
         inputs = {name: np.array(values, np.int32) for name, values in lists.items()}
-        inputs[graph.LONGEST] = np.array(max(one.done + length for one, length in taken), np.int32)
+        inputs[graph.LONGEST] = np.array(max(one.done + len(fed) for one, fed in taken), np.int32)
         inputs |= {"tokens": np.array(tokens, np.int64), "places": np.array(places, np.int64)}
         inputs["rows"] = np.array(rows or [0], np.int64)
         for name, values in inputs.items():
             self._request.set_tensor(name, ov.Tensor(values))
         self._request.infer()
         return self._request.get_output_tensor(0).data[: len(rows)]  # type: ignore[no-any-return]
+
+
+def _last(one: Answer, fed: Sequence[int]) -> int:
+    """After how many of the last tokens of `fed` the next one is asked for: none while its prompt goes on."""
+    return max(0, one.done + len(fed) + 1 - len(one.tokens))
 
 
 def _caches(compiled: Any, request: Any, count: int) -> list[Array]:
@@ -179,6 +228,6 @@ def _caches(compiled: Any, request: Any, count: int) -> list[Array]:
         name = port.any_name
         if "_cache." in name:
             shape = [count, *(part.get_length() for part in list(port.partial_shape)[1:])]
-            out.append(np.empty(shape, np.float16))
+            out.append(np.empty(shape, port.element_type.to_dtype()))
             request.set_tensor(name, ov.Tensor(out[-1], shared_memory=True))
     return out

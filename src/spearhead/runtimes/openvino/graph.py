@@ -140,21 +140,13 @@ class _Builder:
         it = self.shape
         wide, narrow = it.queries * it.head, it.keys * it.head
         h = self.norm(x, f"{name}attn_norm.weight")
-        joined = self.product(
-            h,
-            [
-                (f"{name}attn_q", wide, it.width, it.queries),
-                (f"{name}attn_k", narrow, it.width, it.keys),
-                (f"{name}attn_v", narrow, it.width, 0),
-            ],
-        )
-        turned, v = self.split(joined, (wide + narrow, narrow))
-        q, k = self.split(self.rotated(turned, turn, name), (wide, narrow))
+        both = [(f"{name}attn_q", wide, it.width, it.queries), (f"{name}attn_k", narrow, it.width, it.keys)]
+        q, k = self.split(self.rotated(self.product(h, both), turn, name), (wide, narrow))
+        v = self.product(h, [(f"{name}attn_v", narrow, it.width, 0)])
         attended = self.attention(q, k, v, paging=paging, layer=layer)
         x = op.add(x, self.product(attended, [(f"{name}attn_output", it.width, wide, 0)]))
         h = self.norm(x, f"{name}ffn_norm.weight")
-        halves = [(f"{name}ffn_{part}", it.hidden, it.width, 0) for part in ("gate", "up")]
-        gate, up = self.split(self.product(h, halves), (it.hidden, it.hidden))
+        gate, up = (self.product(h, [(f"{name}ffn_{part}", it.hidden, it.width, 0)]) for part in ("gate", "up"))
         return op.add(x, self.product(op.multiply(op.swish(gate), up), [(f"{name}ffn_down", it.width, it.hidden, 0)]))
 
     def attention(self, q: Any, k: Any, v: Any, *, paging: Mapping[str, Any], layer: int) -> Any:

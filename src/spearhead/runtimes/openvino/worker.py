@@ -54,8 +54,8 @@ async def _serve(settings: dict[str, Any]) -> None:
     try:
         if not openvino.get_version().startswith(VERSION):
             raise Unfit(f"OpenVINO is {openvino.get_version()}, wanted {VERSION}")
-        if settings["adapter"] or settings["cache"] != "f16":
-            raise Unfit("adapters and other caches are llama.cpp's")
+        if settings["adapter"]:
+            raise Unfit("adapters are llama.cpp's")
         model = read_header(Path(settings["model"]))
         form(model)  # before anything that takes time
         pieces = asyncio.create_task(asyncio.to_thread(Pieces, model.metadata))
@@ -67,6 +67,7 @@ async def _serve(settings: dict[str, Any]) -> None:
             slots=settings["slots"],
             width=settings["batch"],
             threads=settings["threads"],
+            whole=settings["cache"] == "f16",
         )
         desk = Desk(batch, await pieces, context=settings["context"], key=_key(settings["watermark"]))
     except (Unfit, InputError, ValueError) as error:

@@ -54,7 +54,7 @@ class Label:
     visible: bool = True
     """Whether the copy carries the mark that a person sees."""
     watermark: bool = False
-    """Whether its pixels carry an invisible mark too."""
+    """Whether its pixels or words carry an invisible mark too."""
 
 
 class Codec(Protocol):

@@ -72,14 +72,17 @@ class Room:
     threads: int = 0
 
 
-async def load(release: Release, *, room: Room) -> Loaded:
-    """Start the release's runtime; raises InputError when the release cannot be served."""
+async def load(release: Release, *, room: Room, secret: bytes = b"") -> Loaded:
+    """Start the release's runtime; raises InputError when the release cannot be served.
+
+    `secret` draws the tokens of texts whose labels ask for an invisible mark; without one they are not to be had.
+    """
     manifest = release.manifest
     template = read_template(manifest.template)
     policy = read_policy(manifest.policy)
     reviewer = await asyncio.to_thread(_reviewer, policy, release)
     size = Sampler.read(release.file("sampler")).size if manifest.modality == "image" else (0, 0)
-    runtime = await _start(release, room=room)
+    runtime = await _start(release, room=room, secret=secret)
     return Loaded(release, runtime, template, manifest.price, policy, reviewer, size)
 
 
@@ -89,27 +92,31 @@ def _reviewer(policy: Policy, release: Release) -> Reviewer:
     return Reviewer(policy, index=index if index.is_dir() else None)
 
 
-async def _start(release: Release, *, room: Room) -> Runtime:
+async def _start(release: Release, *, room: Room, secret: bytes) -> Runtime:
     manifest = release.manifest
     if manifest.runtime not in _STARTS:
         raise InputError(f"{manifest.name} wants the runtime {manifest.runtime!r}, which this server does not have")
-    return await _STARTS[manifest.runtime](release, room)
+    return await _STARTS[manifest.runtime](release, room, secret)
 
 
-async def _llamacpp(release: Release, room: Room) -> Runtime:
+async def _llamacpp(release: Release, room: Room, secret: bytes) -> Runtime:
     from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
     model, tokenizer = release.file("model"), release.file("tokenizer")
+    marked = bool(release.manifest.labels.get("watermark"))
+    if marked and not secret:
+        raise InputError(f"{release.name} marks its texts (labels.watermark), and no key was given to draw the mark by")
     settings = Settings(
         context=room.context or release.manifest.context,
         slots=room.slots,
         threads=room.threads,
         adapter=release.adapter,
+        watermark=secret if marked else b"",
     )
     return await LlamaCpp.start(model, tokenizer, settings=settings)
 
 
-async def _onnx(release: Release, room: Room) -> Runtime:
+async def _onnx(release: Release, room: Room, secret: bytes) -> Runtime:
     from spearhead.runtimes.onnx import Onnx, Settings
 
     folder = release.file("sampler").parent
@@ -120,7 +127,7 @@ async def _onnx(release: Release, room: Room) -> Runtime:
     return await Onnx.start(folder, settings=settings, digests=digests)
 
 
-_STARTS: Mapping[str, Callable[[Release, Room], Awaitable[Runtime]]] = {"llamacpp": _llamacpp, "onnx": _onnx}
+_STARTS: Mapping[str, Callable[[Release, Room, bytes], Awaitable[Runtime]]] = {"llamacpp": _llamacpp, "onnx": _onnx}
 """What starts a runtime, by the name in the manifest."""
 
 

@@ -15,7 +15,7 @@ from spearhead.engine.run import Engine
 from spearhead.engine.sealing import Sealer
 from spearhead.ledger import idempotency, journal
 from spearhead.provenance import seal, signing
-from spearhead.provenance.labels import watermark
+from spearhead.provenance.labels import watermark, wording
 from spearhead.provenance.signer import Signer
 from spearhead.store import database, releases
 from spearhead.store.blobs import Blobs
@@ -37,14 +37,14 @@ async def opened(
     store = database.connect(home.database_url)
     chosen = await asyncio.to_thread(choose, home, models=models)
     keys = await asyncio.to_thread(signing.ensure, home)
-    signer, marks = Signer(keys), watermark.opened(home, keys)
+    signer, marks, secret = Signer(keys), watermark.opened(home, keys), wording.secret_of(keys)
     desk = Desk(store)
     sealer = Sealer(lambda item, label: seal.seal(item, label, signer=signer, watermark=marks), blobs=Blobs(home.blobs))
     up: dict[str, Loaded] = {}
     leaving: set[asyncio.Task[None]] = set()
     try:
         for names, release in chosen:
-            loaded = await load(release, room=room or Room())
+            loaded = await load(release, room=room or Room(), secret=secret)
             up.update({name: loaded for name in names})
         engine = Engine(up, desk, sealer, clock)
         await _refresh(engine)
@@ -53,7 +53,7 @@ async def opened(
             for seconds, work in (
                 (1.0, lambda: _refresh(engine)),
                 (5.0, lambda: held.settle_decided(engine)),
-                (5.0, lambda: follow(home, engine, leaving, models=models, room=room or Room())),
+                (5.0, lambda: follow(home, engine, leaving, models=models, room=room or Room(), secret=secret)),
                 (30.0, lambda: _tidy(engine)),
                 (600.0, lambda: _erase_old(home, engine)),
             )
@@ -99,6 +99,7 @@ async def follow(
     *,
     models: tuple[str, ...],
     room: Room,
+    secret: bytes = b"",
 ) -> None:
     """Serve what was promoted, rolled back or released since: the new one first, then the old one ends its answers."""
     up = engine.releases
@@ -107,7 +108,7 @@ async def follow(
     for names, release in chosen:
         loaded = up.get(release.name)
         if loaded is None:
-            loaded = await load(release, room=room)
+            loaded = await load(release, room=room, secret=secret)
             log.info("%s is up", release.name)
         wanted.update({name: loaded for name in names})
     old = set(up.values()) - set(wanted.values())

@@ -5,7 +5,7 @@ A function of its arguments (the signature alone differs between two calls), saf
 
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from spearhead.core.errors import InputError, SpearheadError
@@ -84,7 +84,8 @@ def seal(
     """A copy of `media` with all its labels, read back; raises SpearheadError when one does not read as written.
 
     Where the label asks for an invisible mark, `watermark` draws it, into pictures of 256 pixels or more; one that is
-    there already stays.
+    there already stays. Into a text the sampler has drawn it, or could not: the label says that it carries one where
+    it is found, and is silent where it is not.
     """
     carrier = CARRIERS.get(media.modality)
     if carrier is None:
@@ -99,6 +100,10 @@ def seal(
         raise SpearheadError(
             "the label asks for an invisible mark, and nothing was given to draw it: nothing was released"
         )
+    elif piece.modality == "text":
+        heard = watermark.read(piece)
+        label = replace(label, watermark=heard is not None and heard.found)
+        watermark = watermark if label.watermark else None
     else:
         before = watermark.read(piece)
         piece = piece if before and before.found else watermark.embed(piece)
@@ -121,7 +126,7 @@ def read(media: Media, *, watermark: Watermark | None = None) -> Seen:
         bare = carrier.bare(media)
     except InputError:
         return Seen(None, None, False)
-    found = watermark.read(bare) if watermark is not None and media.modality == "image" else None
+    found = watermark.read(bare) if watermark is not None else None
     return Seen(gb45438.read(bare), carrier.read(media), visible.read(bare), found)
 
 
@@ -141,8 +146,10 @@ def _unlike(seen: Seen, label: Label) -> list[str]:
         out.append(f"C2PA: {', '.join(manifest.failures)}")
     elif (manifest.release, manifest.produce_id) != (label.release, label.produce_id):
         out.append("the C2PA manifest names another release or number")
+    elif manifest.watermarked != label.watermark:
+        out.append("the C2PA manifest says otherwise of an invisible mark")
     if label.visible and not seen.visible:
         out.append("no visible mark")
     if seen.watermark is not None and not seen.watermark.found:
-        out.append(f"the invisible mark does not hold in this picture (p = {seen.watermark.p_value:.1g})")
+        out.append(f"the invisible mark does not hold in this piece (p = {seen.watermark.p_value:.1g})")
     return out

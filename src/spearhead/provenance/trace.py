@@ -5,6 +5,7 @@ Works offline, from the file and an installation's home; a database adds what is
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import Credit
 from spearhead.provenance import recognise, seal, verify
+from spearhead.provenance.labels import wording
 from spearhead.store import releases, tables
 from spearhead.store.database import reading
 from spearhead.store.home import Home
@@ -33,6 +35,10 @@ class Output:
     review: str | None
     identical: bool
     """Whether the file is, byte for byte, the one that was stored."""
+    options: Mapping[str, Any]
+    """What it was sampled with."""
+    units: int
+    """Tokens, pictures or seconds that were made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class Origin:
     """Withdrawn records that it learnt from, where a database knows."""
     made_by: dict[str, str]
     credits: tuple[Credit, ...]
+    watermark: bool
+    """Whether it asks for an invisible mark in what it makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,8 @@ class Trace:
 
     sha256: str
     produce_id: str
+    invisible: str
+    """Whether an invisible mark was drawn into it, and if it should have been, why not; empty: nobody asked for one."""
     layers: tuple[verify.Layer, ...]
     output: Output | None
     origin: Origin | None
@@ -87,13 +97,15 @@ def trace(data: bytes, home: Home, store: Engine | Connection | None, *, mime: s
     origin = _origin(home, store, release, problems) if release else None
     if not release:
         problems.append("neither manifest nor database names the release")
-    return Trace(digest.of_bytes(data), number, layers, output, origin, tuple(problems))
+    mark = _invisible(seen, output, origin)
+    return Trace(digest.of_bytes(data), number, mark, layers, output, origin, tuple(problems))
 
 
 def render(found: Trace) -> list[str]:
     """Lines for a terminal."""
     lines = [f"file       sha256 {found.sha256}", f"number     {found.produce_id or 'none'}"]
     lines += [f"{layer.name:<10} {layer.state}: {layer.detail}" for layer in found.layers]
+    lines += [f"mark       {found.invisible}"] if found.invisible else []
     if output := found.output:
         same = "the stored file" if output.identical else "not the stored file byte for byte"
         lines.append(f"output     {output.state}, made {output.created}, request {output.request}; {same}")
@@ -112,6 +124,19 @@ def render(found: Trace) -> list[str]:
     return [*lines, *(f"problem    {problem}" for problem in found.problems)]
 
 
+def _invisible(seen: seal.Seen, output: Output | None, origin: Origin | None) -> str:
+    if seen.c2pa is not None and seen.c2pa.valid and seen.c2pa.watermarked:
+        return "an invisible mark was drawn into it and read back, by its manifest"
+    if origin is None or not origin.watermark:
+        return ""
+    why = "its wording does not show one"
+    if output is not None and (output.options.get("temperature") == 0 or output.options.get("top_k") == 1):
+        why = "the likeliest token was taken each time, which leaves no choice to mark"
+    elif output is not None and output.units < wording.LEAST:
+        why = f"it has {output.units} tokens, and nothing is claimed below {wording.LEAST}"
+    return f"no invisible mark, though its release asks for one: {why}"
+
+
 def _output(data: bytes, store: Engine | Connection | None, number: str) -> tuple[Output | None, str]:
     """The output's row and the release that it names."""
     if store is None or not number:
@@ -128,6 +153,8 @@ def _output(data: bytes, store: Engine | Connection | None, number: str) -> tupl
         policy=row.policy,
         review=row.review,
         identical=row.blob == digest.of_bytes(data),
+        options=json.loads(row.options),
+        units=row.completion_units,
     )
     return found, str(row.release)
 
@@ -165,6 +192,7 @@ def _origin(home: Home, store: Engine | Connection | None, name: str, problems: 
         affected=_affected(store, scenario, version),
         made_by=dict(manifest.made_by),
         credits=manifest.credits,
+        watermark=bool(manifest.labels.get("watermark")),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from spearhead.core.media import Media
 from spearhead.provenance import recognise, seal
+from spearhead.provenance.labels import wording
 from spearhead.provenance.labels.watermark import Detection, Watermark
 
 State = Literal["valid", "invalid", "absent"]
@@ -17,12 +18,17 @@ class Layer:
     name: str
     state: State
     detail: str
+    p_value: float | None = None
+    """Of an invisible mark: how likely a piece without it would look as much like it."""
+    scored: int | None = None
+    """Of an invisible mark in a text: tokens that told."""
 
 
 def verify(data: bytes, *, mime: str | None = None, watermark: Watermark | None = None) -> tuple[Layer, ...]:
     """The layers c2pa, gb45438 and visible of a file; anything may be given, its type is found in the bytes.
 
-    With the installation's `watermark` the layer of that name too, of pictures.
+    With the installation's `watermark` the layer of that name too, of pictures, and of texts where it has releases
+    that mark them.
     """
     return of_media(recognise.named(data, mime) if mime else recognise.recognise(data), watermark=watermark)
 
@@ -47,7 +53,8 @@ def _c2pa(seen: seal.Seen) -> Layer:
     if not manifest.valid:
         return Layer("c2pa", "invalid", f"the manifest does not hold: {', '.join(manifest.failures)}")
     trust = "a trusted" if manifest.state == "Trusted" else "an untrusted"
-    return Layer("c2pa", "valid", f"signed by {trust} certificate of {manifest.issuer!r}; content unchanged")
+    words = f"signed by {trust} certificate of {manifest.issuer!r}; content unchanged"
+    return Layer("c2pa", "valid", f"{words}; says that an invisible mark was drawn" if manifest.watermarked else words)
 
 
 def _implicit(seen: seal.Seen) -> Layer:
@@ -69,7 +76,11 @@ def _visible(seen: seal.Seen) -> Layer:
 
 
 def _watermark(found: Detection) -> Layer:
+    told = f"p = {found.p_value:.1g}" + ("" if found.scored is None else f" over {found.scored} tokens")
+    survives = "saving anew" if found.scored is None else "copying"
     if found.found:
-        words = f"made by this installation: {found.technique}, p = {found.p_value:.1g}"
-        return Layer("watermark", "valid", f"{words}; it survives saving anew and does not say which output it was")
-    return Layer("watermark", "absent", f"no invisible mark of this installation (p = {found.p_value:.1g})")
+        words = f"made by this installation: {found.technique}, {told}; it survives {survives} and does not say which"
+        return Layer("watermark", "valid", f"{words} output it was", found.p_value, found.scored)
+    least = "" if found.enough else f"; nothing is claimed below {wording.LEAST} tokens"
+    words = f"no invisible mark of this installation ({told}{least})"
+    return Layer("watermark", "absent", words, found.p_value, found.scored)

@@ -118,10 +118,10 @@ def test_what_cannot_carry_the_mark_is_not_released_without_it(tmp_path: Path) -
     signer, marks = Signer(signing.ensure(Home(tmp_path, tmp_path))), Watermark(lambda: [SPREAD])
     with pytest.raises(InputError, match="enlarge it first"):
         seal.seal(tiny.sample("image/png"), LABEL, signer=signer, watermark=marks)
-    with pytest.raises(InputError, match="no invisible mark for text"):
-        seal.seal(media.text("words"), LABEL, signer=signer, watermark=marks)
+    with pytest.raises(InputError, match="no invisible mark can be drawn into text"):
+        marks.embed(media.text("words"))
     coarse = codec.write(np.full((256, 256, 3), 180, np.uint8), mime="image/jpeg", quality=1)  # keeps no faint wave
-    with pytest.raises(SpearheadError, match="does not hold in this picture"):
+    with pytest.raises(SpearheadError, match="does not hold in this piece"):
         seal.seal(coarse, LABEL, signer=signer, watermark=marks)
 
 

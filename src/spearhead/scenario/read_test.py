@@ -81,6 +81,13 @@ def test_an_impossible_combination_is_named() -> None:
     raw["model"]["method"] = "dora"
     with pytest.raises(InputError, match="needs method lora or rslora; for model.method 'dora' wanted 'merged'"):
         read.check(raw, "scenario.toml")
+    raw = changed("labels.watermark", True)
+    for setting, value in (("temperature", 0), ("top_k", 1)):
+        raw["generation"] = {"temperature": 0.8, setting: value}
+        with pytest.raises(InputError, match=f"choice of tokens, and generation.{setting} {value} leaves none"):
+            read.check(raw, "scenario.toml")
+    raw["generation"] = {"temperature": 0.8}
+    assert read.check(raw, "scenario.toml").labels.watermark
 
 
 def test_a_file_that_is_not_there_or_not_toml_is_one_line(tmp_path: Path) -> None:

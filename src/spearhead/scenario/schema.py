@@ -129,7 +129,8 @@ class Labels(BaseModel):
     """Name or 27-character code of the service (GB 45438 `ContentProducer`)."""
     visible: bool = True
     watermark: bool = False
-    """Whether pictures carry invisible marks too, which survive a lost label; costs about 30 ms and some noise."""
+    """Whether pieces carry an invisible mark too, which survives a lost label. In pictures it costs about 30 ms and
+    some noise. In texts it lies in the choice of tokens, counts from 200 on, and needs OpenVINO and a temperature."""
 
 
 class Price(BaseModel):
@@ -238,6 +239,11 @@ class Scenario(BaseModel):
         other = given - PICTURES if modality == "image" else given & PICTURES
         if other:
             raise wrong(f"generation.{sorted(other)[0]} means nothing for modality {modality!r}: remove it")
+        if self.labels.watermark and modality == "text" and (rigid := _greedy(self.generation)):
+            raise wrong(
+                f"labels.watermark lies in the choice of tokens, and generation.{rigid} leaves none: change that, "
+                "or leave the mark out"
+            )
         if not data.sources:
             raise wrong("data.sources is empty: a scenario needs at least one [[data.sources]]")
         if data.validation + data.test >= 0.5:
@@ -281,6 +287,11 @@ class Scenario(BaseModel):
         if self.training.device not in ("auto", "cpu", "cuda", "mps"):
             raise wrong(f"training.device is {self.training.device!r}: wanted auto, cpu, cuda or mps")
         return self
+
+
+def _greedy(generation: Generation) -> str:
+    """The setting by which the likeliest token is always taken; empty when there is a choice."""
+    return "temperature 0" if generation.temperature == 0 else "top_k 1" if generation.top_k == 1 else ""
 
 
 def _plants(data: DataConfig, modality: str, plan: Plan, *, untrained: bool) -> None:

@@ -3,6 +3,7 @@ address. Knows no account; keeps nothing of the file.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.provenance import recognise, signing
 from spearhead.provenance import verify as verifying
-from spearhead.provenance.labels import rivagan, watermark
+from spearhead.provenance.labels import rivagan, watermark, wording
 from spearhead.provenance.labels.rivagan import RivaGan
 from spearhead.provenance.labels.spread import Spread
 from spearhead.provenance.labels.watermark import Watermark
@@ -84,7 +85,8 @@ def _marks(home: Home) -> Watermark:
 
     RivaGAN's networks are here once a picture was marked with them.
     """
-    secret = watermark.secret_of(signing.ensure(home))
+    keys = signing.ensure(home)
+    secret = watermark.secret_of(keys)
 
     def make() -> list[watermark.Mark]:
         found: list[watermark.Mark] = [Spread(secret)]
@@ -92,7 +94,7 @@ def _marks(home: Home) -> Watermark:
             found.append(RivaGan.fetched(home, secret=secret))
         return found
 
-    return Watermark(make)
+    return Watermark(make, wording=wording.opened(home, keys))
 
 
 def as_json(layers: tuple[Layer, ...]) -> dict[str, Any]:
@@ -103,5 +105,10 @@ def as_json(layers: tuple[Layer, ...]) -> dict[str, Any]:
         "holds": verifying.holds(layers),
         "made_by_ai": any(layer.state != "absent" for layer in layers),
         "relied_on": relied,
-        "layers": [{"name": layer.name, "state": layer.state, "detail": layer.detail} for layer in layers],
+        "layers": [_as_json(layer) for layer in layers],
     }
+
+
+def _as_json(layer: Layer) -> dict[str, Any]:
+    """A layer; numbers only of those that have any."""
+    return {name: value for name, value in dataclasses.asdict(layer).items() if value is not None}

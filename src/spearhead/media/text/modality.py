@@ -54,6 +54,14 @@ class TextModality:
         """Whether the last line is the mark."""
         return _text(media).rstrip().rpartition("\n")[2] == MARK
 
+    def words(self, media: Media) -> str:
+        """What was generated: the text without label and mark."""
+        text = front_matter.without(_text(media))
+        if not self.marked(media):
+            return text
+        before, _, _ = text.rstrip().rpartition("\n")
+        return before.removesuffix("\n")
+
 
 def _text(media: Media) -> str:
     try:

@@ -14,6 +14,8 @@ from spearhead.provenance.signer import SETTINGS
 RELEASE = "org.spearhead.release"
 """Our own assertion: release, produce id and time of making."""
 USES = ("cawg.ai_inference", "cawg.ai_generative_training", "cawg.ai_training", "cawg.data_mining")
+MARKED = "c2pa.watermarked.unbound"
+"""The action of drawing an invisible mark that names no manifest."""
 UNTRUSTED = "signingCredential.untrusted"
 MISMATCH = "assertion.dataHash.mismatch"
 
@@ -34,6 +36,8 @@ class Manifest:
     produce_id: str
     created: str
     training: Mapping[str, str]
+    watermarked: bool = False
+    """Whether it says that an invisible mark was drawn."""
 
     @property
     def valid(self) -> bool:
@@ -46,9 +50,10 @@ def definition(label: Label, *, mime: str, training: str) -> dict[str, Any]:
     if training not in ("allowed", "notAllowed", "constrained"):
         raise InputError(f"training {training!r}: wanted allowed, notAllowed or constrained")
     action = {"action": "c2pa.created", "digitalSourceType": label.digital_source_type, "when": label.created}
+    actions = [action, {"action": MARKED, "when": label.created}] if label.watermark else [action]
     release = {"release": label.release, "produce_id": label.produce_id, "created": label.created}
     assertions = {
-        "c2pa.actions.v2": {"actions": [action]},
+        "c2pa.actions.v2": {"actions": actions},
         RELEASE: release,
         "cawg.training-mining": {"entries": {use: {"use": training} for use in USES}},
     }
@@ -94,7 +99,8 @@ def judge(report: Mapping[str, Any], *, bound: bool | None = None) -> Manifest:
     if "claimSignature.validated" not in passed:
         failures.add("claimSignature.mismatch")
     bad = failures - {UNTRUSTED}
-    actions = _mapping(_first(_mapping(assertions.get("c2pa.actions.v2")).get("actions")))
+    listed = _mapping(assertions.get("c2pa.actions.v2")).get("actions")
+    actions = _mapping(_first(listed))
     release = _mapping(assertions.get(RELEASE))
     entries = _mapping(_mapping(assertions.get("cawg.training-mining")).get("entries"))
     return Manifest(
@@ -107,6 +113,7 @@ def judge(report: Mapping[str, Any], *, bound: bool | None = None) -> Manifest:
         produce_id=_words(release.get("produce_id")),
         created=_words(release.get("created")),
         training={_words(use): _words(_mapping(entry).get("use")) for use, entry in entries.items()},
+        watermarked=isinstance(listed, list) and any(_mapping(one).get("action") == MARKED for one in listed),
     )
 
 

@@ -1,6 +1,7 @@
-"""Invisible marks in a picture of 256 pixels or more: several in one picture, told by one key. Off unless asked for.
+"""Invisible marks: several in a picture of 256 pixels or more, one in the wording of a text. Off unless asked for.
 
-They say that this installation made the picture, not which output it was, and only its key can tell.
+They say that this installation made the piece, not which output it was, and only its key can tell. Pictures are marked
+here; a text is as it is made (`wording`).
 """
 
 import hashlib
@@ -15,13 +16,15 @@ from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.media.image import codec
 from spearhead.media.image.codec import DELIVERED, Pixels
+from spearhead.provenance.labels import wording
 from spearhead.provenance.labels.rivagan import RivaGan
 from spearhead.provenance.labels.spread import Spread
+from spearhead.provenance.labels.wording import Wording
 from spearhead.provenance.signing import Keys
 from spearhead.store.home import Home
 
 FOUND = 1e-6
-"""The p-value up to which a picture counts as marked: one in a million unmarked ones is taken for marked."""
+"""The p-value up to which a piece counts as marked: one in a million unmarked ones is taken for marked."""
 
 
 class Mark(Protocol):
@@ -41,11 +44,18 @@ class Detection:
 
     p_value: float
     marks: Mapping[str, float]
+    scored: int | None = None
+    """Tokens that told, in a text."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether there is enough of it to say anything."""
+        return self.scored is None or self.scored >= wording.LEAST
 
     @property
     def found(self) -> bool:
-        """Whether the picture counts as marked."""
-        return self.p_value <= FOUND
+        """Whether the piece counts as marked."""
+        return self.enough and self.p_value <= FOUND
 
     @property
     def technique(self) -> str:
@@ -56,8 +66,9 @@ class Detection:
 class Watermark:
     """The marks of one key, made when they are first needed; safe to share between threads."""
 
-    def __init__(self, make: Callable[[], Sequence[Mark]]) -> None:
-        self._make, self._lock = make, Lock()
+    def __init__(self, make: Callable[[], Sequence[Mark]], *, wording: Wording | None = None) -> None:
+        """`make` gives the marks of pictures; without `wording` nothing is looked for in texts."""
+        self._make, self._wording, self._lock = make, wording, Lock()
         self._made: tuple[Mark, ...] | None = None
 
     @property
@@ -80,11 +91,14 @@ class Watermark:
             return reduce(lambda drawn, mark: mark.embed(drawn), self.marks, pixels)
 
         if media.modality != "image":
-            raise InputError(f"there is no invisible mark for {media.modality}: pictures can carry one")
+            raise InputError(f"no invisible mark can be drawn into {media.modality}: pictures can carry one")
         return codec.redraw(media, marked)
 
     def read(self, media: Media) -> Detection | None:
-        """What is found in a picture; None where there is nothing to look at."""
+        """What is found in a piece; None where there is nothing to look at, or to look with."""
+        if media.modality == "text":
+            heard = self._wording.read(media) if self._wording else None
+            return None if heard is None else Detection(heard.p_value, {Wording.name: heard.p_value}, heard.scored)
         try:
             pixels = codec.read(media)
         except InputError:
@@ -96,9 +110,9 @@ class Watermark:
 def opened(home: Home, keys: Keys) -> Watermark:
     """The installation's marks; RivaGAN's networks are fetched at their first use, and nothing is loaded before."""
     secret = secret_of(keys)
-    return Watermark(lambda: [Spread(secret), RivaGan.fetched(home, secret=secret)])
+    return Watermark(lambda: [Spread(secret), RivaGan.fetched(home, secret=secret)], wording=wording.opened(home, keys))
 
 
 def secret_of(keys: Keys) -> bytes:
-    """What the marks are drawn from: it follows from the installation's release key, and does not give it away."""
+    """What pictures are marked by: it follows from the installation's release key, and does not give it away."""
     return hmac.new(keys.release, b"spearhead picture watermark", hashlib.sha256).digest()

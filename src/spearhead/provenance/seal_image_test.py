@@ -1,5 +1,9 @@
 """Sealed pictures: every layer is in the file, other people's readers agree, and a changed byte shows."""
 
+import json
+import os
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ from spearhead.provenance.trace import render, trace
 from spearhead.provenance.verify import holds, verify
 from spearhead.store.home import Home
 
+CODECS = {"image/png": "png", "image/jpeg": "mjpeg", "image/webp": "webp"}
+"""What ffprobe calls the formats."""
 LABEL = Label("演示 maker", "out-1", "fashion@1", "2026-11-22T02:00:00Z")
 
 
@@ -73,6 +79,25 @@ def test_a_second_implementation_finds_the_same(signer: Signer, mime: str) -> No
     changed = sealed.data.replace(b"out-1&quot;", b"out-2&quot;")
     assert changed != sealed.data and second_reader(changed, mime)["hard_binding"] == "mismatch"
     assert not c2pa_file.bound(Media("image", mime, changed)) and c2pa_file.bound(sealed)
+
+
+@pytest.mark.skipif(
+    shutil.which("ffprobe") is None and "SPEARHEAD_CI" not in os.environ,
+    reason="ffprobe is not installed: `apt-get install ffmpeg` enables it",
+)
+@pytest.mark.parametrize("mime", MODALITY.mimes)
+def test_ffprobe_opens_a_sealed_picture_and_finds_no_error(signer: Signer, mime: str, tmp_path: Path) -> None:
+    # Of a still picture it shows size, format and one frame that it decodes; XMP and C2PA it skips.
+    sealed = seal.seal(codec.write(tiny.pixels(256, 320), mime=mime), LABEL, signer=signer)
+    file = tmp_path / "picture"  # it goes by the bytes, not by the name
+    file.write_bytes(sealed.data)
+    line = ["ffprobe", "-v", "error", "-of", "json", "-show_format", "-show_streams", "-show_frames", str(file)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    (stream,), (frame,) = said["streams"], said["frames"]
+    assert (stream["codec_name"], stream["width"], stream["height"]) == (CODECS[mime], 320, 256)
+    assert (frame["media_type"], frame["width"], frame["height"]) == ("video", 320, 256) and done.stderr == ""
+    assert said["format"]["size"] == str(len(sealed.data))
 
 
 @pytest.mark.parametrize("mime", MODALITY.mimes)

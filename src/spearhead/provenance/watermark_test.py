@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,6 +155,8 @@ def test_rivagan_survives_a_crop(tmp_path: Path) -> None:
     try:
         riva = RivaGan.fetched(Home(tmp_path, tmp_path), secret=b"key")
     except InputError as absent:
+        if "SPEARHEAD_CI" in os.environ:
+            pytest.fail(f"CI reaches the registry, and the networks are not there: {absent}")
         pytest.skip(str(absent))
     blocks = np.random.default_rng(0).integers(0, 256, (28, 28, 1), dtype=np.uint8)
     pixels = codec.enlarge(np.repeat(blocks, 3, 2))[:256, :256]

@@ -1,9 +1,12 @@
 """The database from an event loop: one thread that writes, a few that read. Knows nothing of what is written.
 
 Writes that wait together share one commit (and so one wait for the disk), each inside its own savepoint: one that
-fails undoes itself alone. On PostgreSQL several processes do so at once, and each commit holds the rows of many
-accounts: they are locked before anything else, in the order of their names, then those accounts' teams. A write that
-does not say whose rows it locks has a transaction of its own there.
+fails undoes itself alone. A write that waits for no disk is done at once in the loop's own thread where SQLite is free:
+to wake another thread and to be woken by it takes as long as the write.
+
+On PostgreSQL several processes write at once, and each commit holds the rows of many accounts: they are locked before
+anything else, in the order of their names, then those accounts' teams. A write that does not say whose rows it locks
+has a transaction of its own there.
 """
 
 import asyncio
@@ -11,13 +14,13 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from spearhead.store.database import StoreUnavailable, reading, writing
+from spearhead.store.database import Busy, StoreUnavailable, reading, writing
 from spearhead.store.tables import accounts, team_members, teams
 
 T = TypeVar("T")
@@ -27,7 +30,7 @@ WAITING = 4096
 """Most writes that wait; past it the database counts as unavailable."""
 READERS = 2
 
-_Job = tuple[Callable[[Connection], Any], "Future[Any]", str | None, bool]
+_Job = tuple[Callable[[Connection], Any], "asyncio.Future[Any]", str | None, bool]
 
 
 class Desk:
@@ -35,7 +38,8 @@ class Desk:
 
     def __init__(self, database: sa.Engine) -> None:
         self.database = database
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(WAITING)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._quick = database.dialect.name == "sqlite"
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reads")
         self._thread = threading.Thread(target=self._write_all, name="writes", daemon=True)
         self._thread.start()
@@ -46,12 +50,14 @@ class Desk:
         `account` is the only one whose rows (and whose team's) it locks. Cancelling the wait does not undo the write.
         A power cut may take back what is not `durable`, unless a later durable write was answered.
         """
-        future: Future[T] = Future()
-        try:
-            self._jobs.put_nowait((work, future, account, durable))
-        except queue.Full:
-            raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from None
-        return await asyncio.wrap_future(future)
+        if self._quick and not durable and self._jobs.empty():
+            with contextlib.suppress(Busy), writing(self.database, durable=False, wait=False) as connection:
+                return work(connection)
+        if self._jobs.qsize() >= WAITING:
+            raise StoreUnavailable("Too much work waits for the database; try again in a moment.")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put((work, future, account, durable))
+        return await future
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns in a transaction that only reads."""
@@ -97,7 +103,7 @@ class Desk:
         return groups
 
     def _write_together(self, jobs: list[_Job]) -> None:
-        results: list[tuple[Future[Any], Any, Exception | None]] = []
+        results: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
         try:
             durable = any(job[3] for job in jobs)
             with writing(self.database, durable=durable) as connection:
@@ -113,13 +119,17 @@ class Desk:
         except Exception as error:
             results = [(future, None, error) for _, future, *_ in jobs]
         for future, value, problem in results:
-            # A waiter that was cancelled has no use for the answer.
-            if not future.set_running_or_notify_cancel():
-                continue
-            if problem is None:
-                future.set_result(value)
-            else:
-                future.set_exception(problem)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                future.get_loop().call_soon_threadsafe(_answer, future, value, problem)
+
+
+def _answer(future: "asyncio.Future[Any]", value: Any, problem: Exception | None) -> None:
+    if future.done():  # a waiter that was cancelled has no use for it
+        return
+    if problem is None:
+        future.set_result(value)
+    else:
+        future.set_exception(problem)
 
 
 def _lock(connection: Connection, names: list[str]) -> None:

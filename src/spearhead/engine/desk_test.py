@@ -1,6 +1,7 @@
 """Promises of the desk."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -95,3 +96,30 @@ def test_trouble_with_the_database_is_told_to_everyone_and_passes(store: sa.Engi
     asyncio.run(main())
     desk.close()
     assert names(store) == ["c"]
+
+
+def test_a_write_that_waits_for_no_disk_is_done_at_once_unless_somebody_writes(store: sa.Engine) -> None:
+    desk, threads = Desk(store), list[str]()
+
+    def note(connection: Connection) -> None:
+        threads.append(threading.current_thread().name)
+        put(f"n{len(threads)}")(connection)
+
+    async def main() -> None:
+        await desk.write(note, durable=False)
+        await desk.write(note)
+        holder = sqlite3.connect(str(store.url.database), isolation_level=None)  # as another process would
+        holder.execute("BEGIN IMMEDIATE")
+        waits = asyncio.create_task(desk.write(note, durable=False))
+        await asyncio.sleep(0.05)  # the loop goes on meanwhile
+        assert len(threads) == 2
+        holder.execute("COMMIT")
+        holder.close()
+        await waits
+        with pytest.raises(sa.exc.IntegrityError):
+            await desk.write(put("n1"), durable=False)
+
+    asyncio.run(main())
+    desk.close()
+    assert threads == [threading.main_thread().name, "writes", "writes"]
+    assert names(store) == ["n1", "n2", "n3"]

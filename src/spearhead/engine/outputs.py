@@ -11,9 +11,11 @@ from sqlalchemy import Connection
 from spearhead.core import digest
 from spearhead.core.generation import Request
 from spearhead.core.review import Finding
+from spearhead.store.prepared import Prepared, insertion
 from spearhead.store.tables import outputs, reviews
 
 MIME = "text/plain"
+_insert = Prepared(insertion(outputs))
 IN_PROMPT = "in the prompt: "
 """How the reason of a finding begins that is about what was asked."""
 
@@ -84,7 +86,7 @@ def asked_text(request: Request) -> str:
 
 def insert(connection: Connection, output: Output) -> None:
     """Write a new row."""
-    connection.execute(outputs.insert(), [_values(output)])
+    _insert.run(connection, _values(output))
 
 
 def find(connection: Connection, id: str) -> Output | None:

@@ -56,6 +56,8 @@ LONG = 8_000
 """Characters from which a review leaves the event loop to others."""
 MOST_WAITING = 4
 """Files that may wait for their seal; past it an answer waits for its own."""
+SEALS_AFTER = 0.005
+"""Seconds in which the last bytes of an answer leave before its seal wants the processor."""
 _KEPT = ("seed", "context", "stop")
 """Keys of the generation table that are not sampling options of a runtime."""
 
@@ -325,6 +327,7 @@ class Engine:
 
     async def _seal_later(self, job: Job) -> None:
         """The files of answers whose text has left."""
+        await asyncio.sleep(SEALS_AFTER)
         for answer in job.answers.values():
             row = answer.row
             if row is None or row.blob is not None or row.state != "released":

@@ -25,6 +25,7 @@ from spearhead.ledger import billing, grants, invoices, journal, keys, limits, p
 from spearhead.ledger.billing import Hands
 from spearhead.ledger.journal import NotEnoughCredit
 from spearhead.ledger.plans import Plan
+from spearhead.store.prepared import Prepared
 from spearhead.store.tables import invoiced_events, journal_entries, usage_events
 from spearhead.store.tables import invoices as table
 
@@ -335,8 +336,11 @@ def test_a_billing_run_killed_at_any_moment_is_finished_by_the_next(engine: Engi
     assert sum(one.due for one in made) == 6 * (12 * 10**9 + 12 * CENT) and sound(engine)
 
 
-def test_a_billing_run_that_dies_at_any_of_its_writes_writes_nothing_of_that_invoice(engine: Engine) -> None:
-    """Every statement that writes is made to fail in turn."""
+def test_a_billing_run_that_dies_at_any_of_its_writes_writes_nothing_of_that_invoice(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every statement that writes is made to fail in turn, whoever executes it."""
+    plain = Prepared._run
     hands = Hands(NEW_YEAR)
     account = customer(engine, hands, fee=10**9, owing=10**10)
     ask(engine, account, "a", hands, units=123)
@@ -349,6 +353,11 @@ def test_a_billing_run_that_dies_at_any_of_its_writes_writes_nothing_of_that_inv
             if statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")) and next(left, None) is None:
                 raise KeyboardInterrupt
 
+        def run(self: Prepared, connection: Any, sql: str, values: Any, die: Any = die, **rest: Any) -> Any:
+            die(connection, None, sql)
+            return plain(self, connection, sql, values, **rest)
+
+        monkeypatch.setattr(Prepared, "_run", run)
         sa.event.listen(engine, "before_cursor_execute", die)
         try:
             billing.run(engine, clock=hands)
@@ -357,6 +366,7 @@ def test_a_billing_run_that_dies_at_any_of_its_writes_writes_nothing_of_that_inv
             deaths += 1
         finally:
             sa.event.remove(engine, "before_cursor_execute", die)
+            monkeypatch.undo()
         with engine.connect() as connection:
             assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0
             assert connection.scalar(sa.select(sa.func.count()).select_from(invoiced_events)) == 0

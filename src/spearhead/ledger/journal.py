@@ -21,6 +21,7 @@ from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.ledger import limits, pots, sums
 from spearhead.store.database import reading, writing
+from spearhead.store.prepared import Prepared, insertion
 from spearhead.store.tables import (
     accounts,
     grants,
@@ -35,21 +36,22 @@ MOST = 10**17
 SNAPSHOT_EVERY = 512
 """An account's entries are summed anew from its last snapshot; past this many a new snapshot is kept."""
 
-# Statements of the hot path are built once: building them anew took half the time of a write.
-_account = sa.select(accounts.c.currency).where(accounts.c.id == sa.bindparam("account"))
-_account_locked = _account.with_for_update(key_share=True)
-_group_by_key = sa.select(journal_groups).where(journal_groups.c.key == sa.bindparam("wanted"))
-_insert_group = journal_groups.insert().returning(journal_groups.c.id)
-_insert_entries = journal_entries.insert()
-_insert_reservation = reservations.insert()
-_close_reservation = (
+_account = Prepared(sa.select(accounts.c.currency).where(accounts.c.id == sa.bindparam("account")))
+_account_locked = Prepared(
+    sa.select(accounts.c.currency).where(accounts.c.id == sa.bindparam("account")).with_for_update(key_share=True)
+)
+_group_by_key = Prepared(sa.select(journal_groups).where(journal_groups.c.key == sa.bindparam("wanted")))
+_insert_group = Prepared(insertion(journal_groups).returning(journal_groups.c.id))
+_insert_entries = Prepared(insertion(journal_entries))
+_insert_reservation = Prepared(insertion(reservations))
+_close_reservation = Prepared(
     reservations.update()
     .where(reservations.c.id == sa.bindparam("wanted"))
     .values(state=sa.bindparam("to_state"), settled=sa.bindparam("to_settled"), tokens=sa.bindparam("to_tokens"))
 )
-_reservation_by_id = sa.select(reservations).where(reservations.c.id == sa.bindparam("wanted"))
-_reservation_by_group = sa.select(reservations).where(reservations.c.group_id == sa.bindparam("wanted"))
-_lines_of = (
+_reservation_by_id = Prepared(sa.select(reservations).where(reservations.c.id == sa.bindparam("wanted")))
+_reservation_by_group = Prepared(sa.select(reservations).where(reservations.c.group_id == sa.bindparam("wanted")))
+_lines_of = Prepared(
     sa.select(journal_entries.c.account, journal_entries.c.currency, journal_entries.c.amount)
     .where(journal_entries.c.group_id == sa.bindparam("wanted"))
     .order_by(journal_entries.c.id)
@@ -216,7 +218,7 @@ def hold(
     seconds: int,
     beside: Beside,
     moment: datetime,
-    live: "Sequence[sa.Row[Any]] | None" = None,
+    live: Sequence[Any] | None = None,
 ) -> Reservation:
     """As `reserve`, under a key that is new, behind the account's lock: for this folder's own files.
 
@@ -258,8 +260,8 @@ def hold(
         expires=stamp(moment + timedelta(seconds=seconds)),
         beside=replace(beside, owing=0),
     )
-    connection.execute(
-        _insert_reservation,
+    _insert_reservation.run(
+        connection,
         {
             "id": reservation.id,
             "group_id": group.id,
@@ -267,6 +269,7 @@ def hold(
             "currency": currency,
             "amount": amount,
             "state": "open",
+            "settled": None,
             "created": reservation.created,
             "expires": reservation.expires,
             "units": beside.units,
@@ -343,10 +346,7 @@ def release(store: Engine | Connection, reservation: str, *, clock: Clock = now)
         if found.state != "open":
             _group(connection, key, payload=payload)
             return False
-        origin = [
-            (row.account, row.currency, row.amount) for row in connection.execute(_lines_of, {"wanted": found.group})
-        ]
-        lines = [(name, currency, -amount) for name, currency, amount in origin]
+        lines = [(name, currency, -amount) for name, currency, amount in _group_lines(connection, found.group)]
         post(connection, "release", lines, key=key, payload=payload, moment=clock())
         _close(connection, found, state="released", settled=None, tokens=0)
         return True
@@ -486,7 +486,7 @@ def reservation(store: Engine | Connection, id: str) -> Reservation:
 def under(store: Engine | Connection, account: str, key: str) -> Reservation | None:
     """The reservation that `account` made under `key`, whatever became of it."""
     with reading(store) as connection:
-        row = connection.execute(_group_by_key, {"wanted": _scoped("reserve", account, key)}).one_or_none()
+        row = _group_by_key.first(connection, {"wanted": _scoped("reserve", account, key)})
         return None if row is None else _reservation(connection, row.id)
 
 
@@ -630,13 +630,13 @@ def check(store: Engine | Connection) -> list[str]:
 def lock(connection: Connection, account: str) -> str:
     """Hold every other writer of `account` off until this transaction ends, and return the account's currency."""
     # SQLite holds the whole database by now (BEGIN IMMEDIATE) and leaves FOR UPDATE out.
-    if (currency := connection.scalar(_account_locked, {"account": account})) is None:
+    if (currency := _account_locked.scalar(connection, {"account": account})) is None:
         raise InputError(f"There is no account {account!r}.")
     return str(currency)
 
 
 def _currency(connection: Connection, account: str) -> str:
-    if (currency := connection.scalar(_account, {"account": account})) is None:
+    if (currency := _account.scalar(connection, {"account": account})) is None:
         raise InputError(f"There is no account {account!r}.")
     return str(currency)
 
@@ -661,7 +661,7 @@ def _scoped(kind: str, owner: str, key: str) -> str:
 
 def _group(connection: Connection, key: str, *, payload: str) -> Group | None:
     """The group written under `key`, if any; raises KeyReused when it was written with another payload."""
-    row = connection.execute(_group_by_key, {"wanted": key}).one_or_none()
+    row = _group_by_key.first(connection, {"wanted": key})
     if row is None:
         return None
     if row.payload != payload:
@@ -698,9 +698,9 @@ def post(
         "booked": stamp(booked) if booked else created,
         "created": created,
     }
-    id = connection.execute(_insert_group, values).scalar_one()
-    connection.execute(
-        _insert_entries,
+    id = _insert_group.scalar(connection, values)
+    _insert_entries.each(
+        connection,
         [{"group_id": id, "account": name, "currency": currency, "amount": n} for name, currency, n in lines],
     )
     return Group(id=id, kind=kind, booked=str(values["booked"]), created=created, reverses=reverses)
@@ -725,7 +725,7 @@ def _sum_as_of(connection: Connection, name: str, currency: str, moment: datetim
 
 
 def _group_lines(connection: Connection, group: int) -> list[Line]:
-    return [(row.account, row.currency, row.amount) for row in connection.execute(_lines_of, {"wanted": group})]
+    return [(row.account, row.currency, row.amount) for row in _lines_of.all(connection, {"wanted": group})]
 
 
 def _drawn(connection: Connection, found: Reservation) -> list[Line]:
@@ -763,7 +763,7 @@ def _open_again(connection: Connection, names: Sequence[str]) -> None:
 def _reservation(connection: Connection, id: str | int) -> Reservation:
     """The reservation of that id, or the one that the group of that number made."""
     query = _reservation_by_id if isinstance(id, str) else _reservation_by_group
-    row = connection.execute(query, {"wanted": id}).one_or_none()
+    row = query.first(connection, {"wanted": id})
     if row is None:
         raise InputError(f"There is no reservation {id!r}.")
     return Reservation(
@@ -801,7 +801,7 @@ def _locked(connection: Connection, id: str) -> Reservation:
 def _close(connection: Connection, found: Reservation, *, state: str, settled: int | None, tokens: int | None) -> None:
     kept = found.beside.tokens if tokens is None else tokens
     values = {"wanted": found.id, "to_state": state, "to_settled": settled, "to_tokens": kept}
-    connection.execute(_close_reservation, values)
+    _close_reservation.run(connection, values)
     limits.leave(
         connection,
         account=found.account,

@@ -6,9 +6,10 @@ recomputes them. Windows are those of the clock in UTC (a minute, hour, day or m
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -17,6 +18,7 @@ from spearhead.core import money
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.store.database import reading, writing
+from spearhead.store.prepared import Prepared, insertion
 from spearhead.store.tables import accounts, keys, limit_windows, rate_leases, reservations, team_members, teams
 from spearhead.store.tables import limits as table
 
@@ -51,17 +53,21 @@ class Limit:
     most: int
 
 
-_team = sa.select(team_members.c.team).where(team_members.c.account == sa.bindparam("account"))
-_limits = sa.select(table).where(table.c.subject.in_(sa.bindparam("subjects", expanding=True))).order_by(table.c.id)
-_windows = sa.select(limit_windows).where(limit_windows.c.subject.in_(sa.bindparam("subjects", expanding=True)))
+_team = Prepared(sa.select(team_members.c.team).where(team_members.c.account == sa.bindparam("account")))
+_SUBJECTS: list[Any] = [sa.bindparam(kind) for kind in KINDS]
+"""Of one request; one that it does not have is null, which nothing equals."""
+_limits = Prepared(sa.select(table).where(table.c.subject.in_(_SUBJECTS)).order_by(table.c.id))
+_windows = Prepared(sa.select(limit_windows).where(limit_windows.c.subject.in_(_SUBJECTS)))
 _one_window = (
     limit_windows.c.subject == sa.bindparam("of"),
     limit_windows.c.measure == sa.bindparam("by"),
     limit_windows.c.span == sa.bindparam("over"),
     limit_windows.c.start == sa.bindparam("since"),
 )
-_window_used = sa.select(limit_windows.c.used).where(*_one_window)
-_set_window = limit_windows.update().where(*_one_window).values(used=sa.bindparam("count"))
+_window_used = Prepared(sa.select(limit_windows.c.used).where(*_one_window))
+_set_window = Prepared(limit_windows.update().where(*_one_window).values(used=sa.bindparam("count")))
+_insert_window = Prepared(insertion(limit_windows))
+_team_locked = Prepared(sa.select(teams.c.id).where(teams.c.id == sa.bindparam("team")).with_for_update())
 _COLUMNS = {"key": reservations.c.key_id, "account": reservations.c.account, "team": reservations.c.team}
 
 
@@ -144,9 +150,8 @@ def enter(
     Raises LimitReached or BudgetSpent and counts nothing. Behind the account's lock; the team's is taken here, always
     after it.
     """
-    team = connection.scalar(_team, {"account": account})
-    subjects = _subjects(account=account, key=key, team=team)
-    here = _newest(connection.execute(_limits, {"subjects": subjects}).all())
+    team: str | None = _team.scalar(connection, {"account": account})
+    here = _newest(_limits.all(connection, _of(account=account, key=key, team=team)))
     if not here:
         return team
     _lock(connection, team)
@@ -190,17 +195,18 @@ def leave(
     _lock(connection, team)  # other members' requests come and go meanwhile
     delta = {"requests": requests, "tokens": tokens, "budget": budget}
     moment = datetime.fromisoformat(created)
-    for row in connection.execute(_windows, {"subjects": _subjects(account=account, key=key, team=team)}).all():
+    for row in _windows.all(connection, _of(account=account, key=key, team=team)):
         if delta[row.measure] and row.start == stamp(window(row.span, moment)[0]):
             here = {"of": row.subject, "by": row.measure, "over": row.span, "since": row.start}
-            connection.execute(_set_window, {**here, "count": row.used + delta[row.measure]})
+            _set_window.run(connection, {**here, "count": row.used + delta[row.measure]})
 
 
 def left(store: Engine | Connection, subjects: Sequence[str], *, clock: Clock = now) -> list[tuple[Limit, int]]:
     """Every limit of `subjects` with what is used of it now."""
     moment, found = clock(), []
     with reading(store) as connection:
-        for limit in _newest(connection.execute(_limits, {"subjects": list(subjects)}).all()):
+        here = sa.select(table).where(table.c.subject.in_(list(subjects))).order_by(table.c.id)
+        for limit in _newest(connection.execute(here).all()):
             if limit.measure == "parallel":
                 found.append((limit, _running(connection, limit.subject)))
                 continue
@@ -212,7 +218,8 @@ def left(store: Engine | Connection, subjects: Sequence[str], *, clock: Clock = 
 def subjects_of(store: Engine | Connection, account: str, key: str | None = None) -> list[str]:
     """Everything whose limits a request of this account and key must keep."""
     with reading(store) as connection:
-        return _subjects(account=account, key=key, team=connection.scalar(_team, {"account": account}))
+        found = _of(account=account, key=key, team=_team.scalar(connection, {"account": account}))
+        return [subject for subject in found.values() if subject is not None]
 
 
 def check(store: Engine | Connection) -> list[str]:
@@ -284,36 +291,36 @@ def _refuse(limit: Limit, *, used: int, asked: int, seconds: int) -> None:
 def _lock(connection: Connection, team: str | None) -> None:
     """Hold the team's other members off until this transaction ends; always after the account's own lock."""
     if team is not None and connection.dialect.name != "sqlite":
-        connection.execute(_team_locked, {"team": team})
+        _team_locked.all(connection, {"team": team})
 
 
-_team_locked = sa.select(teams.c.id).where(teams.c.id == sa.bindparam("team")).with_for_update()
-
-
-def _subjects(*, account: str, key: str | None, team: str | None) -> list[str]:
-    return [f"{kind}:{id}" for kind, id in (("key", key), ("account", account), ("team", team)) if id is not None]
-
-
-def _newest(rows: "Sequence[sa.Row[tuple[object, ...]]]") -> list[Limit]:
-    newest: Mapping[tuple[str, str, str], int | None] = {
-        (row._mapping["subject"], row._mapping["measure"], row._mapping["span"]): row._mapping["most"] for row in rows
+def _of(*, account: str, key: str | None, team: str | None) -> dict[str, str | None]:
+    """The subjects of one request, by kind."""
+    return {
+        "key": None if key is None else f"key:{key}",
+        "account": f"account:{account}",
+        "team": None if team is None else f"team:{team}",
     }
+
+
+def _newest(rows: Sequence[Any]) -> list[Limit]:
+    newest: dict[tuple[str, str, str], int | None] = {(row.subject, row.measure, row.span): row.most for row in rows}
     return [Limit(*name, most) for name, most in sorted(newest.items()) if most is not None]
 
 
 def _used(connection: Connection, subject: str, *, measure: str, span: str, start: datetime, end: datetime) -> int:
     """From the counter, or from the reservations where there is none yet."""
     here = {"of": subject, "by": measure, "over": span, "since": stamp(start)}
-    found = connection.scalar(_window_used, here)
+    found = _window_used.scalar(connection, here)
     return _counted(connection, subject, measure=measure, start=start, end=end) if found is None else int(found)
 
 
 def _count(connection: Connection, limit: Limit, *, start: str, used: int) -> None:
     here = {"of": limit.subject, "by": limit.measure, "over": limit.span, "since": start, "count": used}
-    if connection.execute(_set_window, here).rowcount:
+    if _set_window.run(connection, here):
         return
     values = {"subject": limit.subject, "measure": limit.measure, "span": limit.span, "start": start, "used": used}
-    connection.execute(limit_windows.insert().values(values))
+    _insert_window.run(connection, values)
 
 
 def _counted(connection: Connection, subject: str, *, measure: str, start: datetime, end: datetime) -> int:

@@ -9,6 +9,7 @@ import json
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -21,6 +22,7 @@ from spearhead.core.manifest import PriceTag
 from spearhead.ledger import grants, journal, limits, pots, price, usage
 from spearhead.ledger.journal import Beside, KeyReused, Reservation
 from spearhead.store.database import reading, writing
+from spearhead.store.prepared import Prepared
 from spearhead.store.tables import plans as table
 from spearhead.store.tables import subscriptions
 
@@ -127,7 +129,7 @@ def end(store: Engine | Connection, account: str, *, clock: Clock = now) -> Subs
 
 def active(connection: Connection, account: str, moment: datetime) -> Subscription | None:
     """The account's plan at `moment`."""
-    row = connection.execute(_active, {"account": account, "moment": stamp(moment)}).first()
+    row = _active.first(connection, {"account": account, "moment": stamp(moment)})
     return None if row is None else _subscription(row)
 
 
@@ -332,7 +334,7 @@ def checked(plan: Plan) -> Plan:
     return plan
 
 
-_active = (
+_active = Prepared(
     sa.select(subscriptions)
     .where(
         subscriptions.c.account == sa.bindparam("account"),
@@ -354,8 +356,7 @@ def _read(text: str) -> Plan:
     return checked(Plan(**json.loads(text)))
 
 
-def _subscription(row: "sa.Row[tuple[object, ...]]") -> Subscription:
-    values = row._mapping
-    started, ended = (datetime.fromisoformat(text) if text else None for text in (values["started"], values["ended"]))
+def _subscription(row: Any) -> Subscription:
+    started, ended = (datetime.fromisoformat(text) if text else None for text in (row.started, row.ended))
     assert started is not None
-    return Subscription(values["id"], values["account"], _read(values["value"]), started.astimezone(UTC), ended)
+    return Subscription(row.id, row.account, _read(row.value), started.astimezone(UTC), ended)

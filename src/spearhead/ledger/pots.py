@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from spearhead.core.clock import stamp
 from spearhead.ledger import sums
+from spearhead.store.prepared import Prepared
 from spearhead.store.tables import grants
 
 PLAIN_PRIORITY = 50
@@ -22,7 +23,7 @@ _FOREVER = "9999"
 UNITS = {"token": "XTK", "picture": "XPC", "second": "XSE", "character": "XCH", "frame": "XFR"}
 """What a plan may include, and the code of each in the journal: X begins no currency of a country (ISO 4217)."""
 
-_live = (
+_live = Prepared(
     sa.select(grants)
     .where(
         grants.c.account == sa.bindparam("account"),
@@ -69,9 +70,9 @@ def receivable(account: str) -> str:
     return f"{account}:receivable"
 
 
-def live(connection: Connection, account: str, *, moment: datetime) -> "Sequence[sa.Row[Any]]":
+def live(connection: Connection, account: str, *, moment: datetime) -> Sequence[Any]:
     """The grants of `account` that may be used at `moment`."""
-    return connection.execute(_live, {"account": account, "moment": stamp(moment)}).all()
+    return _live.all(connection, {"account": account, "moment": stamp(moment)})
 
 
 def of(
@@ -81,13 +82,13 @@ def of(
     *,
     moment: datetime,
     owing: int = 0,
-    live: "Sequence[sa.Row[Any]] | None" = None,
+    live: Sequence[Any] | None = None,
 ) -> list[Pot]:
     """The pots of `account` in the order of use: priority, then end, then promotional before paid, then age.
 
     `owing` is how much it may owe in all, invoices that nobody paid among it; `live` its grants, where they were read.
     """
-    rows = connection.execute(_live, {"account": account, "moment": stamp(moment)}).all() if live is None else live
+    rows = _live.all(connection, {"account": account, "moment": stamp(moment)}) if live is None else live
     ranked: list[tuple[tuple[int, str, int, str, str], str]] = [
         ((row.priority, row.expires or _FOREVER, 1 - row.promotional, row.created, row.id), granted(account, row.id))
         for row in rows

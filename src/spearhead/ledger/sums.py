@@ -3,27 +3,28 @@
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from spearhead.store.prepared import Prepared
 from spearhead.store.tables import journal_entries, journal_snapshots
 
-_snapshot = sa.select(journal_snapshots.c.entry, journal_snapshots.c.amount).where(
-    journal_snapshots.c.account == sa.bindparam("name"), journal_snapshots.c.currency == sa.bindparam("currency")
+_snapshot = Prepared(
+    sa.select(journal_snapshots.c.entry, journal_snapshots.c.amount).where(
+        journal_snapshots.c.account == sa.bindparam("name"), journal_snapshots.c.currency == sa.bindparam("currency")
+    )
 )
-_since_snapshot = sa.select(
-    sa.func.count(), sa.func.max(journal_entries.c.id), sa.func.sum(journal_entries.c.amount)
-).where(
-    journal_entries.c.account == sa.bindparam("name"),
-    journal_entries.c.currency == sa.bindparam("currency"),
-    journal_entries.c.id > sa.bindparam("start"),
+_since_snapshot = Prepared(
+    sa.select(sa.func.count(), sa.func.max(journal_entries.c.id), sa.func.sum(journal_entries.c.amount)).where(
+        journal_entries.c.account == sa.bindparam("name"),
+        journal_entries.c.currency == sa.bindparam("currency"),
+        journal_entries.c.id > sa.bindparam("start"),
+    )
 )
 
 
 def of(connection: Connection, name: str, currency: str) -> tuple[int, int, int]:
     """The balance of `name`, its newest entry, and how many entries came since its snapshot."""
-    last = connection.execute(_snapshot, {"name": name, "currency": currency}).first()
+    last = _snapshot.first(connection, {"name": name, "currency": currency})
     start, base = (last.entry, last.amount) if last else (0, 0)
-    fresh, newest, since = connection.execute(
-        _since_snapshot, {"name": name, "currency": currency, "start": start}
-    ).one()
+    fresh, newest, since = _since_snapshot.first(connection, {"name": name, "currency": currency, "start": start})
     return base + int(since or 0), newest or start, fresh
 
 

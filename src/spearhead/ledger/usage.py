@@ -18,6 +18,7 @@ from spearhead.core.manifest import PriceTag
 from spearhead.ledger import journal, pots, price
 from spearhead.ledger.journal import KeyReused
 from spearhead.store.database import reading, writing
+from spearhead.store.prepared import Prepared, insertion
 from spearhead.store.tables import grants, reservations
 from spearhead.store.tables import usage_events as table
 
@@ -58,8 +59,11 @@ class Charge:
 
 CORRECTION = "correction"
 """The source of events that undo others."""
-_same = sa.select(table).where(table.c.source == sa.bindparam("source"), table.c.event == sa.bindparam("event"))
-_insert = table.insert()
+_same = Prepared(
+    sa.select(table).where(table.c.source == sa.bindparam("source"), table.c.event == sa.bindparam("event"))
+)
+_insert = Prepared(insertion(table))
+_granted = Prepared(sa.select(grants.c.worth, grants.c.amount).where(grants.c.id == sa.bindparam("id")))
 
 
 def record(
@@ -99,11 +103,11 @@ def record(
     }
     with writing(store) as connection:
         journal.lock(connection, account)
-        if found := connection.execute(_same, {"source": source, "event": event}).one_or_none():
-            if any(found._mapping[name] != value for name, value in values.items()):
+        if found := _same.first(connection, {"source": source, "event": event}):
+            if any(getattr(found, name) != value for name, value in values.items()):
                 raise KeyReused(f"The usage event {event!r} of {source!r} was recorded before with other contents.")
             return False
-        connection.execute(_insert, {**values, "happened": stamp(clock())})
+        _insert.run(connection, {**values, "happened": stamp(clock())})
         return True
 
 
@@ -170,12 +174,12 @@ def correct(store: Engine | Connection, event: str, *, source: str, clock: Clock
     The event stays. An invoice that it is on stays as well; the next one shows the correction.
     """
     with writing(store) as connection:
-        row = connection.execute(_same, {"source": source, "event": event}).one_or_none()
+        row = _same.first(connection, {"source": source, "event": event})
         if row is None or source == CORRECTION or row.reservation is None:
             raise InputError(f"There is no usage event {event[:80]!r} of {source[:40]!r} that could be corrected.")
         journal.lock(connection, row.account)
         name = {"source": CORRECTION, "event": str(row.id)}
-        if connection.execute(_same, name).first():
+        if _same.first(connection, name):
             return False
         group = journal.settlement_of(connection, row.reservation)
         if group is not None:
@@ -185,9 +189,9 @@ def correct(store: Engine | Connection, event: str, *, source: str, clock: Clock
             *("covered", "covered_worth", "on_account"),
         ]
         same = ("account", "key_id", "release", "unit", "currency", "reservation", "prompt_price", "completion_price")
-        values = {column: row._mapping[column] for column in same}
-        values |= {column: -row._mapping[column] for column in counts}
-        connection.execute(_insert, {**name, **values, "milliseconds": 0, "happened": stamp(clock())})
+        values = {column: getattr(row, column) for column in same}
+        values |= {column: -getattr(row, column) for column in counts}
+        _insert.run(connection, {**name, **values, "milliseconds": 0, "happened": stamp(clock())})
         return True
 
 
@@ -219,12 +223,9 @@ def _worth(connection: Connection, settlement: journal.Settlement) -> int:
     total = 0
     for name, currency, part in settlement.taken:
         if currency != settlement.currency:
-            row = connection.execute(_granted, {"id": name.rsplit(":", 1)[1]}).one()
+            row = _granted.first(connection, {"id": name.rsplit(":", 1)[1]})
             total += row.worth * part // row.amount
     return total
-
-
-_granted = sa.select(grants.c.worth, grants.c.amount).where(grants.c.id == sa.bindparam("id"))
 
 
 def report(

@@ -23,12 +23,19 @@ from spearhead.core.errors import InputError, SpearheadError
 from spearhead.store.migrations import HEAD
 
 BUSY_MILLISECONDS = 10_000
+LOG_PAGES, LAZY_LOG_PAGES = 1_000, 10_000
+"""Length of SQLite's log at which a durable commit, and one that is not, copies it into the database (4 KiB each)."""
 _MAGIC = b"SQLite format 3\x00"
 _READ, _LAZY, _TURN, _FILE = "spearhead_read", "spearhead_lazy", "spearhead_turn", "spearhead_file"
+_AT_ONCE = "spearhead_at_once"
 
 
 class StoreUnavailable(SpearheadError):
     """The database or the disk cannot be used now; the same call may work later (an API answers 503, never 401)."""
+
+
+class Busy(StoreUnavailable):
+    """Somebody else is writing, and the caller did not want to wait."""
 
 
 def connect(url: str) -> Engine:
@@ -52,7 +59,10 @@ def connect(url: str) -> Engine:
         except OSError as error:
             raise StoreUnavailable(f"The database {path} cannot be opened: {error.strerror}.") from error
         options: dict[str, Any] = {_TURN: threading.Lock()}
-        engine = sa.create_engine(parsed, pool_size=8, max_overflow=56, pool_timeout=30, execution_options=options)
+        # Last in, first out: the connection that was used last has its pages and statements at hand.
+        engine = sa.create_engine(
+            parsed, pool_size=8, max_overflow=56, pool_timeout=30, pool_use_lifo=True, execution_options=options
+        )
         event.listen(engine, "do_connect", partial(_there, path))
         event.listen(engine, "connect", _open_sqlite)
         event.listen(engine, "connect", partial(_remember, path))
@@ -73,20 +83,21 @@ def connect(url: str) -> Engine:
 
 
 @contextmanager
-def writing(store: Engine | Connection, *, durable: bool = True) -> Iterator[Connection]:
+def writing(store: Engine | Connection, *, durable: bool = True, wait: bool = True) -> Iterator[Connection]:
     """A transaction that may write: the caller's own, or a new one that commits when the block ends well.
 
     On SQLite it holds the write lock from its first moment, so what it reads stays true until it commits. On
     PostgreSQL what must stay true is locked by row. A power cut may take back a transaction that is not `durable`
-    (the death of the process may not), whole, and never one that a later durable one was built on.
+    (the death of the process may not), whole, and never one that a later durable one was built on. On SQLite, without
+    `wait`, raises Busy where another thread or process is writing.
     """
     if isinstance(store, Connection):
         yield store
         return
     try:
-        with _turn(store), store.connect() as connection:
-            if not durable:
-                connection = connection.execution_options(**{_LAZY: True})
+        with _turn(store, wait=wait), store.connect() as connection:
+            if not (durable and wait):
+                connection = connection.execution_options(**{_LAZY: not durable, _AT_ONCE: not wait})
             with connection.begin():
                 yield connection
     except sa.exc.TimeoutError as error:
@@ -199,6 +210,17 @@ def restore(path: Path, url: str, *, clock: clock.Clock = clock.now) -> Path | N
     return kept
 
 
+def trouble(error: BaseException, dialect: str) -> StoreUnavailable | None:
+    """What to raise where a driver's error is trouble with the database, as against trouble with a statement."""
+    kinds = ("OperationalError", "InterfaceError", "InternalError")
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names.isdisjoint(kinds) and type(error) is not sqlite3.DatabaseError:
+        return None
+    hint = " It has no tables yet: migrate it first." if "no such table" in str(error) else ""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return StoreUnavailable(f"The {dialect} database cannot be used now: {reason}.{hint}")
+
+
 def _parsed(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
@@ -260,7 +282,7 @@ def _same_file(path: Path, connection: Any, record: Any, proxy: Any) -> None:
 
 
 @contextmanager
-def _turn(engine: Engine) -> Iterator[None]:
+def _turn(engine: Engine, *, wait: bool) -> Iterator[None]:
     """The threads of one process write to SQLite in turn.
 
     SQLite's own wait sleeps longer and longer between tries, and whoever slept longest loses to whoever comes next: 16
@@ -270,7 +292,9 @@ def _turn(engine: Engine) -> Iterator[None]:
     if lock is None:
         yield
         return
-    if not lock.acquire(timeout=BUSY_MILLISECONDS / 1000):
+    if not lock.acquire(timeout=BUSY_MILLISECONDS / 1000 if wait else 0):
+        if not wait:
+            raise Busy("Another thread is writing.")
         raise StoreUnavailable("The sqlite database cannot be used now: another thread has been writing for too long.")
     try:
         yield
@@ -282,17 +306,29 @@ def _begin_sqlite(connection: Connection) -> None:
     """Writers take the write lock at once: a transaction that reads and then asks for it may be refused outright.
 
     FULL: a commit is on the disk before it is answered, and with it every earlier one, for they share one log.
-    NORMAL: it is in the log, and a power cut before the next durable commit may take it back.
+    NORMAL: it is in the log, and a power cut before the next durable commit may take it back. Such a commit is meant to
+    be quick, so it leaves it to the durable ones to copy the log, which waits for the disk, unless it has grown long.
     """
     options = connection.get_execution_options()
-    if options.get(_READ, False):
-        connection.exec_driver_sql("BEGIN")
-        return
-    level = "NORMAL" if options.get(_LAZY, False) else "FULL"
-    if connection.info.get("synchronous", "FULL") != level:
-        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
-        connection.info["synchronous"] = level
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    at_once = options.get(_AT_ONCE, False)
+    try:
+        driver: Any = connection.connection.dbapi_connection
+        if options.get(_READ, False):
+            driver.execute("BEGIN")
+            return
+        if connection.info.get(_LAZY, False) != (lazy := options.get(_LAZY, False)):
+            driver.execute(f"PRAGMA synchronous={'NORMAL' if lazy else 'FULL'}")
+            driver.execute(f"PRAGMA wal_autocheckpoint={LAZY_LOG_PAGES if lazy else LOG_PAGES}")
+            connection.info[_LAZY] = lazy
+        if at_once:
+            driver.execute("PRAGMA busy_timeout=0")
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        finally:
+            if at_once:
+                driver.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+    except sqlite3.Error as error:
+        raise Busy("Another process is writing.") if at_once else trouble(error, "sqlite") or error from error
 
 
 def _begin_postgresql(connection: Connection) -> None:
@@ -301,15 +337,8 @@ def _begin_postgresql(connection: Connection) -> None:
 
 
 def _speak(context: sa.ExceptionContext) -> None:
-    """Raise trouble with the database, as against trouble with a statement, as StoreUnavailable."""
-    error = context.original_exception
-    kinds = ("OperationalError", "InterfaceError", "InternalError")
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if not names.isdisjoint(kinds) or type(error) is sqlite3.DatabaseError:
-        dialect = context.dialect.name
-        hint = " It has no tables yet: migrate it first." if "no such table" in str(error) else ""
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise StoreUnavailable(f"The {dialect} database cannot be used now: {reason}.{hint}") from error
+    if (away := trouble(context.original_exception, context.dialect.name)) is not None:
+        raise away from context.original_exception
 
 
 def _upgrade(connection: Connection, found: str | None) -> None:

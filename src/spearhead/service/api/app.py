@@ -2,12 +2,14 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -36,6 +38,20 @@ from spearhead.store.tables import accounts
 READY_SECONDS = 2.0
 
 
+class Plain(APIRoute):
+    """A route whose function takes the request and the parts of its path as they are: there is nothing to solve."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The function itself."""
+        endpoint = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            response: Response = await endpoint(request, **request.path_params)
+            return response
+
+        return handle
+
+
 def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
     """The API over an engine that is up."""
     app = FastAPI(title="spearhead", version=spearhead.__version__, docs_url=None, redoc_url=None)
@@ -44,6 +60,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
     door = Doorkeeper(engine.desk.database, clock=engine.clock)
     app.add_middleware(Frame, figures=counts)
     process = secrets.token_hex(8)
+    app.router.route_class = Plain
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:

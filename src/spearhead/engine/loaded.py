@@ -80,9 +80,17 @@ async def load(release: Release, *, room: Room, secret: bytes = b"") -> Loaded:
     manifest = release.manifest
     template = read_template(manifest.template)
     policy = read_policy(manifest.policy)
-    reviewer = await asyncio.to_thread(_reviewer, policy, release)
     size = Sampler.read(release.file("sampler")).size if manifest.modality == "image" else (0, 0)
-    runtime = await _start(release, room=room, secret=secret)
+    starting = asyncio.create_task(_start(release, room=room, secret=secret))
+    try:
+        reviewer = await asyncio.to_thread(_reviewer, policy, release)
+    except BaseException:
+        starting.cancel()
+        for runtime in await asyncio.gather(starting, return_exceptions=True):
+            if not isinstance(runtime, BaseException):
+                await runtime.aclose()
+        raise
+    runtime = await starting
     return Loaded(release, runtime, template, manifest.price, policy, reviewer, size)
 
 

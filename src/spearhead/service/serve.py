@@ -75,7 +75,7 @@ async def _serve(
     room: Room,
     announce: Callable[[str], None],
 ) -> None:
-    web = asyncio.create_task(asyncio.to_thread(importlib.import_module, "spearhead.service.app"))
+    web = asyncio.create_task(asyncio.to_thread(_import_web))
     async with opened(home, models=models, room=room) as engine:
         await web  # half a second, which has passed while models were loaded
         import uvicorn
@@ -109,6 +109,11 @@ async def _serve(
             announce(f"serving {names} on http://{f'[{host}]' if ':' in host else host}:{port}/v1")
         await work
         await app.state.line.aclose()
+
+
+def _import_web() -> None:
+    for name in ("spearhead.service.app", "uvicorn"):
+        importlib.import_module(name)
 
 
 def _stop(server: "uvicorn.Server", line: "Line") -> None:

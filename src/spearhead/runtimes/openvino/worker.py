@@ -6,6 +6,7 @@ Stands where `runtimes.llamacpp.worker` stands and is spoken to alike. Standard 
 import asyncio
 import contextlib
 import gc
+import importlib
 import json
 import os
 import resource
@@ -21,10 +22,11 @@ VERSION = "2026.4.1"
 
 def main() -> None:
     """One JSON object in, `{"ready": address}`, `{"unfit": reason}` or `{"error": reason}` out, then serve."""
-    settings = json.loads(sys.stdin.buffer.readline())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold people's prompts
     os.umask(0o077)
     silence()
+    importlib.import_module("spearhead.runtimes.openvino.answers")  # while whoever started us is busy himself
+    settings = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_lifeline, args=(settings["socket"],), daemon=True).start()
     try:
         asyncio.run(_serve(settings))

@@ -19,14 +19,15 @@ from spearhead.service.studio.page import PageError, SignIn, Studio
 from spearhead.service.verify import Verifier
 from spearhead.store.home import Home
 
+ROUTES: list[BaseRoute] = [route for name in pages.PAGES for route in import_module(f"{pages.__name__}.{name}").ROUTES]
+"""Of every page."""
+
 
 def create(engine: Engine, *, home: Home, verifier: Verifier) -> Frame:
     """The pages and their files; `.studio` is what they share."""
-    routes: list[BaseRoute] = [Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))]
-    for name in pages.PAGES:
-        routes += import_module(f"{pages.__name__}.{name}").ROUTES
+    files = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     handlers: dict[Any, Any] = dict.fromkeys((HTTPException, SpearheadError, PageError, SignIn, TooOften), said)
-    inner = Starlette(routes=routes, exception_handlers={**handlers, Exception: said})
+    inner = Starlette(routes=[files, *ROUTES], exception_handlers={**handlers, Exception: said})
     studio = inner.state.studio = Studio(
         engine=engine,
         home=home,

@@ -35,6 +35,9 @@ def test_every_scenario_of_the_project_is_valid_with_each_of_its_presets(folder:
     assert loaded.scenario.name == folder.name
     for preset in loaded.scenario.presets:
         assert read.load(folder, preset=preset).digest != loaded.digest
+    if "quick" in loaded.scenario.presets:
+        quick = read.load(folder, preset="quick").scenario
+        assert quick.bars == loaded.scenario.bars, "a quick run asks for no less: what is sold is the same"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@
 
 Ours is `spearhead serve` with keys, ledger, review and labels on. The peers: llama.cpp's own HTTP server, bare, from
 the same library with the same settings; OpenVINO GenAI, which batches the same prompts; and `transformers.generate`
-called for one prompt after the other. Everyone gets the same prompts, as token ids where the peer takes them, and makes
-the same number of tokens for each, greedily. Rounds alternate between the peers; the figures are medians of rounds.
+called for one prompt after the other. Everyone gets the same held-out texts of the release's scenario, as token ids
+where the peer takes them, and answers each greedily to its own end. Rounds take other texts and alternate between the
+peers; the figures are medians of rounds.
 Ours is computed by what serves this release on this machine (docs/decisions/0012-engines.md); `SPEARHEAD_TEXT_ENGINE`
 names another. Exit code 3 when a ratio misses its target.
 """
@@ -35,10 +36,8 @@ from spearhead.store import releases
 
 TARGETS = {"bare": 0.95, "openvino": 1.0, "transformers": 12.0}
 NAMES = {"bare": "llama.cpp server, bare", "openvino": "OpenVINO GenAI", "transformers": "transformers.generate"}
-VERSE = (
-    "And it came to pass in the days of the {n} kings, that he went forth unto the land which was before him, "
-    "and they that were with him saw not the place whither he went, neither knew they the {n} gates thereof."
-)
+SHARE = 4
+"""transformers answers one of so many prompts: it is that slow, and one after the other more of them are no faster."""
 
 
 def main() -> int:
@@ -51,27 +50,31 @@ def main() -> int:
     raw = release.manifest.template
     template = Template(**{**raw, "examples": tuple(Example(**example) for example in raw.get("examples", ()))})
     end = tokenizer.id(template.stop)
+    texts = _texts(release, options.clients * options.each * (options.rounds + 1))
     peers = [name for name in TARGETS if name in options.peers.split(",")]
     speeds: dict[str, list[float]] = {name: [] for name in ("spearhead", *peers)}
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(_spearhead(release, options.serve))
         others = {name: stack.enter_context(_peer(name, model, release.manifest.context)) for name in peers}
         for number in range(options.rounds + 1):  # the first one warms up
-            words = [VERSE.format(n=number * 100 + client) for client in range(options.clients)]
+            count = options.clients * options.each
+            words = texts[number * count : (number + 1) * count]
             prompts = [tokenizer.encode_segments(template.single(text)) for text in words]
-            bias = {str(end): -100} if end is not None else {}
-            asked = [_chat(release.name, text, options.tokens, bias) for text in words]
-            figures = {"spearhead": asyncio.run(_clients(ours.port, "/v1/chat/completions", asked, ours.key))}
+            asked = [_chat(release.name, text, options.tokens) for text in words]
+            figures = {"spearhead": asyncio.run(_clients(ours, "/v1/chat/completions", asked, options.clients))}
             for name, process in others.items():
                 if name == "bare":
-                    bare = [_completion(ids, options.tokens, bias) for ids in prompts]
-                    figures[name] = asyncio.run(_clients(process.port, "/v1/completions", bare, ""))
+                    bare = [_completion(ids, options.tokens) for ids in prompts]
+                    figures[name] = asyncio.run(_clients(process, "/v1/completions", bare, options.clients))
                 else:
-                    figures[name] = process.ask({"prompts": prompts, "tokens": options.tokens})
+                    figures[name] = process.ask({"prompts": prompts, "tokens": options.tokens, "end": end})
             if number:
                 for name, figure in figures.items():
                     speeds[name].append(figure)
                 print(f"round {number}: " + ", ".join(f"{k} {v:.0f}" for k, v in figures.items()), flush=True)
+        long = _long(texts, tokenizer, release.manifest.context // options.clients - 64)
+        filling = [_chat(release.name, text, 32) for text in long[: options.clients]]
+        asyncio.run(_clients(ours, "/v1/chat/completions", filling, options.clients))
         memory = ours.memory()
         engine = f"{engines.here()}, ready {ours.ready:.1f} s after its start"
     return _report(speeds, peers, options, memory, engine)
@@ -81,8 +84,10 @@ def _report(
     speeds: Mapping[str, Sequence[float]], peers: Sequence[str], options: argparse.Namespace, memory: int, engine: str
 ) -> int:
     ours = statistics.median(speeds["spearhead"])
-    print(f"\n{options.clients} streaming clients, {options.tokens} tokens each, median of {options.rounds} rounds")
-    print(f"{'spearhead serve':26} {ours:8.1f} tokens/s   resident in all {memory / 2**20:.0f} MiB ({engine})")
+    asked = f"{options.clients} streaming clients, {options.each} held-out texts each"
+    print(f"\n{asked}, answers to their own end, median of {options.rounds} rounds")
+    taken = f"resident in all {memory / 2**20:.0f} MiB with its cache full"
+    print(f"{'spearhead serve':26} {ours:8.1f} tokens/s   {taken} ({engine})")
     missed = False
     for name in peers:
         theirs = statistics.median(speeds[name])
@@ -96,10 +101,15 @@ def _report(
 
 
 # -- the clients: as little work as can be, for they share the machine with what they measure -----------------------
-async def _clients(port: int, path: str, bodies: Sequence[Mapping[str, Any]], key: str) -> float:
-    """Tokens a second over all clients, by the server's own count."""
+async def _clients(server: "_Served", path: str, bodies: Sequence[Mapping[str, Any]], count: int) -> float:
+    """Tokens a second over all clients, by the server's own count; whoever has an answer asks for the next."""
+    left = iter(bodies)
+
+    async def ask() -> int:
+        return sum([await _client(server.port, path, body, server.key) for body in left])
+
     begun = time.perf_counter()
-    counts = await asyncio.gather(*(_client(port, path, body, key) for body in bodies))
+    counts = await asyncio.gather(*(ask() for _ in range(count)))
     return sum(counts) / (time.perf_counter() - begun)
 
 
@@ -123,24 +133,22 @@ async def _client(port: int, path: str, body: Mapping[str, Any], key: str) -> in
     return count
 
 
-def _chat(model: str, words: str, tokens: int, bias: Mapping[str, float]) -> dict[str, Any]:
+def _chat(model: str, words: str, tokens: int) -> dict[str, Any]:
     return {
         "model": model,
         "messages": [{"role": "user", "content": words}],
         "max_tokens": tokens,
         "temperature": 0,
-        "logit_bias": bias,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
 
 
-def _completion(prompt: Sequence[int], tokens: int, bias: Mapping[str, float]) -> dict[str, Any]:
+def _completion(prompt: Sequence[int], tokens: int) -> dict[str, Any]:
     return {
         "prompt": list(prompt),
         "max_tokens": tokens,
         "temperature": 0,
-        "logit_bias": [[int(token), amount] for token, amount in bias.items()],
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -251,7 +259,7 @@ def _peer_openvino(options: argparse.Namespace) -> int:
     for line in sys.stdin:
         question = json.loads(line)
         config = openvino_genai.GenerationConfig()
-        config.max_new_tokens, config.ignore_eos, config.do_sample = question["tokens"], True, False
+        config.max_new_tokens, config.do_sample = question["tokens"], False
         config.apply_chat_template = False
         words = tokenizer.decode(question["prompts"], skip_special_tokens=False)
         begun = time.perf_counter()
@@ -274,17 +282,46 @@ def _peer_transformers(options: argparse.Namespace) -> int:
     for line in sys.stdin:
         question = json.loads(line)
         begun, made = time.perf_counter(), 0
-        for ids in question["prompts"][:2]:  # one after the other: more of them are no faster
+        for ids in question["prompts"][::SHARE]:
             prompt = torch.tensor([ids])
-            length = {"min_new_tokens": question["tokens"], "max_new_tokens": question["tokens"]}
             with torch.inference_mode():
-                out = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, **length)
+                out = model.generate(
+                    prompt,
+                    attention_mask=torch.ones_like(prompt),
+                    do_sample=False,
+                    max_new_tokens=question["tokens"],
+                    eos_token_id=question["end"],
+                )
             made += out.shape[1] - prompt.shape[1]
         print(json.dumps({"speed": made / (time.perf_counter() - begun)}), flush=True)
     return 0
 
 
 _PEERS = {"bare": _peer_bare, "openvino": _peer_openvino, "transformers": _peer_transformers}
+
+
+def _texts(release: releases.Release, count: int) -> list[str]:
+    """Held-out inputs of the release's data, which lie in the same home."""
+    split = release.folder.parents[2] / "data" / release.manifest.data_digest / "test.jsonl"
+    if not split.is_file():
+        raise SystemExit(f"{split} is not there: wanted a release in the home that it was made in")
+    texts = [json.loads(line)["parts"]["input"] for line in split.read_text("utf-8").splitlines()]
+    if len(texts) < count:
+        raise SystemExit(f"{split} holds {len(texts)} texts and {count} are wanted: fewer --rounds or --each")
+    return texts[:count]
+
+
+def _long(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> list[str]:
+    """Several texts together, of `length` tokens each: an answer to one for each client fills the cache."""
+    found: list[str] = []
+    begun = ""
+    for text in (*texts, *(text[::-1] for text in texts)):
+        begun = f"{begun} {text}".strip()
+        if len(tokenizer.encode(begun, special=False)) >= length:
+            ids = tokenizer.encode(begun, special=False)[:length]
+            found.append(tokenizer.decode(ids))
+            begun = ""
+    return found
 
 
 # -- small things ---------------------------------------------------------------------------------------------------
@@ -324,7 +361,8 @@ def _options() -> argparse.Namespace:
     it = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     it.add_argument("--release", type=Path, help="folder of a release")
     it.add_argument("--clients", type=int, default=16)
-    it.add_argument("--tokens", type=int, default=64, help="tokens of each answer")
+    it.add_argument("--each", type=int, default=3, help="texts that each of them asks about in a round")
+    it.add_argument("--tokens", type=int, default=128, help="tokens of an answer at most")
     it.add_argument("--rounds", type=int, default=5)
     it.add_argument("--peers", default=",".join(TARGETS), help="which of them, with commas")
     it.add_argument("--serve", default=f"{sys.executable} -m spearhead.cli", help="the command that is spearhead")

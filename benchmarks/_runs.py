@@ -17,7 +17,7 @@ from spearhead.core.files import write_whole
 
 Right = np.ndarray[Any, np.dtype[np.bool_]]
 """Whether each picture was given its class, (n,)."""
-DRAWS = 10_000
+DRAWS = 2000
 """Bootstrap draws of every interval."""
 
 

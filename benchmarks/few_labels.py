@@ -10,6 +10,8 @@ with as many of these labelled pictures a step:
 - changed: they alone, changed as strongly as FixMatch changes its pictures (so that what FixMatch gains over this is
   what pictures without labels bring);
 - semi: FixMatch (arXiv 2001.07685), which sees all 55,000 pictures, and of the labels these alone;
+- taught: as alone, with all 55,000 pictures added under the classes that this seed's `alone` classifier gives them
+  (self-training, as in arXiv 1911.04252 without its noise): no label besides these either;
 - own: as alone, with generated pictures added: the project's variational autoencoder, told the class, learnt these
   labelled pictures and nothing else;
 - all: the same with an autoencoder that learnt all 55,000 pictures, with the classes that this seed's `alone`
@@ -26,6 +28,7 @@ import argparse
 import dataclasses
 import functools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,8 @@ from spearhead.core.errors import InputError
 WAYS = {
     "alone": "alone",
     "changed": "alone, strongly changed",
-    "semi": "semi-supervised (FixMatch)",
+    "semi": "semi-supervised: FixMatch",
+    "taught": "semi-supervised: its own guesses added",
     "own": "generated added, generator of the labelled pictures alone",
     "all": "generated added, generator of all pictures, classes guessed",
 }
@@ -54,13 +58,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=0, help="default: five for 1 %%, three for more")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--judge", choices=("test", "held"), default="test", help="held: for trying settings")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=64, help="labelled pictures a step")
     parser.add_argument("--bare", type=int, default=2, help="pictures without labels a step, in batches (semi)")
     parser.add_argument("--made", type=float, default=0.5, help="generated pictures a step, in batches (own, all)")
     parser.add_argument("--rate", type=float, default=4e-3, help="learning rate at its height")
     parser.add_argument("--sure", type=float, default=0.95, help="FixMatch's threshold")
-    parser.add_argument("--maker-steps", type=int, default=1500, help="of the generators")
+    parser.add_argument("--maker-steps", type=int, default=1000, help="of the generators")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="keep results and runs here, and go on from here")
     given = parser.parse_args()
@@ -97,20 +101,26 @@ def run(
 ) -> dict[str, Right]:
     """Train one classifier, and its generator if it has one, and judge it."""
     from spearhead.metrics.learner import right
+    from spearhead.metrics.pools import Pool
 
     few = drawn(data.labels, share=share, seed=seed)
     pixels, labels = data.learnt[few], data.labels[few]
     name = f"{way}, {share:.0%}, seed {seed}"
-    added: tuple[Bytes, Any] | None = None
-    if way == "own":
-        added = made(given, name, pixels, labels, seed, folder)
-    elif way == "all":
-        known = folder and folder.parent / named(
-            "alone", share, seed
-        )  # the same run: with a folder it is not run again
-        teacher = classifier(given, f"{name}, teacher", data, pixels, labels, "alone", seed, None, known)
-        added = made(given, name, data.learnt, guessed(teacher, data.learnt, few, labels), seed, folder)
-    network = classifier(given, name, data, pixels, labels, way, seed, added, folder)
+    pools = [Pool(pixels, given.batch, labels)]
+    if way == "semi":
+        pools.append(Pool(data.learnt, given.batch * given.bare))
+    elif way == "own":
+        pools.append(made(given, name, pixels, labels, seed, folder))
+    elif way in ("taught", "all"):
+        # With a folder the teacher is read from it.
+        known = folder and folder.parent / named("alone", share, seed)
+        teacher = classifier(given, f"{name}, teacher", pools, "alone", seed, known)
+        guesses = guessed(teacher, data.learnt, few, labels)
+        if way == "taught":
+            pools.append(Pool(data.learnt, given.batch, guesses))
+        else:
+            pools.append(made(given, name, data.learnt, guesses, seed, folder))
+    network = classifier(given, name, pools, way, seed, folder)
     test, wanted = (data.test, data.test_labels) if given.judge == "test" else (data.held, data.held_labels)
     return {"right": right(network, test, wanted)}
 
@@ -131,28 +141,16 @@ def drawn(labels: Any, *, share: float, seed: int) -> Any:
 
 # -- the classifier ----------------------------------------------------------------------------------------------------
 def classifier(
-    given: argparse.Namespace,
-    name: str,
-    data: Data,
-    pixels: Bytes,
-    labels: Any,
-    way: str,
-    seed: int,
-    added: tuple[Bytes, Any] | None,
-    folder: Path | None,
+    given: argparse.Namespace, name: str, pools: Sequence[Any], way: str, seed: int, folder: Path | None
 ) -> Any:
     """The network, trained in one of the ways."""
     from spearhead.metrics.learner import Learner, Objective, build, consistent, supervised
-    from spearhead.metrics.pools import Order, Pool
+    from spearhead.metrics.pools import Order
     from spearhead.training.plan import Plan
 
     objective: Objective = functools.partial(supervised, change=strong if way == "changed" else weak)
-    pools = [Pool(pixels, given.batch, labels)]
     if way == "semi":
         objective = functools.partial(consistent, weak=weak, strong=strong, sure=given.sure)
-        pools.append(Pool(data.learnt, given.batch * given.bare))
-    elif added is not None:
-        pools.append(Pool(added[0], round(given.batch * given.made), added[1]))
     plan = Plan(
         steps=given.steps,
         batch=given.batch,
@@ -203,12 +201,11 @@ def guessed(network: Any, pixels: Bytes, few: Any, labels: Any) -> Any:
     return found
 
 
-def made(
-    given: argparse.Namespace, name: str, pixels: Bytes, labels: Any, seed: int, folder: Path | None
-) -> tuple[Bytes, Any]:
-    """As many pictures as the generator's own training set has, at least 5,500, of evenly spread classes."""
+def made(given: argparse.Namespace, name: str, pixels: Bytes, labels: Any, seed: int, folder: Path | None) -> Any:
+    """A pool of as many pictures as the generator learnt, 5,500 to 20,000, of evenly spread classes."""
     import torch
 
+    from spearhead.metrics.pools import Pool
     from spearhead.models import pictures, vae
     from spearhead.models.vae.network import build
     from spearhead.training.batches import Batches
@@ -239,7 +236,7 @@ def made(
     block = pictures.pixels(found)
     if folder is not None:
         show(folder.with_suffix(".png"), block[:60])
-    return block, wanted.numpy()
+    return Pool(block, max(1, round(given.batch * given.made)), wanted.numpy())
 
 
 def turned(examples: Any, number: int, rng: np.random.Generator) -> Any:

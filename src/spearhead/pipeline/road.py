@@ -336,7 +336,7 @@ def _shown(economics: Mapping[str, Any]) -> dict[str, str]:
 
 def _made_by(loaded: Loaded) -> dict[str, str]:
     found = {"spearhead": __version__, "python": platform.python_version()}
-    for name in ("torch", "transformers", "peft", "xllamacpp", "onnxruntime", "sacrebleu"):
+    for name in ("torch", "transformers", "peft", "xllamacpp", "openvino", "onnxruntime", "sacrebleu"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     for owed in loaded.scenario.family.owed(loaded.scenario.family_config):

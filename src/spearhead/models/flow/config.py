@@ -15,8 +15,8 @@ class Config:
     patch: int = 2
     """Side of the squares of pixels that the network sees as one place."""
     width: int = 64
-    """Channels of the U-Net's first level, or of every token of the DiT. Well above channels * patch ** 2: a narrow network
-    cannot take the noise of that many pixels away at each place (seen at 32 and 48 for 48: speckled pictures)."""
+    """Channels of the U-Net's first level, or of every token of the DiT. Well above channels * patch ** 2: a narrow
+    network cannot take the noise of that many pixels away (seen at 32 and 48 for 48: speckled pictures)."""
     levels: tuple[int, ...] = (1, 2)
     """Widths of the U-Net's levels as multiples of `width`; each level halves the sides."""
     blocks: int = 2

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from spearhead.core.bounds import Count, Share
 from spearhead.core.media import Media
 
 
@@ -77,8 +78,8 @@ class Rule:
 
     category: str
     direction: Direction
-    hold: float | None = None
-    block: float | None = None
+    hold: Share | None = None
+    block: Share | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,9 @@ class Policy:
     checks: tuple[str, ...]
     rules: tuple[Rule, ...]
     stream: Literal["strict", "fast"] = "strict"
-    held_hours: int = 24
+    held_hours: Count = 24
     """After so long unanswered, a held item is rejected."""
-    people: int = 1
+    people: Count = 1
     """How many different people must approve a held item."""
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Options of a check by its name."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from spearhead.core.bounds import Count, Likeness, Whole
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -56,8 +58,8 @@ class Cleaning:
 
     languages: tuple[str, ...] = ()
     """Allowed languages by code; empty: any."""
-    shortest: int = 1
-    longest: int = 20_000
+    shortest: Whole = 1
+    longest: Count = 20_000
     drop: dict[str, str] = field(default_factory=dict)
     """Part to a regular expression whose matches are removed (verse numbers, brackets)."""
     replace: dict[str, str] = field(default_factory=dict)
@@ -70,13 +72,13 @@ class Cleaning:
 class PictureRules:
     """What a picture must look like."""
 
-    size: int = 0
+    size: Whole = 0
     """Cut and resample every picture to a square of so many pixels; 0: as it is."""
-    smallest: int = 8
+    smallest: Count = 8
     """Pixels a side must have at least."""
-    largest: int = 256
+    largest: Count = 256
     """Pixels a side may have where `size` is 0."""
-    near: float = 0.9
+    near: Likeness = 0.9
     """Similarity (see `index.pictures.similarity`) from which two pictures are near-duplicates."""
 
 
@@ -92,9 +94,9 @@ class DataConfig:
     validation: float = 0.02
     test: float = 0.02
     """Shares by content hash."""
-    near: float = 0.8
+    near: Likeness = 0.8
     """Estimated Jaccard similarity from which two texts are near-duplicates; pictures have `pictures.near`."""
-    limit: int = 0
+    limit: Whole = 0
     """Look at only so many records (by content hash, so that a smaller limit looks at a subset); 0: all."""
     checks: tuple[str, ...] = ("terms", "personal")
     """Review checks that a record must pass to be admitted."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from spearhead.core.bounds import Share, Whole
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -11,7 +13,7 @@ class Bar:
     minimum: float | None = None
     maximum: float | None = None
     beats: tuple[str, ...] = ()
-    p: float = 0.05
+    p: Share = 0.05
     """Greatest p-value at which a baseline counts as beaten."""
-    cases: int = 0
+    cases: Whole = 0
     """Fewest held-out cases that the figure must rest on."""

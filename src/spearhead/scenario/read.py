@@ -3,9 +3,11 @@
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,8 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
 
 def check(raw: dict[str, Any], name: str) -> Scenario:
     """A scenario from plain tables; InputError names file, key, what was given and what is wanted."""
+    if odd := next(_not_numbers(raw), None):
+        raise InputError(f"{name}: {odd[0]}: {odd[1]} was given, wanted a finite number")
     try:
         plain = json.dumps(_with_policy(raw), default=str)
         if isinstance(model := raw.get("model"), dict):
@@ -73,6 +77,18 @@ def check(raw: dict[str, Any], name: str) -> Scenario:
         raise InputError(f"{name}: {error}") from error.__cause__
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+
+
+def _not_numbers(value: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    """The keys whose value is infinite or no number, which TOML can write, with that value."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _not_numbers(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _not_numbers(inner, f"{where}.{number}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield where, value
 
 
 def _with_policy(raw: dict[str, Any]) -> dict[str, Any]:
@@ -179,6 +195,14 @@ _WANTED = {
 }
 
 
+_BOUNDS = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
 def _sentence(error: ValidationError, root: type, *, renamed: dict[str, str] | None = None) -> str:
     """The first thing that is wrong, and how many more there are."""
     items = error.errors(include_url=False)
@@ -200,6 +224,9 @@ def _sentence(error: ValidationError, root: type, *, renamed: dict[str, str] | N
         return f"{where}: {first['msg']}{more}" if where else f"{first['msg']}{more}"
     if kind == "literal_error":
         return f"{where}: {given} was given, wanted {first['ctx']['expected']}{more}"
+    if kind in _BOUNDS:
+        bound, words = _BOUNDS[kind]
+        return f"{where}: {given} was given, wanted {words} {first['ctx'][bound]:g}{more}"
     if kind in _WANTED:
         return f"{where}: {given} was given, wanted {_WANTED[kind]}{more}"
     message = first["msg"][0].lower() + first["msg"][1:]

@@ -1,6 +1,7 @@
 """Promises of the scenario file: every mistake is one line that names file, key, what was given and what is wanted."""
 
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,19 @@ def test_every_scenario_of_the_project_is_valid_with_each_of_its_presets(folder:
         ("data.test", 0.0, "data.validation and data.test must both be above 0"),
         ("release.form", "adaptor", "release.form: 'adaptor' was given"),
         ("scenario.name", "Modern English", "scenario.name: 'Modern English' was given"),
+        ("training.steps", 0, "training.steps: 0 was given, wanted at least 1"),
+        ("training.minutes", -1, "training.minutes: -1 was given, wanted at least 0"),
+        ("training.minutes", math.nan, "training.minutes: nan was given, wanted a finite number"),
+        ("training.betas", [0.9, math.inf], "training.betas.1: inf was given, wanted a finite number"),
+        ("training.betas", [0.9, 1.0], "training.betas.1: 1.0 was given, wanted less than 1"),
+        ("training.learning_rate", 0.0, "training.learning_rate: 0.0 was given, wanted more than 0"),
+        ("model.rank", -1, "model.rank: -1 was given, wanted at least 1"),
+        ("data.near", 1.5, "data.near: 1.5 was given, wanted at most 1"),
+        ("data.limit", -5, "data.limit: -5 was given, wanted at least 0"),
+        ("data.cleaning.shortest", 601, "data.cleaning.shortest is 601, above the 600 that are the most"),
+        ("review.people", 0, "review.people: 0 was given, wanted at least 1"),
+        ("review.rules.0.block", 9, "review.rules.0.block: 9 was given, wanted at most 1"),
+        ("bars.0.p", 5, "bars.0.p: 5 was given, wanted at most 1"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(path: str, value: Any, wanted: str) -> None:

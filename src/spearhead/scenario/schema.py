@@ -254,6 +254,7 @@ class Scenario(BaseModel):
             _plants(data, modality, self.training, untrained=self.family.untrained(config))
             if why := self.family.unservable(config):
                 raise wrong(f"data.canaries are measured in what a runtime serves, and {why}: leave them out")
+        _leaves_some(data)
         for source in data.sources:
             Catalogue("spearhead.data.sources", "SOURCE")[source.kind]
         for metric in self.evaluation.metrics:
@@ -287,6 +288,17 @@ class Scenario(BaseModel):
         if self.training.device not in ("auto", "cpu", "cuda", "mps"):
             raise wrong(f"training.device is {self.training.device!r}: wanted auto, cpu, cuda or mps")
         return self
+
+
+def _leaves_some(data: DataConfig) -> None:
+    """Bounds that no record can lie between are refused with both; raises a sentence."""
+    texts, pictures = data.cleaning, data.pictures
+    for name, low, high in (
+        ("cleaning.shortest", texts.shortest, texts.longest),
+        ("pictures.smallest", pictures.smallest, pictures.largest),
+    ):
+        if low > high:
+            raise wrong(f"data.{name} is {low}, above the {high} that are the most: no record can be both")
 
 
 def _greedy(generation: Generation) -> str:

@@ -3,56 +3,58 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from spearhead.core.bounds import Count, NotNegative, Part, Positive, Share, Whole
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The `[training]` table of a scenario."""
 
-    steps: int = 1000
+    steps: Count = 1000
     """Optimiser steps at most."""
-    minutes: float = 0.0
+    minutes: NotNegative = 0.0
     """Time budget of training proper; 0: none. The schedule follows whichever ends first."""
-    batch: int = 16
+    batch: Count = 16
     """Examples an optimiser step."""
-    micro_batch: int = 0
+    micro_batch: Whole = 0
     """Examples a forward pass; 0: as many as `micro_tokens` allows. Gradients are the large batch's to 1e-5."""
-    micro_tokens: int = 4096
+    micro_tokens: Count = 4096
     optimiser: Literal["adamw", "muon", "sgd"] = "adamw"
     """`muon` moves matrices; embeddings, heads and vectors stay with AdamW."""
-    learning_rate: float = 1e-3
-    muon_rate: float = 0.02
+    learning_rate: Positive = 1e-3
+    muon_rate: Positive = 0.02
     """Learning rate of what Muon moves; `learning_rate` is for the rest then."""
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    average: float = 0.0
+    betas: tuple[Part, Part] = (0.9, 0.99)
+    weight_decay: NotNegative = 0.0
+    clip: NotNegative = 1.0
+    average: Part = 0.0
     """Decay of the moving average of the weights, 0: none. The average is what is validated, kept and released;
     training goes on with the weights themselves."""
     round_to: Literal["", "Q8_0", "Q4_0"] = ""
     """Quantisation-aware: from half of the run on the loss is that of matrices in this layout; release that layout."""
-    prune: float = 0.0
+    prune: Part = 0.0
     """Share of the weights (or units) that is zero in the end; it grows from a fifth of the run to three fifths."""
     prune_what: Literal["weights", "units"] = "weights"
     """`units` leaves hidden units of the gated layers out whole: the released file is smaller and faster by them."""
     schedule: Literal["constant", "step", "cosine", "wsd"] = "wsd"
-    warmup: float = 0.05
+    warmup: Share = 0.05
     """Share of the run."""
-    decay: float = 0.4
+    decay: Share = 0.4
     """Share of the run over which `wsd` falls to zero; `step` divides by ten after each such share."""
     packing: bool = True
     """Whole batches as one sequence without padding; else sorted by length into buckets."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
-    validate_every: int = 50
-    patience: int = 0
+    validate_every: Whole = 50
+    patience: Whole = 0
     """Stop after so many validations without a better loss; 0: never. The best weights are kept either way."""
-    save_every: int = 100
-    seed: int = 0
-    embedding_noise: float = 0.0
+    save_every: Whole = 100
+    seed: Whole = 0
+    embedding_noise: NotNegative = 0.0
     """NEFTune alpha (arXiv 2310.05914); 0: off."""
     adversarial: Literal["none", "freelb", "fgm"] = "none"
     """Perturbation of input embeddings: FreeLB (arXiv 1909.11764) or one-step FGM (arXiv 1605.07725)."""
-    adversarial_size: float = 0.05
+    adversarial_size: Positive = 0.05
     augment: dict[str, float] | None = None
     """Text augmentation by name to its probability: typos, drop_words, swap_words, lower_case."""
     objective: Literal["likelihood", "dpo"] = "likelihood"

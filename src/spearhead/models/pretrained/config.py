@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from spearhead.core.bounds import Count, Part, Positive, Whole
+
 METHODS = (
     "none",
     "full",
@@ -45,10 +47,10 @@ class Config:
     method: Literal["none", "full", "lora", "rslora", "dora", "adalora", "prefix", "prompt", "ia3", "bottleneck"] = (
         "lora"
     )
-    rank: int = 16
+    rank: Count = 16
     """Rank of LoRA-like methods, tokens of prefix and prompt, width of the bottleneck."""
-    alpha: float = 32.0
-    dropout: float = 0.0
+    alpha: Positive = 32.0
+    dropout: Part = 0.0
     targets: tuple[str, ...] = ("all-linear",)
-    first_layer: int = 0
+    first_layer: Whole = 0
     """Adapters from this layer upwards: the gradient need not go below."""

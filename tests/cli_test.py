@@ -1,5 +1,8 @@
 """Promises of the command line: quick help, one line for a mistake, the right exit code, JSON where it is asked for."""
 
+import argparse
+import contextlib
+import io
 import json
 import os
 import statistics
@@ -54,7 +57,11 @@ def test_help_imports_nothing_heavy() -> None:
         (("run", "scenarios/modern-english", "--set", "training.steps"), "wanted KEY=VALUE"),
         (("run", "scenarios/modern-english", "--set", "training.stepz=3"), "did you mean 'steps'?"),
         (("data",), "name a scenario"),
-        (("data", "--withdraw", "abc"), "is not a record id"),
+        (("data", "withdraw", "abc"), "is not a record id"),
+        (("data", "withdraw"), "name a record by its id"),
+        (("check",), "name a scenario"),
+        (("train", "scenarios/modern-english", "--time-budget", "nan"), "training.minutes: nan was given"),
+        (("trace", "scenarios"), "a folder, wanted a file"),
         (("generate", "nothing", "hello"), "nothing"),
         (("serve", "nothing"), "nothing"),
         (("trace", "nowhere.txt"), "there is no such file"),
@@ -112,11 +119,33 @@ def test_the_generated_reference_is_up_to_date() -> None:
         assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == text, f"run `make docs`: {name}"
 
 
-def test_every_verb_of_the_design_is_there() -> None:
-    root = cli.parser().format_help()
-    verbs = "new check data train evaluate release run generate serve keys trace verify report doctor"
-    for verb in verbs.split():
-        assert f"    {verb} " in root
+def verbs() -> dict[str, argparse.ArgumentParser]:
+    """Every verb with its own words."""
+    (found,) = (one for one in cli.parser()._actions if isinstance(one, argparse._SubParsersAction))
+    return dict(found.choices)
+
+
+def test_every_verb_of_the_design_is_there_takes_json_and_says_its_exit_codes() -> None:
+    wanted = "new check data train evaluate release run generate serve keys trace verify report doctor"
+    assert set(wanted.split()) <= set(verbs())
+    for verb in verbs().values():
+        assert "--json" in verb.format_usage()
+        told = " ".join(verb.format_help().split())
+        assert all(f"{code} " in told for code in (0, 1, 2, 3)) and cli.EXIT_CODES in told
+    for name in ("train", "evaluate", "release", "run", "search", "demo"):
+        assert "--device" in verbs()[name].format_usage()
+
+
+def test_what_answers_answers_in_json(tmp_path: Path) -> None:
+    words = ("new", "dates", "--into", str(tmp_path)), ("check", str(tmp_path / "dates")), ("keys", "create")
+    words += ("keys", "list"), ("people", "list"), ("bill", "plans"), ("store", "migrate")
+    words += ("release", "dates", "--action", "list"), ("report", "dates"), ("verify", str(ROOT / "README.md"))
+    home = ["--home", str(tmp_path / "home"), "--json"]
+    for verb in words:
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
+            code = cli.main([*verb, *home])
+        told = json.loads(out.getvalue())
+        assert code in (0, 1) or told["exit_code"] == code == 2, verb
 
 
 def test_an_interrupted_verb_says_so_in_one_line(tmp_path: Path) -> None:

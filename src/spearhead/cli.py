@@ -69,6 +69,8 @@ def check(options: argparse.Namespace) -> int:
     if options.schema:
         print(json.dumps(read.json_schema(), indent=2, ensure_ascii=False))
         return 0
+    if options.scenario is None:
+        raise InputError("check: name a scenario, as in `spearhead check scenarios/modern-english`, or give --schema")
     loaded = read.load(options.scenario, preset=options.preset, changes=tuple(options.set))
     lines = f"{options.scenario}: {loaded.scenario.scenario.title!r} is a valid scenario"
     return show(options, {"scenario": loaded.scenario.name, "digest": loaded.digest, "valid": True}, lines)
@@ -86,10 +88,12 @@ def _road(options: argparse.Namespace, until: str) -> int:
 
 
 def data(options: argparse.Namespace) -> int:
-    if options.withdraw:
+    if str(options.scenario) == "withdraw":
         from spearhead.pipeline import withdrawal
 
-        done = withdrawal.withdraw(_home(options), options.withdraw, reason=options.reason)
+        if not options.of:
+            raise InputError("data withdraw: name a record by its id, as the data files and `spearhead trace` tell it")
+        done = withdrawal.withdraw(_home(options), options.of, reason=options.reason)
         return show(options, done.as_dict(), done.lines())
     if str(options.scenario) == "from-review":
         from spearhead.pipeline import preferences
@@ -335,12 +339,17 @@ def parser() -> argparse.ArgumentParser:
 
     it = verb("data", data, "admit the scenario's data and show counts, refusals, licences and samples")
     scenario(it, optional=True)
-    it.add_argument("of", nargs="?", default="", help="from-review: NAME of the scenario whose decisions become pairs")
+    it.add_argument(
+        "of",
+        nargs="?",
+        default="",
+        help="withdraw: ID of the record to take back, releases that learnt from it are marked; "
+        "from-review: NAME of the scenario whose decisions become pairs",
+    )
     it.add_argument("--out", type=Path, help="from-review: the table to write (default: preferences.jsonl)")
     it.add_argument("--licence", default="", help="from-review: SPDX licence of your outputs; there is no default")
     it.add_argument("--credit", default="", help="from-review: whom to credit for them")
-    it.add_argument("--withdraw", metavar="ID", help="withdraw a record; releases that learnt from it are marked")
-    it.add_argument("--reason", default="withdrawn on request", help="why it is withdrawn")
+    it.add_argument("--reason", default="withdrawn on request", help="withdraw: why")
 
     trains(verb("train", train, "train or fine-tune the scenario's model"))
     it = verb("evaluate", evaluate, "measure the model, a release or an endpoint beside the trivial baselines")

@@ -40,7 +40,7 @@ def verify(home: Home, place: Path) -> Told:
 
 def _read(file: Path) -> bytes:
     if not file.is_file():
-        raise InputError(f"{file}: there is no such file")
+        raise InputError(f"{file}: {'a folder, wanted a file' if file.is_dir() else 'there is no such file'}")
     if file.stat().st_size > LARGEST:
         raise InputError(f"{file}: more than {LARGEST >> 20} MiB; wanted a file that left this system")
     return file.read_bytes()

@@ -9,7 +9,7 @@ from spearhead.store.home import Home
 
 
 def withdraw(home: Home, record: str, *, reason: str) -> Told:
-    """`spearhead data --withdraw ID`: the next run is without the record, releases that learnt from it are marked."""
+    """`spearhead data withdraw ID`: the next run is without the record, releases that learnt from it are marked."""
     engine = opened(home)
     take_back(home, engine, record, reason)
     marked = releases.mark_affected(home, engine, list(withdrawn(engine)))

@@ -137,13 +137,19 @@ def test_every_verb_of_the_design_is_there_takes_json_and_says_its_exit_codes() 
 
 
 def test_what_answers_answers_in_json(tmp_path: Path) -> None:
-    words = ("new", "dates", "--into", str(tmp_path)), ("check", str(tmp_path / "dates")), ("keys", "create")
-    words += ("keys", "list"), ("people", "list"), ("bill", "plans"), ("store", "migrate")
-    words += ("release", "dates", "--action", "list"), ("report", "dates"), ("verify", str(ROOT / "README.md"))
-    home = ["--home", str(tmp_path / "home"), "--json"]
-    for verb in words:
+    asked = f"""new dates --into {tmp_path}
+        check {tmp_path}/dates
+        keys create
+        keys list
+        people list
+        bill plans
+        store migrate
+        release dates --action list
+        report dates
+        verify {ROOT}/README.md"""
+    for verb in asked.splitlines():
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
-            code = cli.main([*verb, *home])
+            code = cli.main([*verb.split(), "--home", str(tmp_path / "home"), "--json"])
         told = json.loads(out.getvalue())
         assert code in (0, 1) or told["exit_code"] == code == 2, verb
 

@@ -22,7 +22,8 @@ class Seen:
 
     implicit: gb45438.Implicit | None
     c2pa: Manifest | None
-    visible: bool
+    visible: bool | None
+    """None: it is of a modality whose mark nobody can look for."""
     watermark: Detection | None = None
     """None: nobody looked for it, which takes the key."""
 
@@ -60,6 +61,11 @@ def _bare_text(media: Media) -> Media:
     return Media("text", media.mime, c2pa_text.without(unicodedata.normalize("NFC", text)).encode())
 
 
+def _counted(media: Media) -> object:
+    """A sound or a film is shown to no one here; its length is read, which takes every table that a player needs."""
+    return gb45438.modality(media.modality).measure(media)
+
+
 def _seen(media: Media) -> object:
     from spearhead.media.image import codec
 
@@ -70,6 +76,8 @@ CARRIERS: Mapping[str, Carrier] = {
     # A text's own reader counts for itself already: the library does not know where the wrapper lies.
     "text": Carrier(_bare_text, _bare_text, c2pa_text.embed, c2pa_text.read, lambda media: True),
     "image": Carrier(lambda media: media, _seen, c2pa_file.embed, c2pa_file.read, c2pa_file.bound),
+    "sound": Carrier(lambda media: media, _counted, c2pa_file.embed, c2pa_file.read, c2pa_file.bound),
+    "video": Carrier(lambda media: media, _counted, c2pa_file.embed, c2pa_file.read, c2pa_file.bound),
 }
 
 

@@ -72,7 +72,8 @@ def _implicit(seen: seal.Seen) -> Layer:
 def _visible(seen: seal.Seen) -> Layer:
     if seen.visible:
         return Layer("visible", "valid", "carries the words that people see; anyone can write them")
-    return Layer("visible", "absent", "no visible mark")
+    words = "no visible mark" if seen.visible is False else "not looked for: no mark of sound or video is built yet"
+    return Layer("visible", "absent", words)
 
 
 def _watermark(found: Detection) -> Layer:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spearhead.core.errors import InputError
+from spearhead.media import riff
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"  # keyword, not compressed, no language, no translated keyword
@@ -51,7 +52,7 @@ def recognise(data: bytes) -> str | None:
         return "image/png"
     if data.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+    if riff.recognise(data, b"WEBP"):
         return "image/webp"
     return None
 
@@ -192,29 +193,14 @@ def _jpeg_insert(chunks: list[Chunk], xmp: bytes) -> list[Chunk]:
 
 # -- WebP ------------------------------------------------------------------------------------------------------------
 def _webp_split(data: bytes) -> list[Chunk]:
-    (size,) = struct.unpack_from("<I", data, 4)
-    end = size + 8
-    if end > len(data):
-        raise InputError("the image/webp file is cut short or damaged")
-    chunks: list[Chunk] = []
-    at = 12
-    while at + 8 <= end:
-        name, length = struct.unpack_from("<4sI", data, at)
-        if at + 8 + length > end or len(chunks) == _MOST_CHUNKS:
-            raise InputError("the image/webp file is cut short or damaged")
-        chunks.append(Chunk(name, data[at + 8 : at + 8 + length]))
-        at += 8 + length + length % 2
+    chunks = [Chunk(name, body) for name, body in riff.split(data, "image/webp")]
     if not any(chunk.name in (b"VP8 ", b"VP8L", b"ANMF") for chunk in chunks):
         raise InputError("the image/webp file is cut short or damaged")
     return chunks
 
 
 def _webp_join(chunks: Sequence[Chunk]) -> bytes:
-    parts = []
-    for chunk in chunks:
-        parts.append(chunk.name + struct.pack("<I", len(chunk.data)) + chunk.data + b"\0" * (len(chunk.data) % 2))
-    body = b"WEBP" + b"".join(parts)
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+    return riff.join([(chunk.name, chunk.data) for chunk in chunks], b"WEBP")
 
 
 def _webp_packet(chunk: Chunk) -> bytes | None:

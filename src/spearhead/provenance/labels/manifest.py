@@ -83,8 +83,10 @@ def parse(report: str) -> Mapping[str, Any]:
 
 
 def hard_binding(report: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The assertion that binds the manifest to its file: exclusions, algorithm, hash in Base64."""
-    return _mapping(_mapping(_active(report).get("assertion_store")).get("c2pa.hash.data"))
+    """The assertion that binds the manifest to its file: exclusions, algorithm, hash. Empty unless just one."""
+    assertions = _mapping(_active(report).get("assertion_store"))
+    found = [assertions[name] for name in assertions if name.startswith("c2pa.hash.")]
+    return _mapping(found[0]) if len(found) == 1 else {}
 
 
 def judge(report: Mapping[str, Any], *, bound: bool | None = None) -> Manifest:

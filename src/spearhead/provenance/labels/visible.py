@@ -19,11 +19,11 @@ def embed(media: Media) -> Media:
     """A copy that carries the mark; raises InputError for a modality that has none."""
     kind = modality(media.modality)
     if not isinstance(kind, Markable):
-        raise InputError(f"{media.modality} has no visible mark: ask for a copy without one")
+        raise InputError(f"{media.modality} has no mark for people yet: it comes with its making; ask for none")
     return kind.mark(media)
 
 
-def read(media: Media) -> bool:
-    """Whether the piece carries the mark."""
+def read(media: Media) -> bool | None:
+    """Whether the piece carries the mark; None where nobody can look for one."""
     kind = modality(media.modality)
-    return isinstance(kind, Markable) and kind.marked(media)
+    return kind.marked(media) if isinstance(kind, Markable) else None

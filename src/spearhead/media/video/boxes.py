@@ -1,0 +1,221 @@
+"""An MP4 file as its boxes (ISO 14496-12), and the way back with the places of the samples put right. Knows no label.
+
+Samples are never decoded: what is put in or taken out moves them, and the tables that say where they lie move along.
+"""
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from spearhead.core.errors import InputError
+
+MIME = "video/mp4"
+MOST_BOXES = 10_000
+MOST_DEPTH = 8
+CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"udta"})
+OFFSETS: Mapping[bytes, str] = {b"stco": ">u4", b"co64": ">u8"}
+"""Tables of where chunks of samples lie in the file, and their numbers."""
+_BRANDS = frozenset({b"isom", b"mp41", b"mp42", b"avc1", b"M4V ", b"M4VH", b"M4VP", b"MSNV", b"mmp4", b"f4v "})
+_FOREIGN = "its samples lie in another file: put them into this one"
+_REFUSED = {
+    b"moof": "it is fragmented: write it in one piece (`ffmpeg -i IN -c copy OUT`)",
+    b"mvex": "it is fragmented: write it in one piece (`ffmpeg -i IN -c copy OUT`)",
+    b"cmov": "its tables are compressed: write it anew (`ffmpeg -i IN -c copy OUT`)",
+    b"saio": "it is encrypted: label it before it is",
+    b"iloc": "it holds pictures as items: take those out",
+}
+"""Boxes that point into the file in ways that are not followed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box within `moov`: what it holds as bytes, or the boxes in it and the bytes behind the last of them."""
+
+    kind: bytes
+    data: bytes = b""
+    inner: "tuple[Box, ...] | None" = None
+
+    def first(self, kind: bytes) -> "Box | None":
+        """The first box of this kind in it."""
+        return next((box for box in self.inner or () if box.kind == kind), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """A box of the file itself: where it begins, how long it is, and how much of that is its header."""
+
+    kind: bytes
+    start: int
+    size: int
+    header: int
+
+    @property
+    def end(self) -> int:
+        """Where the next one begins."""
+        return self.start + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Movie:
+    """A file taken apart: its own boxes in order, and what its one `moov` holds."""
+
+    data: bytes
+    tops: tuple[Top, ...]
+    moov: Box
+
+    def bytes_of(self, top: Top) -> bytes:
+        """What a box of the file holds, without its header."""
+        return self.data[top.start + top.header : top.end]
+
+
+def recognise(data: bytes) -> bool:
+    """Whether the bytes begin as an MP4 film: by the brand that comes first."""
+    brand = data[8:12]
+    return data[4:8] == b"ftyp" and (brand in _BRANDS or brand[:3] in (b"iso", b"3gp", b"3g2"))
+
+
+def tops(data: bytes) -> tuple[Top, ...]:
+    """The boxes of the file itself, which fill it to its last byte; raises InputError when they do not."""
+    out: list[Top] = []
+    at = 0
+    while at < len(data):
+        if len(out) == MOST_BOXES:
+            raise damaged(f"it has more than {MOST_BOXES:,} boxes")
+        kind, size, header = _head(data, at, len(data))
+        out.append(Top(kind, at, size, header))
+        at += size
+    return tuple(out)
+
+
+def parse(data: bytes) -> Movie:
+    """The file taken apart; raises InputError on one that is damaged, or laid out in a way that is not handled."""
+    if not recognise(data):
+        raise InputError(f"the file is not {MIME}: give it the type that it is")
+    found = tops(data)
+    moovs = [top for top in found if top.kind == b"moov"]
+    for top in found:
+        _refuse(top.kind)
+        if top.kind == b"meta" and b"iloc" in data[top.start : top.end]:
+            _refuse(b"iloc")
+    if len(moovs) != 1:
+        raise damaged(f"it has {len(moovs)} boxes `moov`, one is wanted")
+    (top,) = moovs
+    left = [MOST_BOXES]
+    return Movie(data, found, _inside(data[top.start + top.header : top.end], b"moov", left, depth=1))
+
+
+def children(data: bytes, left: list[int] | None = None) -> tuple[tuple[Box, ...], bytes]:
+    """The boxes that these bytes are, not looked into, and up to seven bytes (or zeros) that are left behind them."""
+    left = left if left is not None else [MOST_BOXES]
+    out, at = [], 0
+    while at + 8 <= len(data) and any(data[at : at + 8]):
+        left[0] -= 1
+        if left[0] < 0:
+            raise damaged(f"it has more than {MOST_BOXES:,} boxes")
+        kind, size, header = _head(data, at, len(data))
+        out.append(Box(kind, data[at + header : at + size]))
+        at += size
+    return tuple(out), data[at:]
+
+
+def render(box: Box) -> bytes:
+    """A box as bytes."""
+    body = box.data if box.inner is None else b"".join(map(render, box.inner)) + box.data
+    if len(body) + 8 > 0xFFFF_FFFF:
+        raise InputError("the tables of the film would pass 4 GiB")
+    return struct.pack(">I4s", len(body) + 8, box.kind) + body
+
+
+def join(movie: Movie, moov: Box, *, without: Callable[[Top], bool]) -> bytes:
+    """The file with another `moov` in its place, and without some of its boxes; the places of all samples follow."""
+    kept = [top for top in movie.tops if not without(top)]
+    size = len(render(moov))
+    places, at = {}, 0
+    for top in kept:
+        places[top.start] = at
+        at += size if top.kind == b"moov" else top.size
+    moved = replaced(movie, moov, {top.start: places[top.start] - top.start for top in kept if top.kind == b"mdat"})
+    return b"".join(render(moved) if top.kind == b"moov" else movie.data[top.start : top.end] for top in kept)
+
+
+def replaced(movie: Movie, box: Box, shifts: Mapping[int, int]) -> Box:
+    """`box` with every place of a chunk moved by as much as the `mdat` that it lies in (the key is its start)."""
+    mdats = [top for top in movie.tops if top.kind == b"mdat"]
+    first = np.array([top.start + top.header for top in mdats], np.int64)
+    last = np.array([top.end for top in mdats], np.int64)
+    moves = np.array([shifts.get(top.start, 0) for top in mdats], np.int64)
+
+    def moved(table: Box) -> Box:
+        if table.kind not in OFFSETS:
+            return table if table.inner is None else replace(table, inner=tuple(map(moved, table.inner)))
+        places = offsets(table)
+        which = np.searchsorted(first, places, "right") - 1
+        if places.size and (not mdats or which.min() < 0 or bool((places > last[which]).any())):
+            raise damaged("a table points to samples outside `mdat`")
+        new = places + moves[which] if places.size else places
+        form = np.dtype(OFFSETS[table.kind])
+        if new.size and int(new.max()) > np.iinfo(form).max:
+            raise InputError("the film would pass 4 GiB, which its tables cannot tell: write them as `co64`")
+        return replace(table, data=table.data[:8] + new.astype(form).tobytes())
+
+    return moved(box)
+
+
+def offsets(table: Box) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """The numbers in a table of places: int64 (n)."""
+    form = np.dtype(OFFSETS[table.kind])
+    body = table.data[8:]
+    if len(table.data) < 8 or len(body) != struct.unpack_from(">I", table.data, 4)[0] * form.itemsize:
+        raise damaged("a table of samples has another length than it says")
+    values = np.frombuffer(body, form)
+    if values.size and int(values.max()) > np.iinfo(np.int64).max:
+        raise damaged("a table points to samples outside `mdat`")
+    return values.astype(np.int64)
+
+
+def damaged(why: str) -> InputError:
+    """What is said of a file that cannot be taken apart."""
+    return InputError(f"the {MIME} file cannot be used: {why}")
+
+
+def _inside(data: bytes, kind: bytes, left: list[int], *, depth: int) -> Box:
+    if depth > MOST_DEPTH:
+        raise damaged(f"its boxes lie more than {MOST_DEPTH} deep")
+    inner, rest = children(data, left)
+    return Box(kind, rest, tuple(_looked_into(box, left, depth=depth) for box in inner))
+
+
+def _looked_into(box: Box, left: list[int], *, depth: int) -> Box:
+    _refuse(box.kind)
+    if box.kind == b"dref" and _elsewhere(box.data):
+        raise damaged(_FOREIGN)
+    return _inside(box.data, box.kind, left, depth=depth + 1) if box.kind in CONTAINERS else box
+
+
+def _elsewhere(data: bytes) -> bool:
+    """Whether an entry of a `dref` names another file: the lowest bit of its flags is not set."""
+    entries: Sequence[Box] = children(data[8:])[0]
+    return any(len(entry.data) < 4 or not entry.data[3] & 1 for entry in entries)
+
+
+def _refuse(kind: bytes) -> None:
+    if kind in _REFUSED:
+        raise damaged(_REFUSED[kind])
+
+
+def _head(data: bytes, at: int, end: int) -> tuple[bytes, int, int]:
+    """Kind of the box at this place, its length and that of its header; raises InputError when it does not fit."""
+    if at + 8 > end:
+        raise damaged("it is cut short")
+    size, kind = struct.unpack_from(">I4s", data, at)
+    header = 8
+    if size == 1 and at + 16 <= end:
+        (size,), header = struct.unpack_from(">Q", data, at + 8), 16
+    elif size == 0:  # to the end
+        size = end - at
+    if size < header or size > end - at:
+        raise damaged("it is cut short, or a box says a length that it has not")
+    return kind, size, header

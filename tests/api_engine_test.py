@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -27,13 +28,14 @@ from spearhead.core.generation import (
 from spearhead.core.manifest import PriceTag
 from spearhead.engine.held import settle_decided
 from spearhead.engine.loaded import Room
-from spearhead.engine.open import follow, opened
+from spearhead.engine.open import choose, follow, opened
 from spearhead.engine.run import Engine
 from spearhead.ledger import journal, keys
 from spearhead.ledger import price as prices
-from spearhead.store import database
+from spearhead.store import database, releases
 from spearhead.store.home import Home
 from spearhead.store.tables import outputs, usage_events
+from spearhead.store.tables import releases as releases_table
 
 PROMPT, COMPLETION = 200, 800
 
@@ -263,6 +265,29 @@ def test_several_answers_pay_for_their_prompt_once(tmp_path: Path, make_release:
             got = await events(engine, request)
             assert {event.index for event in got if isinstance(event, Delivered)} == {0, 1, 2}
             assert isinstance(got[-1], Settled) and got[-1].receipt.amount == 5 * PROMPT + 15 * COMPLETION
+
+    run(test)
+
+
+def test_a_withdrawn_record_ends_a_running_release_whose_policy_says_so(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        home = Home(tmp_path, tmp_path / "cache")
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            release = releases.register(store, releases.live(home, store, "tiny"))
+            with database.writing(store) as connection:
+                connection.execute(sa.update(releases_table).values(affected=json.dumps(["a" * 64])))
+            for policy, answers in (("serve", True), ("stop", False)):
+                told = {**release.manifest.policy, "withdrawn": policy}
+                changed = dataclasses.replace(release.manifest, policy=told)
+                (release.folder / "manifest.json").write_text(changed.to_json())
+                leaving: set[asyncio.Task[None]] = set()
+                await follow(home, engine, leaving, models=(), room=Room(threads=1))
+                await asyncio.gather(*leaving)
+                assert ("tiny" in engine.releases) is answers
+            with pytest.raises(InputError):
+                await events(engine, ask(account, "hello", key="late"))
+            with pytest.raises(releases.Stopped, match="tiny@v1 learnt from withdrawn records"):
+                choose(home, models=("tiny@v1",))
 
     run(test)
 

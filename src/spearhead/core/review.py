@@ -93,5 +93,7 @@ class Policy:
     """After so long unanswered, a held item is rejected."""
     people: Count = 1
     """How many different people must approve a held item."""
+    withdrawn: Literal["serve", "stop"] = "serve"
+    """Whether a release answers on once a record that it learnt from is withdrawn."""
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Options of a check by its name."""

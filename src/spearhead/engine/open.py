@@ -73,10 +73,14 @@ async def opened(
         store.dispose()
 
 
-def choose(home: Home, *, models: tuple[str, ...]) -> list[tuple[tuple[str, ...], Release]]:
-    """Which releases to load and the names that each answers to."""
+def choose(home: Home, *, models: tuple[str, ...], leave_out: bool = False) -> list[tuple[tuple[str, ...], Release]]:
+    """Which releases to load and the names that each answers to.
+
+    What a withdrawn record ended is an InputError when it was named, and left out by who serves others meanwhile.
+    """
     store = database.connect(home.database_url)
     try:
+        leave_out = leave_out or not models
         if not models:
             models = tuple(sorted({release.manifest.scenario for release in releases.published(home)}))
         if not models:
@@ -84,7 +88,15 @@ def choose(home: Home, *, models: tuple[str, ...]) -> list[tuple[tuple[str, ...]
         found: dict[str, Release] = {}
         names: dict[str, set[str]] = {}
         for model in models:
-            release = releases.live(home, store, model)
+            try:
+                release = releases.live(home, store, model)
+                if releases.stopped(release):
+                    raise releases.Stopped(release.name)
+            except releases.Stopped as stop:
+                if not leave_out:
+                    raise
+                log.warning("%s", stop)
+                continue
             found[release.name] = release
             names.setdefault(release.name, {release.name}).add(model)
         return [(tuple(sorted(names[name])), release) for name, release in found.items()]
@@ -103,7 +115,7 @@ async def follow(
 ) -> None:
     """Serve what was promoted, rolled back or released since: the new one first, then the old one ends its answers."""
     up = engine.releases
-    chosen = await asyncio.to_thread(choose, home, models=models)
+    chosen = await asyncio.to_thread(choose, home, models=models, leave_out=True)
     wanted: dict[str, Loaded] = {}
     for names, release in chosen:
         loaded = up.get(release.name)

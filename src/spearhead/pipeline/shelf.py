@@ -34,6 +34,7 @@ def listed(home: Home) -> Told:
         release = releases.live(home, engine, found.name)
         manifest = release.manifest
         marks = f"learnt from {len(release.affected)} withdrawn" if release.affected else ""
+        marks += ", ended by its policy" if releases.stopped(release) else ""
         rows.append([release.name, release.state, manifest.verdict, manifest.created, marks])
         values.append(
             {"release": release.name, "state": release.state, "verdict": manifest.verdict, "affected": release.affected}

@@ -1,4 +1,4 @@
-"""Takes a record back after it was admitted, and says which releases learnt from it. Stops none: the policy does."""
+"""Takes a record back after it was admitted, and says which releases learnt from it. What ends with it is the policy's."""
 
 from spearhead.data.withdraw import withdraw as take_back
 from spearhead.data.withdraw import withdrawn
@@ -15,5 +15,8 @@ def withdraw(home: Home, record: str, *, reason: str) -> Told:
     marked = releases.mark_affected(home, engine, list(withdrawn(engine)))
     words = [f"withdrew {record}"]
     words.append(f"releases that learnt from it: {', '.join(marked)}" if marked else "no release learnt from it")
+    ended = [name for name in marked if releases.stopped(releases.live(home, engine, name))]
+    if ended:
+        words.append(f"ended by their policy: {', '.join(ended)}; a running server takes them down within seconds")
     words.append("the next `spearhead run` trains without it")
-    return Told({"withdrawn": record, "affected": marked}, words)
+    return Told({"withdrawn": record, "affected": marked, "ended": ended}, words)

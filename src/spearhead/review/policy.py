@@ -21,8 +21,10 @@ _ALWAYS_HELD = (categories.UNREADABLE, categories.UNAPPROVED)
 
 
 def digest_of(policy: Policy) -> str:
-    """The sha256 of a policy: equal policies have equal digests."""
-    return digest.of_value(dataclasses.asdict(policy))
+    """The sha256 of how pieces are judged: policies that judge alike have equal digests."""
+    judges = dataclasses.asdict(policy)
+    del judges["withdrawn"]  # ends a release, decides on no piece
+    return digest.of_value(judges)
 
 
 def consequence(policy: Policy, finding: Finding, direction: Direction) -> Decision:
@@ -115,9 +117,11 @@ def read(raw: Mapping[str, Any], *, name: str) -> Policy:
             raise InputError(f"{name}: {key} must be a list, got {raw.get(key)!r}")
     if not all(isinstance(check, str) for check in raw["checks"]):
         raise InputError(f"{name}: checks must be names, got {raw['checks']!r}")
-    stream, options = raw.get("stream", "strict"), raw.get("options", {})
+    stream, options, withdrawn = raw.get("stream", "strict"), raw.get("options", {}), raw.get("withdrawn", "serve")
     if stream not in ("strict", "fast"):
         raise InputError(f"{name}: stream is {stream!r}: wanted strict or fast")
+    if withdrawn not in ("serve", "stop"):
+        raise InputError(f"{name}: withdrawn is {withdrawn!r}: wanted serve or stop")
     if not isinstance(options, dict) or not all(isinstance(value, dict) for value in options.values()):
         raise InputError(f"{name}: options must be a table for each check, got {options!r}")
     return Policy(
@@ -128,6 +132,7 @@ def read(raw: Mapping[str, Any], *, name: str) -> Policy:
         stream=stream,
         held_hours=_whole(raw.get("held_hours", 24), most=24 * 366, where=f"{name}: held_hours"),
         people=_whole(raw.get("people", 1), most=9, where=f"{name}: people"),
+        withdrawn=withdrawn,
         options=options,
     )
 

@@ -57,6 +57,7 @@ def test_a_verdict_names_the_policy_that_made_it() -> None:
     other = dataclasses.replace(POLICY, held_hours=48)
     assert decide(POLICY, [], OUTPUT).policy == digest_of(POLICY) != digest_of(other)
     assert digest_of(dataclasses.replace(other, held_hours=24)) == digest_of(POLICY)
+    assert digest_of(dataclasses.replace(POLICY, withdrawn="stop")) == digest_of(POLICY), "it judges no piece"
 
 
 NAMES = ["advertising", "customer-service", "education", "film", "finance", "games", "general", "marketing", "medicine"]
@@ -121,6 +122,7 @@ def test_medicine_and_finance_let_nothing_out_before_a_person_has_approved() -> 
         ({"checks": [], "rules": ["hate"]}, "wanted category, direction"),
         ({"checks": [], "rules": [], "stream": "slow"}, "strict or fast"),
         ({"checks": [], "rules": [], "people": 0}, "people is 0"),
+        ({"checks": [], "rules": [], "withdrawn": "no"}, "wanted serve or stop"),
         ({"checks": [], "rules": [], "more": 1}, "'more' is unknown"),
         ({"checks": [], "rules": [], "options": {"terms": 1}}, "a table for each check"),
     ],

@@ -158,19 +158,37 @@ def standing(home: Home, store: Engine | Connection, scenario: str) -> list[Rele
 
 
 def answering(found: Sequence[Release]) -> Release | None:
-    """Which of a scenario's releases, oldest first, answers to its name: the promoted, else the newest passing one."""
-    chosen = [r for r in found if r.state == "live"] or [r for r in found if r.state == "passing"]
+    """Which of a scenario's releases, oldest first, answers to its name: the promoted, else the newest passing one.
+
+    One that learnt from a record withdrawn since does not answer where its policy says so.
+    """
+    able = [r for r in found if not stopped(r)]
+    chosen = [r for r in able if r.state == "live"] or [r for r in able if r.state == "passing"]
     return chosen[-1] if chosen else None
+
+
+class Stopped(InputError):
+    """A withdrawn record ended the serving of what was asked for."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} learnt from withdrawn records, and its policy ends its serving then; run it again")
+
+
+def stopped(release: Release) -> bool:
+    """Whether a withdrawn record ends its serving, by the policy that it was released under."""
+    return bool(release.affected) and release.manifest.policy.get("withdrawn") == "stop"
 
 
 def live(home: Home, store: Engine | Connection, name: str) -> Release:
     """The release that answers to `name`: `scenario@version`, or for a scenario its promoted, else its newest passing
-    one. Raises InputError with the nearest name when there is none."""
+    one. Raises InputError with the nearest name when there is none, Stopped when withdrawn records ended it."""
     scenario, at, version = name.partition("@")
     if at:
         return _named(home, store, scenario, version)
     found = standing(home, store, scenario)
     if (chosen := answering(found)) is None:
+        if ended := [release.name for release in found if stopped(release)]:
+            raise Stopped(ended[-1])
         known = sorted({release.manifest.scenario for release in published(home)})
         near = difflib.get_close_matches(scenario, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}" if known else ""
@@ -182,6 +200,8 @@ def promote(home: Home, store: Engine | Connection, name: str, *, public_key: by
     """Make `scenario@version` the one that answers to its scenario's name; refused when it does not verify."""
     scenario, _, version = name.partition("@")
     release = _named(home, store, scenario, version)
+    if stopped(release):
+        raise Stopped(name)
     if problems := verify(release.folder, public_key=public_key):
         raise InputError(f"{name} is not promoted: {problems[0]}" + _more(len(problems) - 1))
     with writing(store) as connection:
@@ -195,7 +215,7 @@ def rollback(home: Home, store: Engine | Connection, scenario: str) -> Release:
     """Retire the release that answers now and promote the newest passing one before it, which is returned."""
     current = live(home, store, scenario)
     found = standing(home, store, scenario)
-    older = [r for r in found if r.state != "retired" and _age(r) < _age(current)]
+    older = [r for r in found if r.state != "retired" and _age(r) < _age(current) and not stopped(r)]
     if not older:
         raise InputError(f"there is no release of {scenario!r} before {current.name} to go back to; nothing changed")
     target = older[-1]

@@ -213,6 +213,22 @@ def test_withdrawn_records_mark_the_releases_that_learnt_from_them(home: Home, e
         assert connection.execute(sa.select(sa.func.count()).select_from(tables.releases)).scalar() == 2
 
 
+def test_a_withdrawn_record_ends_what_its_policy_ends(home: Home, engine: Engine) -> None:
+    stop = {"withdrawn": "stop"}
+    make(home, version="1", learnt=("c" * 64,), policy=stop)
+    make(home, version="22", learnt=("a" * 64,), policy=stop)
+    make(home, version="1", scenario="other", learnt=("a" * 64,), policy={"withdrawn": "serve"})
+    releases.promote(home, engine, "tiny@22")
+    assert releases.mark_affected(home, engine, ["a" * 64]) == ["other@1", "tiny@22"]
+    assert releases.live(home, engine, "other").affected, "marked, and serves on"
+    assert releases.live(home, engine, "tiny").name == "tiny@1"
+    with pytest.raises(InputError, match="tiny@22 learnt from withdrawn records, and its policy ends its serving"):
+        releases.promote(home, engine, "tiny@22")
+    releases.mark_affected(home, engine, ["c" * 64])
+    with pytest.raises(releases.Stopped, match="tiny@22 learnt"):
+        releases.live(home, engine, "tiny")
+
+
 def test_a_release_under_another_name_is_refused(home: Home) -> None:
     place = make(home, version="1")
     place.rename(place.parent / "2")

@@ -86,7 +86,7 @@ def text(description: str, value: str) -> Frame:
 
 def words(frame: Frame, version: int) -> tuple[str, str] | None:
     """Description and value of a frame `TXXX`; None when it is another or cannot be read."""
-    if frame.name != b"TXXX" or not (data := _plain(frame, version)) or data[0] >= len(_ENCODINGS):
+    if frame.name != b"TXXX" or not (data := plain(frame, version)) or data[0] >= len(_ENCODINGS):
         return None
     encoding = _ENCODINGS[data[0]]
     wide = 2 if encoding.startswith("utf-16") else 1
@@ -130,7 +130,7 @@ def _extended(body: bytes, version: int) -> int:
     return _seven(body, 0) if version == 4 else 4 + _eight(body, 0)
 
 
-def _plain(frame: Frame, version: int) -> bytes | None:
+def plain(frame: Frame, version: int) -> bytes | None:
     """What a frame holds, undone; None when it is encrypted or does not unpack."""
     flags, data = frame.flags[1], frame.data
     if version == 4:

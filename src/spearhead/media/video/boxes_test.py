@@ -1,0 +1,143 @@
+"""MP4 files as boxes: whatever is put in or taken out, every sample stays where its table says."""
+
+import struct
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spearhead.core.errors import InputError
+from spearhead.core.media import Label, Media
+from spearhead.media.video import MODALITY, boxes, tiny
+from spearhead.media.video.tiny import SAMPLES, box, film
+
+LABEL = Label("maker", "n-1", "s@1", "2026-11-22T02:00:00Z")
+LAYOUTS = ("moov mdat", "mdat moov", "free moov free mdat mdat", "mdat moov mdat", "mdat free mdat moov")
+
+
+def samples(data: bytes) -> tuple[bytes, ...]:
+    """What lies where the table of places says, found by its name alone."""
+    name, form = (b"stco", ">I") if b"stco" in data else (b"co64", ">Q")
+    at = data.index(name) + 12
+    places = struct.unpack_from(f"{form[0]}{len(SAMPLES)}{form[1]}", data, at)
+    return tuple(data[place : place + len(one)] for place, one in zip(places, SAMPLES, strict=True))
+
+
+@pytest.mark.parametrize("table", [b"stco", b"co64"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_table_follows_its_samples(layout: str, table: bytes) -> None:
+    piece = film(layout=layout, table=table)
+    assert samples(piece.data) == SAMPLES
+    labelled = MODALITY.embed(piece, LABEL)
+    assert len(labelled.data) > len(piece.data) + 200 and samples(labelled.data) == SAMPLES
+    assert [kind for kind, _, _ in MODALITY.boxes(labelled)] == ["ftyp", *layout.split()]
+    assert MODALITY.embed(labelled, LABEL) == labelled
+
+
+def test_the_digest_does_not_hang_on_where_the_tables_lie() -> None:
+    front, back = film(layout="moov mdat"), film(layout="mdat free moov")
+    assert MODALITY.content(front) == MODALITY.content(back) == MODALITY.content(MODALITY.embed(back, LABEL))
+    swapped = bytearray(front.data)
+    at = front.data.index(b"stco") + 12
+    swapped[at : at + 8] = front.data[at + 4 : at + 8] + front.data[at : at + 4]
+    assert MODALITY.content(Media("video", boxes.MIME, bytes(swapped))) != MODALITY.content(front)
+
+
+def test_long_headers_and_a_last_box_without_length_are_read() -> None:
+    piece = film(layout="moov mdat")
+    at = piece.data.index(b"mdat") - 4
+    open_ended = piece.data[:at] + bytes(4) + piece.data[at + 4 :]
+    assert samples(MODALITY.embed(Media("video", boxes.MIME, open_ended), LABEL).data) == SAMPLES
+    size = struct.unpack_from(">I", piece.data, at)[0]
+    long = film(layout="mdat moov").data
+    start = len(box(b"ftyp", b"isom\0\0\2\0isomiso2mp41"))
+    wide = long[:start] + struct.pack(">I4sQ", 1, b"mdat", size + 8) + long[start + 8 : start + size]
+    moov = bytearray(long[start + size :])
+    table = moov.index(b"stco") + 12
+    for number in range(len(SAMPLES)):
+        (place,) = struct.unpack_from(">I", moov, table + 4 * number)
+        struct.pack_into(">I", moov, table + 4 * number, place + 8)
+    labelled = MODALITY.embed(Media("video", boxes.MIME, wide + moov), LABEL)
+    assert samples(labelled.data) == SAMPLES and MODALITY.measure(labelled) == 3
+
+
+@pytest.mark.parametrize(("length", "wanted"), [(1000, 1), (1001, 2), (3, 1)])
+def test_seconds_are_the_length_of_the_film_rounded_up(length: int, wanted: int) -> None:
+    assert MODALITY.measure(film(length=length)) == wanted
+
+
+def test_seconds_are_read_from_the_long_header_too() -> None:
+    data = film(layout="mdat moov").data  # nothing moves when the tables at the end grow
+    moov, at = data.index(b"moov") - 4, data.index(b"mvhd") - 4
+    (size,) = struct.unpack_from(">I", data, at)
+    new = box(b"mvhd", b"\1\0\0\0", struct.pack(">QQIQ", 0, 0, 90_000, 90_000 * 3600 + 1), data[at + 28 : at + size])
+    whole = struct.unpack_from(">I", data, moov)[0] + len(new) - size
+    longer = data[:moov] + struct.pack(">I", whole) + data[moov + 4 : at] + new + data[at + size :]
+    assert MODALITY.measure(Media("video", boxes.MIME, longer)) == 3601
+
+
+def test_what_cannot_be_handled_is_refused_in_one_line() -> None:
+    good = film().data
+    head = box(b"ftyp", b"isom\0\0\2\0isom")
+    nested = b""
+    for _ in range(3000):
+        nested = box(b"udta", nested)
+    cases = {
+        b"": "is not video/mp4",
+        good[:-1]: "cut short",
+        head: "0 boxes `moov`",
+        good + box(b"moov"): "2 boxes `moov`",
+        good + box(b"moof"): "fragmented",
+        film(extra=box(b"mvex")).data: "fragmented",
+        head + box(b"moov", box(b"cmov")): "compressed",
+        film(extra=box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", box(b"saio")))))).data: "encrypted",
+        good + box(b"meta", b"\0\0\0\0", box(b"iloc")): "items",
+        film(dref=b"\0\0\0\0").data: "another file",
+        film(length=0).data: "how long",
+        film(length=0xFFFFFFFF).data: "how long",
+        head + box(b"moov"): "header is cut short",
+        head + box(b"moov", nested): "deep",
+        film(extra=box(b"trak", box(b"stbl", box(b"stco", b"\0\0\0\0\0\0\0\1")))).data: "another length",
+        film(extra=box(b"trak", box(b"stbl", box(b"stco", struct.pack(">III", 0, 1, 5))))).data: "outside `mdat`",
+        film(extra=box(b"trak", box(b"stbl", box(b"co64", struct.pack(">IIQ", 0, 1, 2**64 - 1))))).data: "outside",
+        film(extra=box(b"meta") * 17).data: "16 boxes `meta`",
+        good.replace(struct.pack(">I", len(good) - good.index(b"mdat") + 4) + b"mdat", b"\0\0\0\7mdat"): "a length",
+    }
+    for data, words in cases.items():
+        piece = Media("video", boxes.MIME, data)
+        with pytest.raises(InputError, match=words) as caught:
+            MODALITY.measure(piece)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_million_boxes_are_refused_at_once() -> None:
+    head, crowd = box(b"ftyp", b"isom\0\0\2\0isom"), b"\0\0\0\x08free" * 1_000_000
+    start = time.perf_counter()
+    for data in (head + crowd, head + box(b"moov", crowd), film(extra=box(b"udta", box(b"meta", crowd))).data):
+        assert MODALITY.extract(Media("video", boxes.MIME, data)) is None
+    assert time.perf_counter() - start < 2
+
+
+@given(st.data())
+def test_a_changed_file_gives_an_answer_or_one_sentence(data: st.DataObject) -> None:
+    layout = data.draw(st.sampled_from(LAYOUTS))
+    whole = bytearray(MODALITY.embed(film(layout=layout), LABEL).data)
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=6)):
+        whole[place] = data.draw(st.integers(0, 255))
+    piece = Media("video", boxes.MIME, bytes(whole[: data.draw(st.integers(8, len(whole)))]))
+    MODALITY.recognise(piece.data)
+    MODALITY.extract(piece)
+    MODALITY.signature(piece)
+    try:
+        assert MODALITY.measure(piece) > 0
+        again = MODALITY.embed(piece, LABEL)
+    except InputError:
+        return
+    assert (MODALITY.extract(again) or {})["ProduceID"] == "n-1"
+
+
+def test_other_files_are_no_film() -> None:
+    for data in (b"", b"words", b"\0\0\0\x1cftypheic", b"\0\0\0\x1cftypM4A ", b"\0\0\0\x1cftypqt  "):
+        assert MODALITY.recognise(data) is None
+    assert MODALITY.recognise(tiny.film().data) == "video/mp4"

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from spearhead.core.errors import InputError
 from spearhead.core.files import whole_folder
+from spearhead.nn.disk import trouble_told
 from spearhead.nn.model import Model
 
 Tensors = dict[str, Tensor]
@@ -84,7 +85,7 @@ def save(
     """Write the run as `folder/step-<n>` and remove the older ones; a crash leaves one of them whole."""
     target = folder / f"step-{position.step:08d}"
     tensors, scalars = _optimiser_state(optimisers)
-    with whole_folder(target) as draft:
+    with whole_folder(target) as draft, trouble_told(target):
         save_file(_plain(learning(model)), draft / "weights.safetensors")
         save_file(_plain(best), draft / "best.safetensors")
         if average is not None:

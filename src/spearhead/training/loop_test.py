@@ -1,6 +1,7 @@
 """What the loop promises: exact accumulation, best weights kept, no step half done."""
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,26 @@ def test_a_closed_run_goes_on_to_the_same_end(points: list[Point], tmp_path: Pat
     assert all(torch.equal(p, weights(reference)[name]) for name, p in weights(second).items())
     steps, again = run(Sine(noise=0.1), points, plan, validation=validation, folder=tmp_path)
     assert steps == [] and again == trained, "a run that has ended does nothing more"
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_from_the_checkpoint_before(
+    points: list[Point], tmp_path: Path
+) -> None:
+    plan = Plan(steps=6, batch=16, save_every=2, validate_every=100)
+    calm, _ = run(Sine(noise=0.1), points, plan)
+    stream = train(Sine(noise=0.1), Batches(points, pack_points, plan=plan), plan, folder=tmp_path)
+    for _ in range(3):
+        next(stream)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # writing fails as on a full disk
+    try:
+        with pytest.raises(OSError, match="File too large.*step-00000004"):
+            next(stream)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["step-00000002"]
+    steps, _ = run(Sine(noise=0.1), points, plan, folder=tmp_path)
+    assert [(step.number, step.loss) for step in steps] == [(step.number, step.loss) for step in calm[2:]]
 
 
 class Laid(Model):

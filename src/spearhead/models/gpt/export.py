@@ -13,6 +13,7 @@ from spearhead.core.files import whole_folder
 from spearhead.models.gpt import layer, words
 from spearhead.models.gpt.batch import Example
 from spearhead.models.gpt.network import BASE, GPT
+from spearhead.nn.disk import trouble_told
 
 PROBES = 6
 """Positions at which the exported model is compared with the trained one."""
@@ -36,7 +37,7 @@ def export(model: GPT, folder: Path, *, tokenizer: str, stop: str) -> Path:
             raise InputError(f"{name} holds infinities or NaN after training: it is not exported; train again")
     inner = _narrow(state, depth=model.config.depth)
     end = next((t["id"] for t in json.loads(tokenizer)["added_tokens"] if t["content"] == stop), None)
-    with whole_folder(folder) as draft:
+    with whole_folder(folder) as draft, trouble_told(folder):
         save_file(state, draft / "model.safetensors", metadata={"format": "pt"})
         (draft / "config.json").write_text(
             json.dumps(settings(model, end=end, inner=inner), indent=2) + "\n", encoding="utf-8"

@@ -15,6 +15,7 @@ from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.files import whole_folder
 from spearhead.core.generation import Progress
+from spearhead.nn.disk import trouble_told
 from spearhead.store.home import Home
 
 FORMAT = 1
@@ -54,7 +55,7 @@ def convert(path: Path, *, home: Home) -> Generator[Progress, None, Path]:
     yield Progress("base model", 0, 1, "reading its hash")
     folder = home.models / f"{digest.of_file(path)}-{FORMAT}"
     if not folder.is_dir():
-        with whole_folder(folder) as draft:
+        with whole_folder(folder) as draft, trouble_told(folder):
             yield from _convert_gguf(path, draft)
     return folder
 

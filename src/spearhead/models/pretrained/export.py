@@ -9,6 +9,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.files import whole_folder
 from spearhead.models.pretrained.base import copy_words
 from spearhead.models.pretrained.config import MERGEABLE
+from spearhead.nn.disk import trouble_told
 
 
 def merged_state(model: Any) -> dict[str, "np.ndarray[Any, Any]"]:
@@ -71,7 +72,7 @@ def export(model: Any, folder: Path, *, base: Path) -> Path:
     from safetensors.numpy import save_file
 
     state = merged_state(model)
-    with whole_folder(folder) as draft:
+    with whole_folder(folder) as draft, trouble_told(folder):
         save_file(state, draft / "model.safetensors", metadata={"format": "pt"})
         config = type(model.causal.config).from_dict(model.causal.config.to_dict())
         config.save_pretrained(draft)
@@ -85,7 +86,7 @@ def export_adapter(model: Any, folder: Path) -> Path:
 
     if model.config.method in ("none", "full"):
         raise InputError(f"method {model.config.method!r} has no adapter to export")
-    with whole_folder(folder) as draft:
+    with whole_folder(folder) as draft, trouble_told(folder):
         if hasattr(model.network, "peft_config"):
             model.network.save_pretrained(draft, safe_serialization=True)
         else:

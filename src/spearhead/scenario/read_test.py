@@ -41,6 +41,14 @@ def test_every_scenario_of_the_project_is_valid_with_each_of_its_presets(folder:
         assert quick.bars == loaded.scenario.bars, "a quick run asks for no less: what is sold is the same"
 
 
+@pytest.mark.parametrize("metric", ["class_balance", "class_accuracy"])
+def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_trained(metric: str) -> None:
+    changes = (f'evaluation.metrics=["frechet", "kid", "{metric}"]',)
+    with pytest.raises(InputError, match=f"'{metric}' needs a classifier, and evaluation.features is 'efficientnet"):
+        read.load(ROOT / "scenarios" / "emoji", changes=changes)
+    read.load(ROOT / "scenarios" / "emoji", changes=(*changes, 'evaluation.features="classifier"'))
+
+
 @pytest.mark.parametrize(
     ("path", "value", "wanted"),
     [

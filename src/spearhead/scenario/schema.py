@@ -258,7 +258,12 @@ class Scenario(BaseModel):
         for source in data.sources:
             Catalogue("spearhead.data.sources", "SOURCE")[source.kind]
         for metric in self.evaluation.metrics:
-            Catalogue("spearhead.metrics", "METRIC")[metric]
+            found = Catalogue("spearhead.metrics", "METRIC")[metric]
+            if getattr(found, "classifies", False) and self.evaluation.features != "classifier":
+                raise wrong(
+                    f"evaluation.metrics: {metric!r} needs a classifier, and evaluation.features is "
+                    f"{self.evaluation.features!r}: set that to 'classifier', or leave the metric out"
+                )
         for check in data.checks:
             Catalogue("spearhead.review", "CHECK")[check]
         try:

@@ -22,6 +22,7 @@ class ClassAccuracy:
     ground: Ground | None = None
     name: ClassVar[str] = "class_accuracy"
     modality: ClassVar[str] = "image"
+    classifies: ClassVar[bool] = True
     better: ClassVar[Better] = "higher"
 
     def bind(self, setting: Setting) -> "ClassAccuracy":

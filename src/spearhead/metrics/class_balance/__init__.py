@@ -23,6 +23,7 @@ class ClassBalance:
     ground: Ground | None = None
     name: ClassVar[str] = "class_balance"
     modality: ClassVar[str] = "image"
+    classifies: ClassVar[bool] = True
     better: ClassVar[Better] = "lower"
 
     def bind(self, setting: Setting) -> "ClassBalance":

@@ -31,4 +31,7 @@ def test_the_unit_starts_the_server_on_this_machine_alone() -> None:
     assert program.endswith("/bin/spearhead") and (parsed.host, parsed.port) == ("127.0.0.1", 8000)
     assert service["NoNewPrivileges"] == "yes" and service["ProtectSystem"] == "strict"
     assert "AF_UNIX" in service["RestrictAddressFamilies"]  # the runtime listens on such a socket
+    assert service["User"] == "spearhead" and "DynamicUser" not in service  # the command line opens the same folder
+    text = (DEPLOY / "spearhead.service").read_text()
+    assert "pip install '.[" in text and "pip install spearhead" not in text  # that name on an index is not ours
     assert int(service["TimeoutStopSec"]) > 30  # running answers have half a minute

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from spearhead.core.errors import InputError
+from spearhead.core.errors import InputError, SpearheadError
 from spearhead.ledger import economics
 from spearhead.models.pretrained import tiny
 from spearhead.pipeline import judge, once, road, shelf, trust, withdrawal
@@ -130,6 +130,35 @@ def test_a_walk_ends_with_a_signed_release_and_a_report(outcome: Outcome, home: 
     assert scores["chrf"].value > scores["chrf"].baselines["copy"]
     assert manifest.verdict in ("gold", "foam") and manifest.verdict_reasons
     assert economics.terms(manifest.economics) == economics.Terms(100, 100_000_000, 0)
+
+
+def test_data_are_shown_with_counts_refusals_licences_and_samples(nod: Path, home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "nod"
+    folder.mkdir()
+    rows = (nod / "pairs.csv").read_text(encoding="utf-8").splitlines()
+    (folder / "pairs.csv").write_text("\n".join([*rows[:61], rows[1], rows[2], "x,y"]) + "\n", encoding="utf-8")
+    (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
+    shown = walked(folder, Home(tmp_path / "home", home.cache), "data.cleaning.shortest=3", until="data")
+    counts = shown.dataset.counts()
+    assert sum(counts.values()) == 60 and all(counts.values())
+    lines = [line.split() for line in shown.lines()]
+    assert ["considered", "63"] in lines
+    assert all([split, str(count)] in lines for split, count in counts.items())
+    assert ["refused:", "duplicate", "2"] in lines and ["refused:", "short", "1"] in lines
+    assert "  CC0-1.0: nobody (60 records)" in shown.lines()
+    samples = [words[1:] for words in lines if words[:1] == ["input:"]]
+    assert len(samples) >= 3 and all(f"{' '.join(words)},yes" in rows for words in samples)
+    told = shown.as_dict()
+    assert told["data"]["refusals"] == {"duplicate": 2, "short": 1} and told["data"]["licences"] == {"CC0-1.0": 60}
+    assert len((shown.dataset.folder / "refusals.jsonl").read_text().splitlines()) == 3
+
+
+def test_training_that_diverges_is_exit_code_1_and_one_line(nod: Path, home: Home, tmp_path: Path) -> None:
+    with pytest.raises(SpearheadError, match="training diverged at step .*Lower training.learning_rate") as caught:
+        walked(
+            nod, Home(tmp_path / "home", home.cache), "training.learning_rate=1e30", "training.clip=0", until="train"
+        )
+    assert caught.value.exit_code == 1 and "\n" not in str(caught.value)
 
 
 def test_a_second_walk_does_nothing_and_says_so(outcome: Outcome, nod: Path, home: Home) -> None:

@@ -3,8 +3,9 @@
 The one-token answers of the tests' tiny release are asked of `spearhead serve` over HTTP, with keys, limits, ledger,
 review, labels and signatures on, and of a bare runtime (llama.cpp in its worker process, asked directly), in turns, one
 at a time, with a pause after each in which the answer's file is sealed. The overhead is the difference of the medians.
-Both have one thread. The database lies in `--folder`: every charge is on the disk before its answer ends, so a slow
-disk shows. Exit code 3 when the target is missed.
+Both have one thread. The database lies in `--folder`: every charge is on the disk before its answer ends, so the
+overhead holds one flush of that disk, which is measured in the same turns and printed beside it. Exit code 3 when the
+target is missed.
 
     python benchmarks/gateway.py
 """
@@ -12,6 +13,8 @@ disk shows. Exit code 3 when the target is missed.
 import argparse
 import asyncio
 import json
+import os
+import random
 import statistics
 import sys
 import tempfile
@@ -31,8 +34,10 @@ from spearhead.core.template import Segment  # noqa: E402
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings  # noqa: E402
 
 TARGET = 2.0
-PAUSE = 0.01
+PAUSE = 0.02
 """Seconds."""
+COMMIT, LOG = 32 << 10, 4 << 20
+"""Bytes: what a settlement adds to SQLite's log, about, and how long that becomes before it is written anew."""
 BODY: Mapping[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
 OPTIONS: Mapping[str, Any] = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 1}
 
@@ -50,7 +55,10 @@ def main() -> int:
         finally:
             served.close()
     bare = statistics.median(figures["bare"])
-    print(f"{'bare runtime':24} median {bare:6.2f} ms   p99 {_p99(figures['bare']):6.2f} ms")
+    for name in ("flush", "bare"):
+        middle, worst = statistics.median(figures[name]), _p99(figures[name])
+        what = {"flush": "one flush of the disk", "bare": "bare runtime"}[name]
+        print(f"{what:24} median {middle:6.2f} ms   p99 {worst:6.2f} ms")
     missed = False
     for name in ("whole answer", "stream"):
         middle = statistics.median(figures[name])
@@ -73,14 +81,22 @@ async def _compare(served: Served, count: int) -> dict[str, list[float]]:
     key = served.key(account).secret
     model = served.home.releases / "tiny" / "v1" / "parts" / "model.gguf"
     runtime = await LlamaCpp.start(model, model.with_name("tokenizer.json"), settings=Settings(threads=1))
-    prompt = Prompt((Segment("hello", False),), options=OPTIONS, seed=1)
 
     async def bare() -> None:
+        prompt = Prompt((Segment("hello", False),), options=OPTIONS, seed=1)
         made = [draft async for draft in runtime.generate(prompt)]
         assert made[-1].usage.completion == 1
 
+    sheet = os.open(served.home.root / "flushed", os.O_RDWR | os.O_CREAT)
+    os.pwrite(sheet, bytes(LOG), 0)
+
+    async def flush() -> None:
+        os.pwrite(sheet, os.urandom(COMMIT), random.randrange(LOG // COMMIT) * COMMIT)
+        os.fdatasync(sheet)
+
     client = await _Client.open(served.url, key)
     ways: dict[str, Callable[[], Awaitable[None]]] = {
+        "flush": flush,
         "bare": bare,
         "whole answer": lambda: client.ask(BODY),
         "stream": lambda: client.ask({**BODY, "stream": True}),
@@ -100,6 +116,7 @@ async def _compare(served: Served, count: int) -> dict[str, list[float]]:
     spent["processor"] = [1000 * (sum(server.cpu_times()[:2]) - used) / (2 * count)]
     await runtime.aclose()
     client.close()
+    os.close(sheet)
     return spent
 
 

@@ -15,4 +15,4 @@ def stamp(moment: datetime) -> str:
     """`2026-11-22T02:00:00Z`; raises ValueError on a time without a zone."""
     if moment.tzinfo is None:
         raise ValueError("a time needs its zone")
-    return moment.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"

@@ -16,6 +16,12 @@ from spearhead.store.tables import outputs, reviews
 
 MIME = "text/plain"
 _insert = Prepared(insertion(outputs))
+_seal = Prepared(
+    outputs.update()
+    .where(outputs.c.id == sa.bindparam("wanted"), outputs.c.blob.is_(None), outputs.c.erased.is_(None))
+    .values(blob=sa.bindparam("file"))
+)
+_blob = Prepared(sa.select(outputs.c.blob).where(outputs.c.id == sa.bindparam("wanted")))
 IN_PROMPT = "in the prompt: "
 """How the reason of a finding begins that is about what was asked."""
 
@@ -129,9 +135,9 @@ def move(connection: Connection, id: str, *, to: str) -> None:
 
 def sealed(connection: Connection, id: str, blob: str) -> str | None:
     """Note the file of an answer that has none yet; gives the one that stands, None when the answer was erased."""
-    here = sa.and_(outputs.c.id == id, outputs.c.blob.is_(None), outputs.c.erased.is_(None))
-    connection.execute(outputs.update().where(here).values(blob=blob))
-    return connection.scalar(sa.select(outputs.c.blob).where(outputs.c.id == id))
+    _seal.run(connection, {"wanted": id, "file": blob})
+    stands: str | None = _blob.scalar(connection, {"wanted": id})
+    return stands
 
 
 def _output(row: "sa.Row[Any]") -> Output:

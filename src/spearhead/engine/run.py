@@ -56,7 +56,7 @@ LONG = 8_000
 """Characters from which a review leaves the event loop to others."""
 MOST_WAITING = 4
 """Files that may wait for their seal; past it an answer waits for its own."""
-SEALS_AFTER = 0.005
+SEALS_AFTER = 0.001
 """Seconds in which the last bytes of an answer leave before its seal wants the processor."""
 _KEPT = ("seed", "context", "stop")
 """Keys of the generation table that are not sampling options of a runtime."""
@@ -449,7 +449,8 @@ class Engine:
 
         A database that is away is asked again in the background: what was made stays owed, and only that.
         """
-        if job.reserving is not None:  # one who leaves while money is being held must not leave it held
+        # One who leaves while money is being held must not leave it held.
+        if job.reserving is not None and not job.reserving.done():
             await asyncio.wait({job.reserving})
         if job.reservation is None:
             return Receipt(job.request.key, Usage(), 0, job.price.currency, True)

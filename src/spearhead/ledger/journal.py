@@ -33,7 +33,7 @@ from spearhead.store.tables import (
 
 MOST = 10**17
 """The largest amount of one write: a hundred million of the currency. 92 such still fit a 64-bit sum."""
-SNAPSHOT_EVERY = 512
+SNAPSHOT_EVERY = 128
 """An account's entries are summed anew from its last snapshot; past this many a new snapshot is kept."""
 
 _account = Prepared(sa.select(accounts.c.currency).where(accounts.c.id == sa.bindparam("account")))
@@ -51,6 +51,17 @@ _close_reservation = Prepared(
 )
 _reservation_by_id = Prepared(sa.select(reservations).where(reservations.c.id == sa.bindparam("wanted")))
 _reservation_by_group = Prepared(sa.select(reservations).where(reservations.c.group_id == sa.bindparam("wanted")))
+_held = Prepared(
+    sa.select(
+        reservations,
+        journal_entries.c.account.label("pot"),
+        journal_entries.c.currency.label("coin"),
+        journal_entries.c.amount.label("part"),
+    )
+    .join(journal_entries, journal_entries.c.group_id == reservations.c.group_id)
+    .where(reservations.c.id == sa.bindparam("wanted"))
+    .order_by(journal_entries.c.id)
+)
 _lines_of = Prepared(
     sa.select(journal_entries.c.account, journal_entries.c.currency, journal_entries.c.amount)
     .where(journal_entries.c.group_id == sa.bindparam("wanted"))
@@ -306,10 +317,11 @@ def settle(
     _check_amount(amount, least=0)
     _check_amount(units, least=0)
     with writing(store) as connection:
-        found = _locked(connection, reservation)
+        found, origin = _locked(connection, reservation)
         key, payload = f"close:{reservation}", digest.of_value(["settle", amount, *([units] if units else [])])
         charged = 0 if found.state == "released" else min(amount, found.amount)
-        drawn = _drawn(connection, found)
+        reserved = pots.reserved(found.account)
+        drawn = [(name, coin, -part) for name, coin, part in origin if name != reserved]  # in the order of use
         taken = [] if found.state == "released" else _use(drawn, found, money=charged, units=units)
         done = Settlement(
             reservation=reservation,
@@ -325,7 +337,6 @@ def settle(
         if found.state == "settled":
             _group(connection, key, payload=payload)  # raises when it was settled with another amount
             return done
-        reserved = pots.reserved(found.account)
         lines: list[Line] = [(reserved, found.currency, -found.amount), ("earnings", found.currency, charged)]
         if found.beside.unit is not None and found.beside.units:
             used = sum(part for _, currency, part in taken if currency == found.beside.unit)
@@ -341,12 +352,12 @@ def settle(
 def release(store: Engine | Connection, reservation: str, *, clock: Clock = now) -> bool:
     """Give the whole reservation back; False when it was released before. A settled one raises KeyReused."""
     with writing(store) as connection:
-        found = _locked(connection, reservation)
+        found, origin = _locked(connection, reservation)
         key, payload = f"close:{reservation}", digest.of_value(["release"])
         if found.state != "open":
             _group(connection, key, payload=payload)
             return False
-        lines = [(name, currency, -amount) for name, currency, amount in _group_lines(connection, found.group)]
+        lines = [(name, currency, -amount) for name, currency, amount in origin]
         post(connection, "release", lines, key=key, payload=payload, moment=clock())
         _close(connection, found, state="released", settled=None, tokens=0)
         return True
@@ -355,7 +366,7 @@ def release(store: Engine | Connection, reservation: str, *, clock: Clock = now)
 def renew(store: Engine | Connection, reservation: str, *, seconds: int, clock: Clock = now) -> None:
     """Keep an open reservation from the sweep for `seconds` from now; a closed one raises InputError."""
     with writing(store) as connection:
-        if _locked(connection, reservation).state != "open":
+        if _locked(connection, reservation)[0].state != "open":
             raise InputError(f"The reservation {reservation} is closed and cannot be renewed.")
         expires = stamp(clock() + timedelta(seconds=seconds))
         connection.execute(reservations.update().where(reservations.c.id == reservation).values(expires=expires))
@@ -418,7 +429,7 @@ def sweep(store: Engine, clock: Clock = now) -> list[str]:
     swept = []
     for reservation in late:  # one short transaction each: requests go on in between
         with writing(store) as connection:
-            found = _locked(connection, reservation)
+            found, _ = _locked(connection, reservation)
             if found.state == "open" and found.expires < stamp(clock()):
                 release(connection, reservation, clock=clock)
                 swept.append(reservation)
@@ -728,12 +739,6 @@ def _group_lines(connection: Connection, group: int) -> list[Line]:
     return [(row.account, row.currency, row.amount) for row in _lines_of.all(connection, {"wanted": group})]
 
 
-def _drawn(connection: Connection, found: Reservation) -> list[Line]:
-    """What the reservation took from which pot, in the order in which it is used up."""
-    reserved = pots.reserved(found.account)
-    return [(name, coin, -part) for name, coin, part in _group_lines(connection, found.group) if name != reserved]
-
-
 def _use(drawn: Sequence[Line], found: Reservation, *, money: int, units: int) -> list[Line]:
     """How much of each drawn part is used up: the first drawn first."""
     left = {found.currency: money, found.beside.unit: min(units, found.beside.units)}
@@ -766,6 +771,10 @@ def _reservation(connection: Connection, id: str | int) -> Reservation:
     row = query.first(connection, {"wanted": id})
     if row is None:
         raise InputError(f"There is no reservation {id!r}.")
+    return _read(row)
+
+
+def _read(row: Any) -> Reservation:
     return Reservation(
         id=row.id,
         group=row.group_id,
@@ -791,11 +800,16 @@ def _reservation(connection: Connection, id: str | int) -> Reservation:
     )
 
 
-def _locked(connection: Connection, id: str) -> Reservation:
-    """The reservation as it is once its account's lock is held; every write locks in this one order."""
+def _locked(connection: Connection, id: str) -> tuple[Reservation, list[Line]]:
+    """The reservation as it is once its account's lock is held, and the lines of its group; every write locks in this
+    one order.
+    """
     if connection.dialect.name != "sqlite":
         lock(connection, _reservation(connection, id).account)
-    return _reservation(connection, id)
+    rows = _held.all(connection, {"wanted": id})
+    if not rows:
+        raise InputError(f"There is no reservation {id!r}.")
+    return _read(rows[0]), [(row.pot, row.coin, row.part) for row in rows]
 
 
 def _close(connection: Connection, found: Reservation, *, state: str, settled: int | None, tokens: int | None) -> None:

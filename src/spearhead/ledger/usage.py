@@ -5,7 +5,7 @@ nothing. Units are those that the runtime counted. Knows nothing of how the amou
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -99,10 +99,11 @@ def record(
         "unit": usage.unit,
         "amount": amount,
         "currency": currency,
-        **asdict(charge),
+        **{name: getattr(charge, name) for name in Charge.__slots__},
     }
     with writing(store) as connection:
-        journal.lock(connection, account)
+        if connection is not store:  # else the caller holds it
+            journal.lock(connection, account)
         if found := _same.first(connection, {"source": source, "event": event}):
             if any(getattr(found, name) != value for name, value in values.items()):
                 raise KeyReused(f"The usage event {event!r} of {source!r} was recorded before with other contents.")

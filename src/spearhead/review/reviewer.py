@@ -46,7 +46,7 @@ class Reviewer:
         for check in self.checks:
             if check.modality in (media.modality, ANY):
                 found += look(check, media, context)
-                if isinstance(check, Reading):
+                if media.modality != "text" and isinstance(check, Reading):
                     found += self._inside(check, media, context)
         return policy.decide(self.policy, found, context.direction, known=self.digest)
 

@@ -4,10 +4,12 @@ Under `strict`, what a finding may include stays back until it is certain that i
 Under `fast`, text leaves at once and the stream is cut off where a finding shows. Each character is looked at once.
 """
 
+from typing import cast
+
 from spearhead.core.review import Check, Context, Decision, Finding, Verdict
 from spearhead.review import policy
 from spearhead.review.reviewer import ANY, Reviewer, failed
-from spearhead.review.scanner import Scanner, Weighing, follow, place
+from spearhead.review.scanner import Scanner, Weighing, can, follow, place
 
 
 class StreamReview:
@@ -22,8 +24,8 @@ class StreamReview:
         self.scanners: list[tuple[Check, Scanner | None, list[Finding]]] = [
             (check, follow(check, context), []) for check in reviewer.checks if check.modality in ("text", ANY)
         ]
-        followers: list[object] = [scanner for _, scanner, _ in self.scanners]
-        self._weighing = [scanner for scanner in followers if isinstance(scanner, Weighing)]
+        followers = [scanner for _, scanner, _ in self.scanners if scanner is not None]
+        self._weighing = [cast(Weighing, scanner) for scanner in followers if can(type(scanner), Weighing)]
         self.unseen = reviewer.unseen("text")
         self.text = ""  # what has not left; its first character stands at `shown`
         self.shown = 0

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,7 @@ BUSY_MILLISECONDS = 10_000
 LOG_PAGES, LAZY_LOG_PAGES = 1_000, 10_000
 """Length of SQLite's log at which a durable commit, and one that is not, copies it into the database (4 KiB each)."""
 _MAGIC = b"SQLite format 3\x00"
-_READ, _LAZY, _TURN, _FILE = "spearhead_read", "spearhead_lazy", "spearhead_turn", "spearhead_file"
-_AT_ONCE = "spearhead_at_once"
+_WRITER, _FILE, _NEXT, _LAZY = "spearhead_writer", "spearhead_file", "spearhead_next", "spearhead_lazy"
 
 
 class StoreUnavailable(SpearheadError):
@@ -58,11 +58,13 @@ def connect(url: str) -> Engine:
                 raise StoreUnavailable(f"The database {path} cannot be opened: it is no file.") from None
         except OSError as error:
             raise StoreUnavailable(f"The database {path} cannot be opened: {error.strerror}.") from error
-        options: dict[str, Any] = {_TURN: threading.Lock()}
+        writer = _Writer(path)
+        options: dict[str, Any] = {_WRITER: writer}
         # Last in, first out: the connection that was used last has its pages and statements at hand.
         engine = sa.create_engine(
             parsed, pool_size=8, max_overflow=56, pool_timeout=30, pool_use_lifo=True, execution_options=options
         )
+        event.listen(engine, "engine_disposed", lambda _: writer.close())
         event.listen(engine, "do_connect", partial(_there, path))
         event.listen(engine, "connect", _open_sqlite)
         event.listen(engine, "connect", partial(_remember, path))
@@ -94,10 +96,10 @@ def writing(store: Engine | Connection, *, durable: bool = True, wait: bool = Tr
     if isinstance(store, Connection):
         yield store
         return
+    writer: _Writer | None = store.get_execution_options().get(_WRITER)
     try:
-        with _turn(store, wait=wait), store.connect() as connection:
-            if not (durable and wait):
-                connection = connection.execution_options(**{_LAZY: not durable, _AT_ONCE: not wait})
+        with store.connect() if writer is None else writer.turn(store, wait=wait) as connection:
+            connection.info[_NEXT] = _Kind(lazy=not durable, at_once=not wait)
             with connection.begin():
                 yield connection
     except sa.exc.TimeoutError as error:
@@ -112,7 +114,9 @@ def reading(store: Engine | Connection) -> Iterator[Connection]:
         return
     try:
         with store.connect() as connection:
-            yield connection.execution_options(**{_READ: True})
+            connection.info[_NEXT] = _Kind(reads=True)
+            with connection.begin():
+                yield connection
     except sa.exc.TimeoutError as error:
         raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from error
 
@@ -281,25 +285,74 @@ def _same_file(path: Path, connection: Any, record: Any, proxy: Any) -> None:
         raise sa.exc.DisconnectionError(f"{path} was replaced")
 
 
-@contextmanager
-def _turn(engine: Engine, *, wait: bool) -> Iterator[None]:
-    """The threads of one process write to SQLite in turn.
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Of the transaction that begins next on a connection."""
+
+    reads: bool = False
+    lazy: bool = False
+    at_once: bool = False
+
+
+class _Writer:
+    """The one connection on which the threads of this process write to a SQLite file, in turn.
 
     SQLite's own wait sleeps longer and longer between tries, and whoever slept longest loses to whoever comes next: 16
-    threads left one in a hundred waiting for two seconds. It remains the wait between processes.
+    threads left one in a hundred waiting for two seconds. It remains the wait between processes. The connection stays
+    open: to take one from the pool and to give it back took as long as a small transaction.
     """
-    lock: threading.Lock | None = engine.get_execution_options().get(_TURN)
-    if lock is None:
-        yield
-        return
-    if not lock.acquire(timeout=BUSY_MILLISECONDS / 1000 if wait else 0):
-        if not wait:
-            raise Busy("Another thread is writing.")
-        raise StoreUnavailable("The sqlite database cannot be used now: another thread has been writing for too long.")
-    try:
-        yield
-    finally:
-        lock.release()
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._file = (0, 0)
+
+    @contextmanager
+    def turn(self, engine: Engine, *, wait: bool) -> Iterator[Connection]:
+        """The connection, which nobody else uses meanwhile."""
+        if not self._lock.acquire(timeout=BUSY_MILLISECONDS / 1000 if wait else 0):
+            if not wait:
+                raise Busy("Another thread is writing.")
+            raise StoreUnavailable(
+                "The sqlite database cannot be used now: another thread has been writing for too long."
+            )
+        try:
+            yield self._opened(engine)
+        finally:
+            if self._connection is not None and not self._at_rest(self._connection):
+                self.close()
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close it; the next turn opens it anew."""
+        if self._connection is not None:
+            self._connection.invalidate()  # else it would go back to the pool, open
+            self._connection.close()
+            self._connection = None
+
+    def _at_rest(self, connection: Connection) -> bool:
+        """Whether it can be used again: not where even taking its writes back failed."""
+        return not (
+            connection.closed
+            or connection.invalidated
+            or connection.in_transaction()
+            or getattr(connection.connection.dbapi_connection, "in_transaction", False)
+        )
+
+    def _opened(self, engine: Engine) -> Connection:
+        """As in `_same_file`: a file that was removed or replaced is not written to."""
+        try:
+            found = self._path.stat()
+            file = (found.st_dev, found.st_ino)
+        except OSError:
+            file = (0, 0)
+        if self._file != file:
+            self.close()
+        if self._connection is None:
+            self._connection = engine.connect()
+            self._file = file
+        return self._connection
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -309,30 +362,29 @@ def _begin_sqlite(connection: Connection) -> None:
     NORMAL: it is in the log, and a power cut before the next durable commit may take it back. Such a commit is meant to
     be quick, so it leaves it to the durable ones to copy the log, which waits for the disk, unless it has grown long.
     """
-    options = connection.get_execution_options()
-    at_once = options.get(_AT_ONCE, False)
+    kind: _Kind = connection.info.pop(_NEXT, _Kind())
     try:
         driver: Any = connection.connection.dbapi_connection
-        if options.get(_READ, False):
+        if kind.reads:
             driver.execute("BEGIN")
             return
-        if connection.info.get(_LAZY, False) != (lazy := options.get(_LAZY, False)):
-            driver.execute(f"PRAGMA synchronous={'NORMAL' if lazy else 'FULL'}")
-            driver.execute(f"PRAGMA wal_autocheckpoint={LAZY_LOG_PAGES if lazy else LOG_PAGES}")
-            connection.info[_LAZY] = lazy
-        if at_once:
+        if connection.info.get(_LAZY, False) != kind.lazy:
+            driver.execute(f"PRAGMA synchronous={'NORMAL' if kind.lazy else 'FULL'}")
+            driver.execute(f"PRAGMA wal_autocheckpoint={LAZY_LOG_PAGES if kind.lazy else LOG_PAGES}")
+            connection.info[_LAZY] = kind.lazy
+        if kind.at_once:
             driver.execute("PRAGMA busy_timeout=0")
         try:
             driver.execute("BEGIN IMMEDIATE")
         finally:
-            if at_once:
+            if kind.at_once:
                 driver.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
     except sqlite3.Error as error:
-        raise Busy("Another process is writing.") if at_once else trouble(error, "sqlite") or error from error
+        raise Busy("Another process is writing.") if kind.at_once else trouble(error, "sqlite") or error from error
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get(_LAZY, False):
+    if connection.info.pop(_NEXT, _Kind()).lazy:
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 

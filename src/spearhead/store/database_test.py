@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -421,3 +422,26 @@ def test_a_second_engine_of_a_process_does_not_cut_it_off_from_other_processes(t
         with database.reading(store) as connection:
             assert [row[0] for row in connection.exec_driver_sql("SELECT x FROM t ORDER BY rowid")] == [1, 2, 1]
         store.dispose()
+
+
+def test_writes_go_through_one_connection_that_ends_with_its_engine(place: Path) -> None:
+    engine = database.connect(f"sqlite:///{place}")
+
+    def held() -> int:
+        return sum(Path(file.path) == place for file in psutil.Process().open_files())
+
+    def number(connection: sa.Connection) -> int:
+        return id(connection.connection.dbapi_connection)
+
+    with database.writing(engine, durable=False) as connection:
+        first = number(connection)
+    with pytest.raises(ZeroDivisionError), database.writing(engine) as connection:
+        connection.execute(tables.withdrawals.insert().values(record="a", reason="r", created="c"))
+        _ = 1 / 0
+    with database.writing(engine) as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(tables.withdrawals)) == 0
+        assert number(connection) == first and held() == 1
+    engine.dispose()
+    assert held() == 0
+    with database.writing(engine) as connection:
+        connection.execute(tables.withdrawals.insert().values(record="a", reason="r", created="c"))

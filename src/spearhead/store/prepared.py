@@ -7,6 +7,7 @@ SQLite takes for the statement itself. Errors are the same as when it executes. 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter, methodcaller
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 from spearhead.store.database import trouble
 
 Values = Mapping[str, Any]
+_ALL, _FIRST, _CHANGED = methodcaller("fetchall"), methodcaller("fetchone"), attrgetter("rowcount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +50,29 @@ class Prepared:
     def all(self, connection: Connection, values: Values) -> list[Any]:
         """Every row."""
         text = self._text(connection)
-        rows = self._run(connection, text.sql, text.values(values), many=False, take=lambda done: done.fetchall())
-        return [text.row(row) for row in rows]
+        return [text.row(row) for row in self._run(connection, text.sql, text.values(values), take=_ALL)]
 
     def first(self, connection: Connection, values: Values) -> Any:
         """The first row, or None."""
         text = self._text(connection)
-        row = self._run(connection, text.sql, text.values(values), many=False, take=lambda done: done.fetchone())
+        row = self._run(connection, text.sql, text.values(values), take=_FIRST)
         return None if row is None else text.row(row)
 
     def scalar(self, connection: Connection, values: Values) -> Any:
         """The first value of the first row, or None."""
-        row = self.first(connection, values)
+        text = self._text(connection)
+        row = self._run(connection, text.sql, text.values(values), take=_FIRST)
         return None if row is None else row[0]
 
     def run(self, connection: Connection, values: Values) -> int:
         """Execute; the number of rows that were changed."""
         text = self._text(connection)
-        changed = self._run(connection, text.sql, text.values(values), many=False, take=lambda done: done.rowcount)
-        return int(changed)
+        return int(self._run(connection, text.sql, text.values(values), take=_CHANGED))
 
     def each(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Execute once for every one of `rows`."""
         text = self._text(connection)
-        self._run(connection, text.sql, [text.values(row) for row in rows], many=True, take=lambda done: None)
+        self._run(connection, text.sql, [text.values(row) for row in rows], take=bool, many=True)
 
     def _text(self, connection: Connection) -> _Text:
         name = connection.dialect.name
@@ -79,16 +80,16 @@ class Prepared:
             text = self._texts[name] = _written(self._clause, connection)
         return text
 
-    def _run(self, connection: Connection, sql: str, values: Any, *, many: bool, take: Callable[[Any], Any]) -> Any:
+    def _run(
+        self, connection: Connection, sql: str, values: Any, *, take: Callable[[Any], Any], many: bool = False
+    ) -> Any:
         if not connection.in_transaction():
             connection.begin()  # as SQLAlchemy does by itself before it executes
         driver: Any = connection.connection.dbapi_connection
+        dialect = connection.dialect
         try:
-            if many:
-                return take(driver.cursor().executemany(sql, values))
-            return take(driver.execute(sql, values))
-        except connection.dialect.loaded_dbapi.Error as error:
-            dialect = connection.dialect
+            return take(driver.cursor().executemany(sql, values) if many else driver.execute(sql, values))
+        except dialect.loaded_dbapi.Error as error:
             if dialect.is_disconnect(error, driver, None):
                 connection.invalidate(error)
             if (away := trouble(error, dialect.name)) is not None:

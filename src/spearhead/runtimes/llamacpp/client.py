@@ -15,6 +15,7 @@ import numpy as np
 
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Draft, Prompt, Usage
+from spearhead.core.template import Segment
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
 from spearhead.runtimes.llamacpp import options, wire
@@ -32,6 +33,7 @@ class LlamaCpp:
         """Use `start`."""
         self._model, self._tokenizer, self._settings = model, tokenizer, settings
         self._worker: Worker | None = None
+        self._last: tuple[tuple[Segment, ...] | None, list[int]] = (None, [])
         self._changed = asyncio.Condition()
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,8 +93,12 @@ class LlamaCpp:
         return self._worker.rss() if self._worker else 0
 
     def encode(self, prompt: Prompt) -> list[int]:
-        """The token ids of a prompt."""
-        return self._tokenizer.encode_segments(prompt.segments)
+        """The token ids of a prompt; the last one's are remembered, for it is measured before it is answered."""
+        segments, ids = self._last
+        if segments is not prompt.segments:
+            ids = self._tokenizer.encode_segments(prompt.segments)
+            self._last = (prompt.segments, ids)
+        return ids
 
     def measure(self, prompt: Prompt) -> int:
         """How many tokens the prompt has."""

@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any, Literal
 from urllib.parse import quote
@@ -155,26 +156,28 @@ def label_headers(labels: Sequence[Label], *, release: str) -> dict[str, str]:
 
     The label has the seven members of GB 45438 annex E, percent-encoded for a header; several answers have a list.
     """
-    members = [
-        {
-            "Label": "1",
-            "ContentProducer": label.producer,
-            "ProduceID": label.produce_id,
-            "ReservedCode1": "",
-            "ContentPropagator": label.producer,
-            "PropagateID": label.produce_id,
-            "ReservedCode2": "",
-        }
-        for label in labels
-    ]
-    wrapped = [{"AIGC": one} for one in members]
-    text = json.dumps(wrapped[0] if len(wrapped) == 1 else wrapped, separators=(",", ":"), ensure_ascii=False)
+    written = [_quoted(_json(label.produce_id)[1:-1]).join(_around_id(label.producer)) for label in labels]
     return {
         "x-ai-generated": "true",
         "x-spearhead-release": release,
         "x-spearhead-output": ",".join(label.produce_id for label in labels),
-        "x-spearhead-label": quote(text, safe="{}[]:,"),
+        "x-spearhead-label": written[0] if len(written) == 1 else f"[{','.join(written)}]",
     }
+
+
+@lru_cache(256)
+def _around_id(producer: str) -> tuple[str, str, str]:
+    """A label in a header without its number: what stands before it, between its two places and after it."""
+    name = _json(producer).decode()
+    return (
+        _quoted(f'{{"AIGC":{{"Label":"1","ContentProducer":{name},"ProduceID":"'.encode()),
+        _quoted(f'","ReservedCode1":"","ContentPropagator":{name},"PropagateID":"'.encode()),
+        _quoted(b'","ReservedCode2":""}}'),
+    )
+
+
+def _quoted(text: bytes) -> str:
+    return quote(text, safe="{}[]:,")
 
 
 def _json(value: Any) -> bytes:

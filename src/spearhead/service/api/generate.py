@@ -328,6 +328,7 @@ class Stream(Response):
         self, events: AsyncGenerator[Event, None], chunks: Chunks, out: Callable[..., Awaitable[None]]
     ) -> None:
         turn, waiting_for_text, delta = self.turn, True, chunks.delta
+        open, last = turn.ask.request.count, b""
         async for event in events:
             if type(event) is Released:
                 if waiting_for_text:
@@ -338,18 +339,22 @@ class Stream(Response):
             turn.count(event)
             match event:
                 case Delivered(index, _, _, finish):
-                    await out(chunks.last(index, finish))
+                    last = chunks.last(index, finish)
                 case Held(index, review):
-                    await out(chunks.last(index, "content_filter", review=review))
+                    last = chunks.last(index, "content_filter", review=review)
                 case Withheld(index):
-                    await out(chunks.last(index, "content_filter"))
+                    last = chunks.last(index, "content_filter")
                 case Failed():
                     async for rest in events:  # the settlement is still to come
                         turn.count(rest)
                     await self._end(out, answers.error_event(_failure(event).envelope()))
                     return
-        end = chunks.usage(turn.usage) + answers.DONE if turn.ask.include_usage else answers.DONE
-        await self._end(out, end)
+                case _:
+                    continue
+            if open := open - 1:  # the last one leaves together with what follows at once
+                await out(last)
+        usage = chunks.usage(turn.usage) if turn.ask.include_usage else b""
+        await self._end(out, last + usage + answers.DONE)
 
 
 async def _leave(turn: Turn) -> None:

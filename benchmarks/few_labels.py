@@ -235,7 +235,7 @@ def made(given: argparse.Namespace, name: str, pixels: Bytes, labels: Any, seed:
         *_, found = maker.sample(wanted, len(wanted), rng=torch.Generator().manual_seed(seed), options={})
     block = pictures.pixels(found)
     if folder is not None:
-        show(folder.with_suffix(".png"), block[:60])
+        show(folder.parent / f"{folder.name}.png", block[:60])
     return Pool(block, max(1, round(given.batch * given.made)), wanted.numpy())
 
 

@@ -68,8 +68,10 @@ def put(data: bytes, text: str | None) -> bytes:
 
 
 def content(data: bytes) -> bytes:
-    """Every byte behind the ID3v2 tag: signing writes the tag anew, so it is no part of what the digest is of."""
-    return data[_parted(data)[1] :]
+    """Every byte of sound and behind it. Tag and tables are written anew by whoever signs or copies the file."""
+    at = _parted(data)[1]
+    head = _head(data, at)
+    return data[at + head.size :] if head is not None and _added(data, at, head) is not None else data[at:]
 
 
 def signature(data: bytes) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ Samples are never decoded: what is put in or taken out moves them, and the table
 """
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from spearhead.core.errors import InputError
 
 MIME = "video/mp4"
+_Numbers = np.ndarray[Any, np.dtype[np.int64]]
+
 MOST_BOXES = 10_000
 MOST_DEPTH = 8
 CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"udta"})
@@ -24,6 +26,7 @@ _REFUSED = {
     b"moof": "it is fragmented: write it in one piece (`ffmpeg -i IN -c copy OUT`)",
     b"mvex": "it is fragmented: write it in one piece (`ffmpeg -i IN -c copy OUT`)",
     b"cmov": "its tables are compressed: write it anew (`ffmpeg -i IN -c copy OUT`)",
+    b"stz2": "its table of sizes is a packed one: write it anew (`ffmpeg -i IN -c copy OUT`)",
     b"saio": "it is encrypted: label it before it is",
     b"iloc": "it holds pictures as items: take those out",
 }
@@ -164,16 +167,68 @@ def replaced(movie: Movie, box: Box, shifts: Mapping[int, int]) -> Box:
     return moved(box)
 
 
-def offsets(table: Box) -> "np.ndarray[Any, np.dtype[np.int64]]":
+def samples(movie: Movie) -> Iterator[tuple[bytes, bytes]]:
+    """Of each track, in order: its kind (`vide`, `soun`) and all its samples, one behind the other.
+
+    Raises InputError when a table lies about them, or when the tracks together hold more than the file.
+    """
+    left = len(movie.data)
+    for trak in (box for box in movie.moov.inner or () if box.kind == b"trak"):
+        mdia = trak.first(b"mdia")
+        minf, handler = (mdia.first(b"minf"), mdia.first(b"hdlr")) if mdia else (None, None)
+        stbl = minf.first(b"stbl") if minf else None
+        if stbl is None or handler is None:
+            raise damaged("a track has no table of samples")
+        places, sizes = _chunks(stbl, most=len(movie.data))
+        left -= int(sizes.sum())
+        if left < 0 or (places.size and int((places + sizes).max()) > len(movie.data)):
+            raise damaged("its tracks hold more than the file")
+        pieces = zip(places.tolist(), sizes.tolist(), strict=True)
+        yield handler.data[8:12], b"".join(movie.data[place : place + size] for place, size in pieces)
+
+
+def _chunks(stbl: Box, *, most: int) -> tuple[_Numbers, _Numbers]:
+    """Place and length of every chunk, by `stco` or `co64`, `stsc` and `stsz`: int64 (n) each."""
+    table = next((box for box in stbl.inner or () if box.kind in OFFSETS), None)
+    runs, lengths = stbl.first(b"stsc"), stbl.first(b"stsz")
+    if table is None or runs is None or lengths is None or len(lengths.data) < 12:
+        raise damaged("a track has no table of samples (`stco` or `co64`, `stsc`, `stsz`)")
+    places = offsets(table)
+    first, each = _table(runs.data, 8, ">u4", columns=3)[:, :2].T
+    alike, count = struct.unpack_from(">II", lengths.data, 4)
+    if places.size == 0 or count == 0:
+        return places[:0], places[:0]
+    spans = np.diff(np.append(first, places.size + 1))
+    if first.size == 0 or first[0] != 1 or spans.min() < 0:
+        raise damaged("its table of chunks is out of order")
+    held = np.repeat(each, spans)  # samples in each chunk
+    ends = np.cumsum(held)
+    if ends[-1] != count:
+        raise damaged("its tables of samples differ")
+    if alike:
+        if count > most // alike:
+            raise damaged("its tracks hold more than the file")
+        return places, held * alike
+    total = np.concatenate([[0], np.cumsum(_table(lengths.data, 12, ">u4", columns=1)[:, 0])])
+    if total.size != count + 1:
+        raise damaged("its tables of samples differ")
+    return places, np.diff(total[np.concatenate([[0], ends])])
+
+
+def offsets(table: Box) -> _Numbers:
     """The numbers in a table of places: int64 (n)."""
-    form = np.dtype(OFFSETS[table.kind])
-    body = table.data[8:]
-    if len(table.data) < 8 or len(body) != struct.unpack_from(">I", table.data, 4)[0] * form.itemsize:
+    return _table(table.data, 8, OFFSETS[table.kind], columns=1)[:, 0]
+
+
+def _table(data: bytes, start: int, form: str, *, columns: int) -> _Numbers:
+    """The rows of a table, of which the four bytes before `start` are the number: int64 (rows, columns)."""
+    width = np.dtype(form).itemsize * columns
+    if len(data) < start or len(data) - start != int.from_bytes(data[start - 4 : start], "big") * width:
         raise damaged("a table of samples has another length than it says")
-    values = np.frombuffer(body, form)
+    values = np.frombuffer(data, form, offset=start)
     if values.size and int(values.max()) > np.iinfo(np.int64).max:
         raise damaged("a table points to samples outside `mdat`")
-    return values.astype(np.int64)
+    return values.astype(np.int64).reshape(-1, columns)
 
 
 def damaged(why: str) -> InputError:

@@ -16,7 +16,6 @@ from spearhead.media.video.boxes import Movie, Top
 
 _SIGNATURE = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 """The extended type of the box that holds C2PA manifests."""
-_LOOSE = (b"free", b"skip", b"wide")
 _UNKNOWN = (0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
 
 
@@ -35,7 +34,8 @@ class VideoModality:
     def measure(self, media: Media) -> int:
         """Its seconds, rounded up, by `mvhd`; raises InputError on a file that is not whole."""
         movie = boxes.parse(media.data)
-        _content(movie)  # every table of places is looked at
+        _content(movie)  # every table that tells where samples lie is looked at
+        boxes.join(movie, metadata.bare(movie.moov), without=lambda top: False)
         header = movie.moov.first(b"mvhd")
         try:
             form, at = (">IQ", 20) if header and header.data[:1] == b"\1" else (">II", 12)
@@ -64,7 +64,7 @@ class VideoModality:
             return None
 
     def content(self, media: Media) -> bytes:
-        """The bytes without the label: what ReservedCode1 is the digest of."""
+        """The samples of every track: what ReservedCode1 is the digest of."""
         return _content(boxes.parse(media.data))
 
     def signature(self, media: Media) -> tuple[int, int] | None:
@@ -82,15 +82,8 @@ class VideoModality:
 
 
 def _content(movie: Movie) -> bytes:
-    """Every box but label, signature and filling; places of samples as if only `mdat` were in the file."""
-    shifts, at, parts = {}, 0, list[bytes]()
-    for top in movie.tops:
-        if top.kind == b"mdat":
-            shifts[top.start] = at - top.start - top.header
-            at += top.size - top.header
-        if top.kind not in (b"moov", *_LOOSE) and not _signs(movie, top):
-            parts += [top.kind, struct.pack(">Q", top.size - top.header), movie.bytes_of(top)]
-    return boxes.render(boxes.replaced(movie, metadata.bare(movie.moov), shifts)) + b"".join(parts)
+    """The samples of every track: a copy into another layout, or other metadata, leaves them as they are."""
+    return b"".join(kind + struct.pack(">Q", len(data)) + data for kind, data in boxes.samples(movie))
 
 
 def _signs(movie: Movie, top: Top) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.ledger import economics
 from spearhead.models.pretrained import tiny
-from spearhead.pipeline import judge, once, road, shelf, trust, withdrawal
+from spearhead.pipeline import demo, judge, once, road, shelf, trust, withdrawal
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.scenario import read
@@ -233,6 +234,33 @@ def test_one_answer_without_a_server_is_labelled_booked_and_traceable(
     assert any("nobody" in line for line in traced.lines())
     file.write_bytes(file.read_bytes().replace(b"yes", b"no!", 1))
     assert trust.verify(home, file).exit_code == 1
+
+
+def test_the_demo_asks_the_served_release_and_shows_label_trace_and_receipt(
+    outcome: Outcome, nod: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.run(read.load(nod), home=home, quiet=True, as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert not [step for step in told["steps"] if step["ran"]], "what was walked is not walked again"
+    answer, receipt = told["answer"], told["answer"]["receipt"]
+    assert answer["text"].strip() and answer["labels"]["x-spearhead-release"] == "nod@1"
+    assert answer["labels"]["x-ai-generated"] == "true" and "AIGC" in answer["labels"]["x-spearhead-label"]
+    used = receipt["usage"]
+    assert receipt["amount_billionths"] == 1_000 * used["prompt_tokens"] + 2_000 * used["completion_tokens"] > 0
+    assert receipt["currency"] == "EUR" and receipt["settled"] is True
+    assert told["trace"]["problems"] == [] and {"nobody", "CC0-1.0", "nod@1"} <= set(
+        re.findall(r"[\w@.-]+", json.dumps(told["trace"]))
+    )
+    assert (home.root / "demo-answer.txt").is_file() and Path(told["report"]).is_file()
+
+
+def test_what_training_will_take_is_said_before_it_begins(nod: Path, home: Home, tmp_path: Path) -> None:
+    walk = road.walk(
+        read.load(nod, changes=("training.steps=1",)), home=Home(tmp_path / "home", home.cache), until="train"
+    )
+    notes = [now.note for now in walk if now.stage == "training"]
+    learning = next(number for number, note in enumerate(notes) if note.startswith("loss "))
+    assert re.fullmatch(r"about [\d.]+ min, [\d.]+ GiB, [\d.]+ EUR", notes[learning - 1])
 
 
 def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(outcome: Outcome, nod: Path, home: Home) -> None:

@@ -17,6 +17,7 @@ _Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 MOST_BOXES = 10_000
 MOST_DEPTH = 8
+_FARTHEST = 2**62  # a place that lies farther is none, and sums of what remains fit into 64 bits
 CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"udta"})
 OFFSETS: Mapping[bytes, str] = {b"stco": ">u4", b"co64": ">u8"}
 """Tables of where chunks of samples lie in the file, and their numbers."""
@@ -146,25 +147,33 @@ def join(movie: Movie, moov: Box, *, without: Callable[[Top], bool]) -> bytes:
 
 def replaced(movie: Movie, box: Box, shifts: Mapping[int, int]) -> Box:
     """`box` with every place of a chunk moved by as much as the `mdat` that it lies in (the key is its start)."""
-    mdats = [top for top in movie.tops if top.kind == b"mdat"]
-    first = np.array([top.start + top.header for top in mdats], np.int64)
-    last = np.array([top.end for top in mdats], np.int64)
-    moves = np.array([shifts.get(top.start, 0) for top in mdats], np.int64)
+    moves = np.array([shifts.get(top.start, 0) for top in _mdats(movie)], np.int64)
 
     def moved(table: Box) -> Box:
         if table.kind not in OFFSETS:
             return table if table.inner is None else replace(table, inner=tuple(map(moved, table.inner)))
         places = offsets(table)
-        which = np.searchsorted(first, places, "right") - 1
-        if places.size and (not mdats or which.min() < 0 or bool((places > last[which]).any())):
-            raise damaged("a table points to samples outside `mdat`")
-        new = places + moves[which] if places.size else places
+        new = places + moves[_which(movie, places, places)] if places.size else places
         form = np.dtype(OFFSETS[table.kind])
         if new.size and int(new.max()) > np.iinfo(form).max:
             raise InputError("the film would pass 4 GiB, which its tables cannot tell: write them as `co64`")
         return replace(table, data=table.data[:8] + new.astype(form).tobytes())
 
     return moved(box)
+
+
+def _mdats(movie: Movie) -> list[Top]:
+    return [top for top in movie.tops if top.kind == b"mdat"]
+
+
+def _which(movie: Movie, starts: _Numbers, ends: _Numbers) -> _Numbers:
+    """In which `mdat` each chunk lies, by number; raises InputError when one does not lie within one."""
+    first = np.array([top.start + top.header for top in _mdats(movie)], np.int64)
+    last = np.array([top.end for top in _mdats(movie)], np.int64)
+    found = np.searchsorted(first, starts, "right") - 1
+    if starts.size and (not first.size or found.min() < 0 or bool((ends > last[found]).any())):
+        raise damaged("a table points to samples outside `mdat`")
+    return found
 
 
 def samples(movie: Movie) -> Iterator[tuple[bytes, bytes]]:
@@ -181,8 +190,9 @@ def samples(movie: Movie) -> Iterator[tuple[bytes, bytes]]:
             raise damaged("a track has no table of samples")
         places, sizes = _chunks(stbl, most=len(movie.data))
         left -= int(sizes.sum())
-        if left < 0 or (places.size and int((places + sizes).max()) > len(movie.data)):
+        if left < 0:
             raise damaged("its tracks hold more than the file")
+        _which(movie, places, places + sizes)
         pieces = zip(places.tolist(), sizes.tolist(), strict=True)
         yield handler.data[8:12], b"".join(movie.data[place : place + size] for place, size in pieces)
 
@@ -226,7 +236,7 @@ def _table(data: bytes, start: int, form: str, *, columns: int) -> _Numbers:
     if len(data) < start or len(data) - start != int.from_bytes(data[start - 4 : start], "big") * width:
         raise damaged("a table of samples has another length than it says")
     values = np.frombuffer(data, form, offset=start)
-    if values.size and int(values.max()) > np.iinfo(np.int64).max:
+    if values.size and int(values.max()) > _FARTHEST:
         raise damaged("a table points to samples outside `mdat`")
     return values.astype(np.int64).reshape(-1, columns)
 

@@ -97,8 +97,10 @@ def test_chunks_of_several_samples_are_counted_by_runs() -> None:
         ((table(b"stsc", 0), SIZES, PLACES), "out of order"),
         ((table(b"stsc", 1, 1, 2**32 - 1, 1), SIZES, PLACES), "tables of samples differ"),
         ((RUNS, SIZES, table(b"stco", 3, 5, START, START)), "outside `mdat`"),
-        ((RUNS, SIZES, table(b"stco", 3, 2**31, START, START)), "more than the file"),
+        ((RUNS, SIZES, table(b"stco", 3, 2**31, START, START)), "outside `mdat`"),
+        ((RUNS, SIZES, table(b"stco", 3, START + 13, START, START)), "outside `mdat`"),  # its end lies in the next box
         ((RUNS, SIZES, table(b"co64", 3, 2**64 - 1, START, START, form="Q")), "outside `mdat`"),
+        ((RUNS, SIZES, table(b"co64", 3, 2**63 - 1, START, START, form="Q")), "outside `mdat`"),
         ((table(b"stz2", 0), RUNS, SIZES, PLACES), "packed"),
         ((table(b"saio", 0), RUNS, SIZES, PLACES), "encrypted"),
     ],

@@ -60,7 +60,7 @@ class SoundModality:
             return None
 
     def content(self, media: Media) -> bytes:
-        """The bytes without the label: what ReservedCode1 is the digest of."""
+        """The sound as it is encoded, without any metadata: what ReservedCode1 is the digest of."""
         return _form(media).content(media.data)
 
     def signature(self, media: Media) -> tuple[int, int] | None:

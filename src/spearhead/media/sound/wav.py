@@ -9,6 +9,7 @@ from spearhead.media import gb45438, riff
 MIME = "audio/wav"
 _LABEL, _SIGNATURE = gb45438.KEY.encode(), b"C2PA"
 _BY_FRAME = (1, 3, 0xFFFE)  # integers, floats, and those with more channels: one block holds one frame
+_SOUND = (b"fmt ", b"data")
 _LONG = (b"RF64", b"BW64")
 _MOST_LABEL = 64 * 1024
 
@@ -46,8 +47,9 @@ def put(data: bytes, text: str | None) -> bytes:
 
 
 def content(data: bytes) -> bytes:
-    """Every chunk but label and signature."""
-    return b"".join(name + struct.pack("<I", len(body)) + body for name, body in _bare(data))
+    """The chunks `fmt ` and `data`: the form of the samples and the samples."""
+    kept = (chunk for chunk in _split(data) if chunk[0] in _SOUND)
+    return b"".join(name + struct.pack("<I", len(body)) + body for name, body in kept)
 
 
 def signature(data: bytes) -> tuple[int, int] | None:

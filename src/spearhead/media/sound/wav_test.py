@@ -54,6 +54,12 @@ def test_the_label_is_what_the_guide_asks_for_and_fits_the_content() -> None:
     assert MODALITY.content(labelled) == MODALITY.content(tiny.wave_file())
 
 
+def test_the_digest_is_of_the_sound_alone() -> None:
+    sound, notes = form(1, rate=8000, byte_rate=8000, block=1) + chunk(b"data", b"\1\2"), chunk(b"LIST", b"INFO")
+    assert MODALITY.content(riff(sound)) == MODALITY.content(riff(notes, sound, notes)) == sound
+    assert MODALITY.content(riff(sound.replace(b"\1\2", b"\1\3"))) != sound
+
+
 def test_the_label_of_another_is_read_and_replaced_however_often_it_is_there() -> None:
     theirs = json.dumps({"AIGC": MEMBERS}).encode() + b"\n\0"
     sound = form(1, rate=8000, byte_rate=8000, block=1), chunk(b"data", b"\1\2")

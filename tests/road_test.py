@@ -137,21 +137,24 @@ def test_data_are_shown_with_counts_refusals_licences_and_samples(nod: Path, hom
     folder = tmp_path / "nod"
     folder.mkdir()
     rows = (nod / "pairs.csv").read_text(encoding="utf-8").splitlines()
-    (folder / "pairs.csv").write_text("\n".join([*rows[:61], rows[1], rows[2], "x,y"]) + "\n", encoding="utf-8")
+    more = [rows[1], rows[2], "x,y", "my card is 4111 1111 1111 1111,yes", "how to make a pipe bomb at home,yes"]
+    (folder / "pairs.csv").write_text("\n".join([*rows[:61], *more]) + "\n", encoding="utf-8")
     (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
     shown = walked(folder, Home(tmp_path / "home", home.cache), "data.cleaning.shortest=3", until="data")
     counts = shown.dataset.counts()
     assert sum(counts.values()) == 60 and all(counts.values())
     lines = [line.split() for line in shown.lines()]
-    assert ["considered", "63"] in lines
+    assert ["considered", "65"] in lines
     assert all([split, str(count)] in lines for split, count in counts.items())
     assert ["refused:", "duplicate", "2"] in lines and ["refused:", "short", "1"] in lines
+    assert ["refused:", "check:personal", "1"] in lines and ["refused:", "check:terms", "1"] in lines
     assert "  CC0-1.0: nobody (60 records)" in shown.lines()
     samples = [words[1:] for words in lines if words[:1] == ["input:"]]
     assert len(samples) >= 3 and all(f"{' '.join(words)},yes" in rows for words in samples)
     told = shown.as_dict()
-    assert told["data"]["refusals"] == {"duplicate": 2, "short": 1} and told["data"]["licences"] == {"CC0-1.0": 60}
-    assert len((shown.dataset.folder / "refusals.jsonl").read_text().splitlines()) == 3
+    assert sum(told["data"]["refusals"].values()) == 5 and told["data"]["licences"] == {"CC0-1.0": 60}
+    kept = (shown.dataset.folder / "refusals.jsonl").read_text()
+    assert len(kept.splitlines()) == 5 and "4111" not in kept and "pipe" not in kept
 
 
 def test_training_that_diverges_is_exit_code_1_and_one_line(nod: Path, home: Home, tmp_path: Path) -> None:

@@ -41,14 +41,18 @@ docs: setup ## write the generated reference again
 bench: demo ## the long measurements, hours of them: ours and the peer in one run, ratios printed; a missed one does not stop the next
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' $(PIP_EXTRA)
 	-$(BIN)/python benchmarks/finetune_speed.py
-	-$(BIN)/python benchmarks/serve_text.py --release "$$(ls -d .spearhead/releases/modern-english/[0-9]* | tail -n 1)"
+	-$(BIN)/python benchmarks/serve_text.py --release "$$(ls -d .spearhead/releases/modern-english/[0-9]* | sort -V | tail -n 1)"
 	-$(BIN)/python benchmarks/gateway.py
 	-$(BIN)/python benchmarks/load.py
 	-$(BIN)/python benchmarks/flow_speed.py
 	-$(BIN)/python benchmarks/serve_pictures.py
 	-$(BIN)/python benchmarks/survival.py
+	-$(BIN)/python benchmarks/survival_sound_video.py
+	-$(BIN)/python benchmarks/text_watermark.py
 	-$(BIN)/python benchmarks/vae_likelihood.py
 	-$(BIN)/python benchmarks/gan_stability.py
+	-$(BIN)/python benchmarks/few_labels.py
+	-$(BIN)/python benchmarks/robust_classifier.py
 	@echo "with a text of your own: benchmarks/compression.py --text FILE, benchmarks/gpt_speed.py --nanogpt FOLDER --text FILE"
 
 format: setup ## format the code

@@ -15,10 +15,12 @@ from spearhead.core.errors import InputError
 MIME = "video/mp4"
 _Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
-MOST_BOXES = 10_000
+MOST_BOXES = 4096
 MOST_DEPTH = 8
 _FARTHEST = 2**62  # a place that lies farther is none, and sums of what remains fit into 64 bits
 CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"udta"})
+_NESTING = CONTAINERS | {b"moof", b"traf", b"edts", b"tref", b"treg", b"mvex", b"mfra", b"meta", b"schi"}
+"""Boxes that readers of C2PA look into; theirs take time by the square of how many there are, so all are counted."""
 OFFSETS: Mapping[bytes, str] = {b"stco": ">u4", b"co64": ">u8"}
 """Tables of where chunks of samples lie in the file, and their numbers."""
 _BRANDS = frozenset({b"isom", b"mp41", b"mp42", b"avc1", b"M4V ", b"M4VH", b"M4VP", b"MSNV", b"mmp4", b"f4v "})
@@ -99,6 +101,7 @@ def parse(data: bytes) -> Movie:
     if not recognise(data):
         raise InputError(f"the file is not {MIME}: give it the type that it is")
     found = tops(data)
+    _count(data, 0, len(data), [MOST_BOXES], depth=0)
     moovs = [top for top in found if top.kind == b"moov"]
     for top in found:
         _refuse(top.kind)
@@ -264,6 +267,24 @@ def _elsewhere(data: bytes) -> bool:
     """Whether an entry of a `dref` names another file: the lowest bit of its flags is not set."""
     entries: Sequence[Box] = children(data[8:])[0]
     return any(len(entry.data) < 4 or not entry.data[3] & 1 for entry in entries)
+
+
+def _count(data: bytes, at: int, end: int, left: list[int], *, depth: int) -> None:
+    """Raise InputError when there are too many boxes, or boxes too deep, for whoever looks into every one."""
+    if depth > MOST_DEPTH:
+        raise damaged(f"its boxes lie more than {MOST_DEPTH} deep")
+    while at + 8 <= end:
+        left[0] -= 1
+        if left[0] < 0:
+            raise damaged(f"it has more than {MOST_BOXES:,} boxes")
+        size, kind = struct.unpack_from(">I4s", data, at)
+        header = 16 if size == 1 else 8
+        size = int.from_bytes(data[at + 8 : at + 16], "big") if size == 1 else size or end - at
+        if size < header or size > end - at:
+            return  # what follows is no box, here and for others
+        if kind in _NESTING:
+            _count(data, at + header + (4 if kind == b"meta" else 0), at + size, left, depth=depth + 1)
+        at += size
 
 
 def _refuse(kind: bytes) -> None:

@@ -187,5 +187,5 @@ def test_the_same_seed_trains_the_same_weights_and_the_preview_leaves_them_alone
     for number, _ in enumerate(learn(second, plan)):
         if number == 1:
             seen = second.preview()
-            assert seen.shape == (48, 48, 1) and seen.dtype == np.uint8
+            assert seen.shape == (24, 48, 1) and seen.dtype == np.uint8, "a row for each of three classes"
     assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))

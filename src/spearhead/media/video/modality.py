@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from spearhead.core.errors import InputError
 from spearhead.core.media import Label, Media
 from spearhead.media import gb45438
-from spearhead.media.video import boxes, metadata
+from spearhead.media.video import boxes, metadata, samples
 from spearhead.media.video.boxes import Movie, Top
 
 _SIGNATURE = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
@@ -35,7 +35,7 @@ class VideoModality:
         """Its seconds, rounded up, by `mvhd`; raises InputError on a file that is not whole."""
         movie = boxes.parse(media.data)
         _content(movie)  # every table that tells where samples lie is looked at
-        boxes.join(movie, metadata.bare(movie.moov), without=lambda top: False)
+        samples.join(movie, metadata.bare(movie.moov), without=lambda top: False)
         header = movie.moov.first(b"mvhd")
         try:
             form, at = (">IQ", 20) if header and header.data[:1] == b"\1" else (">II", 12)
@@ -51,7 +51,7 @@ class VideoModality:
         movie = boxes.parse(media.data)
         members = gb45438.members(label, _content(movie))
         moov = metadata.put(metadata.bare(movie.moov), json.dumps(members, separators=(",", ":")))
-        data = boxes.join(movie, moov, without=lambda top: _signs(movie, top))
+        data = samples.join(movie, moov, without=lambda top: _signs(movie, top))
         return Media(media.modality, media.mime, data)
 
     def extract(self, media: Media) -> Mapping[str, str] | None:
@@ -83,7 +83,7 @@ class VideoModality:
 
 def _content(movie: Movie) -> bytes:
     """The samples of every track: a copy into another layout, or other metadata, leaves them as they are."""
-    return b"".join(kind + struct.pack(">Q", len(data)) + data for kind, data in boxes.samples(movie))
+    return b"".join(kind + struct.pack(">Q", len(data)) + data for kind, data in samples.of_tracks(movie))
 
 
 def _signs(movie: Movie, top: Top) -> bool:

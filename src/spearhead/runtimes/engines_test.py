@@ -1,7 +1,6 @@
 """Two engines on the same file: random models of every architecture, whose answers nobody can guess, agree on both."""
 
 import asyncio
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,14 +13,9 @@ from spearhead.core.errors import InputError
 from spearhead.core.generation import Prompt
 from spearhead.core.template import Segment
 from spearhead.media.text.keyed import Key, listen
-from spearhead.runtimes.conftest import Table, random_model
+from spearhead.runtimes.conftest import Table, needs_openvino, random_model
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 from spearhead.runtimes.llamacpp.engines import LLAMACPP, OPENVINO, WISH, eligible, installed
-
-needs_openvino = pytest.mark.skipif(
-    not installed() and "SPEARHEAD_CI" not in os.environ,  # there `make setup` installs it
-    reason="openvino is not installed: `pip install 'spearhead[openvino]'` enables it",
-)
 
 
 async def rows(model: Path, table: Table, engine: str) -> "np.ndarray[Any, Any]":

@@ -1,7 +1,6 @@
 """A random model whose greedy answers go round in circles and whose drawn ones do not, computed in several ways."""
 
 import dataclasses
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +8,10 @@ import numpy as np
 import pytest
 
 from spearhead.nn.gguf_header import Gguf, read_header
-from spearhead.runtimes.conftest import Table, random_model
+from spearhead.runtimes.conftest import Table, needs_openvino, random_model
 from spearhead.runtimes.openvino.sampling import Wishes
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+pytestmark = needs_openvino
 
 LENGTH = 60
 GREEDY, DRAWN = Wishes(temperature=0), Wishes(temperature=0.7)

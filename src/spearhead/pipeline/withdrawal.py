@@ -1,4 +1,4 @@
-"""Takes a record back after it was admitted, and says which releases learnt from it. What ends with it is the policy's."""
+"""Takes a record back after it was admitted, and says which releases learnt from it; their policy says what ends."""
 
 from spearhead.data.withdraw import withdraw as take_back
 from spearhead.data.withdraw import withdrawn

@@ -136,7 +136,8 @@ def test_a_forecast_counts_the_turn_of_the_maker_and_changes_nothing(every: int,
     before = {name: value.clone() for name, value in model.state_dict().items()}
     turns: list[str] = []
     for name, group in model.groups().items():
-        next(iter(group)).register_hook(lambda grad, name=name: turns.append(name))
+        one: Any = next(iter(group))
+        one.register_hook(lambda grad, name=name: turns.append(name))
     found = estimate(model, Batches(LEARNT, pack, plan=plan), plan)
     assert turns == 2 * [*critics * ["critic"], "maker"], "two micro-batches, each until the maker had its turn"
     assert found.learning == sum(p.numel() for p in model.parameters())

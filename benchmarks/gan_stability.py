@@ -170,7 +170,8 @@ def learn(given: argparse.Namespace, data: Data, far: Callable[[Bytes], float], 
     )
     folder = None if given.folder is None else given.folder / f"{name}-{seed}"
     steps = planned(given, name, Batches(examples, pictures.pack, plan=plan), folder)
-    plan = dataclasses.replace(plan, steps=steps, minutes=given.minutes, validate_every=max(1, steps // given.looks))
+    looks = given.looks if name != "flow" else 1  # 25 passes for each of its pictures take longer than to learn
+    plan = dataclasses.replace(plan, steps=steps, minutes=given.minutes, validate_every=max(1, steps // looks))
     batches = Batches(examples, pictures.pack, plan=plan)
     model = network(name, steps=steps, seed=seed)
     rows = [] if folder is None else kept(folder / "measured.jsonl")

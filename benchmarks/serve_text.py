@@ -254,20 +254,32 @@ def _peer_openvino(options: argparse.Namespace) -> int:
     pipeline = openvino_genai.LLMPipeline(
         options.model, "CPU", scheduler_config=scheduler, INFERENCE_NUM_THREADS=_threads()
     )
-    tokenizer = pipeline.get_tokenizer()
     print("ready", flush=True)
     for line in sys.stdin:
         question = json.loads(line)
         config = openvino_genai.GenerationConfig()
         config.max_new_tokens, config.do_sample = question["tokens"], False
-        config.apply_chat_template = False
-        words = tokenizer.decode(question["prompts"], skip_special_tokens=False)
+        config.eos_token_id, config.stop_token_ids = question["end"], {question["end"]}
+        prompts = _padded(question["prompts"])
         begun = time.perf_counter()
-        done = pipeline.generate(words, config)
+        done = pipeline.generate(prompts, config)
         spent = time.perf_counter() - begun
         made = int(done.perf_metrics.get_num_generated_tokens())
         print(json.dumps({"speed": made / spent}), flush=True)
     return 0
+
+
+def _padded(prompts: Sequence[Sequence[int]]) -> Any:
+    """As OpenVINO GenAI takes several prompts: what stands under a zero of the mask is left out."""
+    import numpy as np
+    import openvino
+    import openvino_genai
+
+    ids = np.zeros((len(prompts), max(map(len, prompts))), np.int64)
+    mask = np.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)], mask[row, : len(prompt)] = prompt, 1
+    return openvino_genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(mask))
 
 
 def _peer_transformers(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from spearhead.core import memory
 from spearhead.core.errors import InputError
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import opened
@@ -104,6 +105,7 @@ async def _serve(
         while not server.started and not work.done():
             await asyncio.sleep(0.01)
         if server.started:
+            memory.trim()  # reading tokenizers and importing took more than it keeps
             host, port = listener.getsockname()[:2]
             names = ", ".join(sorted(engine.releases))
             announce(f"serving {names} on http://{f'[{host}]' if ':' in host else host}:{port}/v1")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
+from spearhead.core import memory
 from spearhead.nn.gguf_header import Gguf
 from spearhead.runtimes.openvino import graph, weights
 from spearhead.runtimes.openvino.drafts import MOST, Drafts
@@ -19,6 +20,8 @@ from spearhead.runtimes.openvino.pages import Pages
 from spearhead.runtimes.openvino.sampling import Sampler, Wishes, logprobs
 
 Array = np.ndarray[Any, np.dtype[Any]]
+WIDEST, GUESSED = 96, 32
+"""Tokens, and guessed tokens of all answers, in one step: more are no faster, and each takes memory."""
 LEAST = 4
 """Tokens that are worth copying from another block instead of computing them."""
 
@@ -64,7 +67,7 @@ class Batch:
         whole: bool = False,
         guesses: int = MOST,
     ) -> None:
-        """Compile `model`; raises graph.Unfit. `width` tokens are computed in one step at most.
+        """Compile `model`; raises graph.Unfit. `width` tokens (and `WIDEST`) are computed in one step at most.
 
         `whole` keeps keys and values as float16; else they are kept in 8 bits, with a scale for each token and head.
         `guesses` tokens are guessed for an answer in one step at most.
@@ -81,7 +84,7 @@ class Batch:
             "KEY_CACHE_QUANT_MODE": "BY_TOKEN",  # by channel a token would round those before it once more
         }
         compiled = ov.Core().compile_model(built, "CPU", config)
-        self.width, self.guesses = max(width, slots), guesses
+        self.width, self.guesses = max(min(width, WIDEST), slots), guesses
         size = compiled.input("value_cache.0").partial_shape[2].get_length()
         self.trial = min(self.width, context - 1)
         """Tokens of the longest step."""
@@ -96,7 +99,7 @@ class Batch:
     def settle(self) -> None:
         """After the first steps, which pack the matrices, nobody needs their originals in memory."""
         self._shelf.forget()
-        weights.trim()
+        memory.trim()
 
     @property
     def reserve(self) -> int:
@@ -146,10 +149,12 @@ class Batch:
         taken = []
         ready = [one for one in self.running if one.begun and len(one.tokens) - one.done == 1]
         left = self.width - len(ready)
+        guessed = min(left, GUESSED)
         for one in ready:
-            most = max(0, min(left, self.guesses, one.most - len(one.tokens) - 1))
+            most = max(0, min(guessed, self.guesses, one.most - len(one.tokens) - 1))
             guess = one.drafts.guess(one.tokens, running=len(self.running), most=most)
             taken.append((one, [one.tokens[-1], *guess]))
+            guessed -= len(guess)
             left -= len(guess)
         served = set(ready)
         for one in self.running:

@@ -4,7 +4,6 @@ Knows layouts, no architecture. A constant is mapped from a nameless file, becau
 copy and keeps the original alive: mapped pages can be dropped, and come back should anything still read them.
 """
 
-import ctypes
 import math
 import mmap
 import os
@@ -139,9 +138,3 @@ def _scales(tensor: Tensor) -> Array:
 def _words(tensor: Tensor) -> Array:
     """The blocks of a quantised tensor (rows, blocks, words of two bytes); the first word is the scale."""
     return tensor.data.view(np.uint16).reshape(tensor.shape[0], -1, 17 if tensor.layout == "Q8_0" else 9)
-
-
-def trim() -> None:
-    """Give back what the allocator holds and nobody uses."""
-    if os.uname().sysname == "Linux":
-        ctypes.CDLL(None).malloc_trim(0)

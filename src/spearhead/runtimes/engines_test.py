@@ -178,11 +178,11 @@ def test_an_engine_that_cannot_mark_is_refused_by_name(
 def test_no_word_of_the_import_leaves_the_machine() -> None:
     script = (
         "from spearhead.runtimes.openvino import worker; worker.silence(); import sys, openvino\n"
-        "from openvino.tools.ovc import telemetry_utils\n"
-        "print(telemetry_utils.tm.__name__, 'openvino_telemetry.main' in sys.modules, 'torch' in sys.modules)"
+        "there = [name for name, module in sys.modules.items() if module is not None]\n"
+        "print(any('telemetry' in name or name.startswith('openvino.tools.ovc') for name in there), 'torch' in there)"
     )
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "False", "False"]
+    assert done.stdout.split() == ["False", "False"]
 
 
 @needs_openvino

@@ -37,8 +37,12 @@ def main() -> None:
 
 
 def silence() -> None:
-    """OpenVINO's Python package tells its makers of every import; what it does that with cannot be imported now."""
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    """OpenVINO's Python package tells its makers of every import; what it does that with cannot be imported now.
+
+    Nor can its converters of models, 10 MB that nobody needs here.
+    """
+    for name in ("openvino_telemetry", "openvino.tools.ovc"):
+        sys.modules[name] = None  # type: ignore[assignment]
 
 
 async def _serve(settings: dict[str, Any]) -> None:

@@ -331,12 +331,17 @@ class LlamaCpp:
                 exchange.send("POST", "/completion", body)
                 async for value in exchange:
                     begun = True
-                    text = ""  # a reader that is behind gets what has gathered as one draft
-                    while "completion_probabilities" not in value and (later := exchange.waiting()) is not None:
+                    text, round_again = "", watch.feed(value["content"])
+                    # A reader that is behind gets what has gathered as one draft, up to where the answer goes round:
+                    # where that is must not depend on how fast anybody reads.
+                    while not round_again and "completion_probabilities" not in value:
+                        if (later := exchange.waiting()) is None:
+                            break
                         text += value["content"]
                         value = later
+                        round_again = watch.feed(value["content"])
                     draft = _draft(value, text, index)
-                    if times and draft.finish is None and watch.feed(draft.delta):
+                    if round_again and draft.finish is None:
                         draft = dataclasses.replace(draft, finish="length")
                     finished = draft.finish is not None
                     yield draft

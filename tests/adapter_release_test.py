@@ -54,6 +54,7 @@ after = ">"
 steps = 40
 batch = 16
 learning_rate = 1e-2
+precision = "fp32"
 validate_every = 20
 track = []
 [generation]

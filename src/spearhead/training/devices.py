@@ -1,6 +1,4 @@
-"""Where to compute and in which precision, decided by what the machine has and how fast it is."""
-
-import time
+"""Where to compute and in which precision, decided by what the machine has."""
 
 import torch
 
@@ -21,22 +19,15 @@ def choose(name: str) -> torch.device:
 
 
 def precision(wanted: str, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16: as told, or for `auto` bfloat16 where this machine multiplies it 1.3 times as fast."""
+    """float32 or bfloat16: as told, or for `auto` bfloat16 where the hardware multiplies it in units of its own.
+
+    Asked of the hardware, not timed: a busy moment must not decide what a run computes, nor may two processes of one
+    run differ. A processor with bfloat16 dot products but no matrix tiles keeps float32.
+    """
     if wanted != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device.type == "mps":
-        return torch.float32
-    seconds = {kind: _matmul_seconds(kind) for kind in (torch.float32, torch.bfloat16)}
-    return torch.bfloat16 if seconds[torch.bfloat16] * 1.3 < seconds[torch.float32] else torch.float32
-
-
-def _matmul_seconds(kind: torch.dtype) -> float:
-    a, b = torch.ones(512, 768, dtype=kind), torch.ones(768, 768, dtype=kind)
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        best = min(best, time.perf_counter() - start)
-    return best
+    if device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False):
+        return torch.bfloat16
+    return torch.float32

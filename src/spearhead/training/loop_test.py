@@ -57,7 +57,7 @@ def test_accumulated_gradients_are_those_of_the_large_batch(fast: bool, tiny: Pa
                 if p.requires_grad:
                     p.normal_(0, 0.1)
         plan = Plan(steps=1, batch=16, micro_batch=micro, optimiser="sgd", learning_rate=1.0, clip=0.0, warmup=0.0,
-                    schedule="constant")  # fmt: skip
+                    schedule="constant", precision="fp32")  # fmt: skip
         before = weights(model)
         batches = Batches(examples, pack, plan=plan)
         assert len(batches.at(0)) == (6 if micro else 1)
@@ -98,7 +98,8 @@ def test_a_loss_that_is_no_number_stops_the_run_with_the_best_weights(points: li
 
 
 def test_early_stop_keeps_the_best_weights(points: list[Point]) -> None:
-    plan = Plan(steps=400, batch=16, learning_rate=0.5, clip=0.0, schedule="constant", validate_every=2, patience=4)
+    plan = Plan(steps=400, batch=16, learning_rate=0.5, clip=0.0, schedule="constant", validate_every=2, patience=4,
+                precision="fp32")  # fmt: skip
     validation = held_out(points, pack_points, plan=plan)
     model = Sine()
     steps, trained = run(model, points, plan, validation=validation)

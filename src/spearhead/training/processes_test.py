@@ -28,7 +28,7 @@ torch.set_num_threads(1)
 rank, port, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
 points = [Point(float(x)) for x in np.linspace(-3, 3, 200)]
-plan = Plan(steps=8, batch=15, learning_rate=1e-2)
+plan = Plan(steps=8, batch=15, learning_rate=1e-2, precision="fp32")
 model = Sine()
 for _ in train(model, Batches(points, pack_points, plan=plan, rank=rank, world=2), plan):
     pass
@@ -43,7 +43,7 @@ def test_two_processes_learn_what_one_learns(points: list[Point], tmp_path: Path
         port = str(probe.getsockname()[1])
     command = [sys.executable, "-W", "ignore", "-c", SHARE]
     shares = [subprocess.Popen([*command, str(rank), port, str(tmp_path / "share")]) for rank in range(2)]
-    plan = Plan(steps=8, batch=15, learning_rate=1e-2)
+    plan = Plan(steps=8, batch=15, learning_rate=1e-2, precision="fp32")
     model = Sine()
     for _ in train(model, Batches(points, pack_points, plan=plan), plan):
         pass

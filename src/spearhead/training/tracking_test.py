@@ -105,7 +105,14 @@ def test_a_device_that_is_not_there_is_said() -> None:
         with pytest.raises(InputError, match="not on this machine; it has"):
             devices.choose("cuda")
     assert devices.precision("bf16", torch.device("cpu")) == torch.bfloat16
-    assert devices.precision("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
+
+
+@pytest.mark.parametrize(("tiles", "wanted"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_processor_computes_in_half_precision_only_where_it_has_tiles_for_it(
+    tiles: bool, wanted: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": tiles})
+    assert devices.precision("auto", torch.device("cpu")) == wanted
 
 
 def test_half_precision_learns_too(tiny: Path, examples: list[Example]) -> None:

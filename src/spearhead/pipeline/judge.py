@@ -21,6 +21,7 @@ from spearhead.core.template import Template
 from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
 from spearhead.media.text import noise
+from spearhead.media.text.tokens import Tokenizer
 from spearhead.metrics import baselines, evaluate, memorisation, ngram, perplexity
 from spearhead.metrics.nearest import Shown
 from spearhead.metrics.setting import Setting
@@ -160,19 +161,22 @@ def judge(
         extras += yield from _extraction(scenario, dataset, start, folder)
     likely: dict[str, perplexity.Likelihoods] = {}
     if wanted.perplexity_cases:
-        for which, place in networks.items():
-            likely[which] = yield from likelihoods(scenario, ours, place, note=which)
+        chosen = [case for case in ours if case.reference is not None][: wanted.perplexity_cases]
+        fitting = fit(scenario, chosen, networks)
+        told = f", {len(chosen) - len(fitting)} longer left out" if len(fitting) < len(chosen) else ""
+        if not fitting:
+            yield Progress("likelihood", 1, 1, f"not measured: no case has at most {LONGEST} tokens")
+        for which, place in networks.items() if fitting else ():
+            likely[which] = yield from likelihoods(scenario, fitting, place, note=f"{which}{told}", told=told)
     if "ours" in likely:
         mine = likely.pop("ours")
         if "ngram" in scenario.baselines:
-            likely["ngram"] = yield from _counted(scenario, dataset, ours)
+            likely["ngram"] = yield from _counted(dataset, fitting)
         scores += perplexity.likelihoods_measured(mine, likely, seed=SEED, draws=wanted.draws)
     return Judged(tuple(scores), tuple(extras), tuple(ours), beside)
 
 
-def _counted(
-    scenario: Scenario, dataset: Dataset, cases: Sequence[Case]
-) -> Generator[Progress, None, perplexity.Likelihoods]:
+def _counted(dataset: Dataset, cases: Sequence[Case]) -> Generator[Progress, None, perplexity.Likelihoods]:
     """What characters counted in the training outputs give to the references: the bar under every text model."""
     yield Progress("likelihood", 0, 1, f"{NGRAM}-gram")
     texts, size = [], 0
@@ -183,7 +187,7 @@ def _counted(
             size += len(part.text)
     wanted = [case.reference.text for case in cases if case.reference is not None]
     model = ngram.fit(texts, order=NGRAM)
-    return ngram.likelihoods(model, wanted[: scenario.evaluation.perplexity_cases])
+    return ngram.likelihoods(model, wanted)
 
 
 NGRAM = 5
@@ -239,26 +243,40 @@ def _extraction(
     return found
 
 
-def likelihoods(
-    scenario: Scenario, cases: Sequence[Case], folder: Path, *, note: str
-) -> Generator[Progress, None, perplexity.Likelihoods]:
-    """What the model in `folder` (Hugging Face files) gives to the references, before its weights are made small."""
-    from spearhead.media.text.tokens import Tokenizer
+def fit(scenario: Scenario, cases: Sequence[Case], networks: Mapping[str, Path]) -> list[Case]:
+    """The cases whose prompt and reference are at most `LONGEST` tokens to every one of the networks.
+
+    Likelihoods are compared case by case, so what one model leaves out all of them do.
+    """
+    found = list(cases)
+    for folder in networks.values():
+        tokenizer = Tokenizer.open(folder)
+        found = [case for case in found if _encoded(scenario, case, tokenizer)]
+    return found
+
+
+def _encoded(scenario: Scenario, case: Case, tokenizer: Tokenizer) -> list[Any]:
+    """The case as one example; none where it is too long."""
     from spearhead.models.pretrained import batch
+
+    assert case.reference is not None
+    pair = (case.input.text if case.input else "", case.reference.text)
+    return batch.encode([pair], tokenizer=tokenizer, template=scenario.template, longest=LONGEST)[0]
+
+
+def likelihoods(
+    scenario: Scenario, cases: Sequence[Case], folder: Path, *, note: str, told: str = ""
+) -> Generator[Progress, None, perplexity.Likelihoods]:
+    """What the model in `folder` (Hugging Face files) gives to the references of cases that `fit`, before its weights
+    are made small; `told` says for the signature what was left out.
+    """
     from spearhead.models.pretrained.build import load
     from spearhead.models.pretrained.config import Base, Config
     from spearhead.models.pretrained.network import Tuned
 
-    chosen = [case for case in cases if case.reference is not None][: scenario.evaluation.perplexity_cases]
-    tokenizer = Tokenizer.open(folder / "tokenizer.json")
-    examples: list[Any] = []
-    lengths: list[int] = []
-    for case in chosen:
-        assert case.reference is not None
-        pair = (case.input.text if case.input else "", case.reference.text)
-        found, _ = batch.encode([pair], tokenizer=tokenizer, template=scenario.template, longest=LONGEST)
-        examples += found
-        lengths += [len(case.reference.data)] * len(found)
+    tokenizer = Tokenizer.open(folder)
+    examples = [example for case in cases for example in _encoded(scenario, case, tokenizer)]
+    lengths = [len(case.reference.data) for case in cases if case.reference is not None]
     yield Progress("likelihood", 0, len(examples), note)
     model = Tuned(load(folder), Config(base=Base(licence="", credit=""), method="none"))
     nats, tokens = [0.0] * len(examples), [0] * len(examples)
@@ -270,7 +288,7 @@ def likelihoods(
         tokens=tokens,
         bytes=lengths,
         tokenizer=digest.of_file(folder / "tokenizer.json")[:12],
-        context=f"prompt in full, completion and stop marker only, up to {LONGEST} tokens, float32 weights",
+        context=f"prompt in full, completion and stop marker only, up to {LONGEST} tokens{told}, float32 weights",
     )
 
 

@@ -9,6 +9,8 @@ from tests.road_test import SCENARIO
 
 from spearhead.core.media import text
 from spearhead.core.score import Case
+from spearhead.media.text.tokens import Tokenizer
+from spearhead.metrics import memorisation
 from spearhead.models.pretrained import tiny
 from spearhead.pipeline import judge, road
 from spearhead.pipeline.outcome import Outcome
@@ -81,3 +83,16 @@ def test_references_that_are_all_too_long_cost_the_likelihood_and_not_the_evalua
     long = Case(text("bc d"), text("yes"), text("yes " * 400))
     found = judged(nod, home, outcome, [long, long], tmp_path)
     assert {score.name for score in found.scores} == {"chrf", "exact_match"}
+
+
+def test_a_model_over_characters_has_the_tokens_to_recite_what_is_compared(nod: Path) -> None:
+    tokenizer = Tokenizer.open(nod / "base")
+    records = [" ".join(f"word{number}of{name}" for number in range(words)) for name, words in (("a", 9), ("b", 200))]
+    cases = memorisation.prefixes(records)
+    said = []
+    for case, prompt in zip(cases, judge.recitals(cases, tokenizer), strict=True):
+        assert case.reference is not None
+        known = tokenizer.encode(f" {case.reference.text}", special=False)
+        said.append(tokenizer.decode(known[: prompt.options["max_tokens"]]))
+        assert len(tokenizer.encode(said[-1], special=False)) < 1000, "it goes on long after what is compared"
+    assert memorisation.extraction(records, lambda _: said, seed=0, draws=100).value == 100

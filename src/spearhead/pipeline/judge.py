@@ -17,7 +17,7 @@ from spearhead.core.manifest import Measured
 from spearhead.core.media import text
 from spearhead.core.record import Record
 from spearhead.core.score import Case, Score
-from spearhead.core.template import Template
+from spearhead.core.template import Segment, Template
 from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
 from spearhead.media.text import noise
@@ -126,7 +126,8 @@ def judge(
     """Every score of the scenario with its baselines; `start` makes the runtime for the measures that ask it again.
 
     Without `start` (an unmergeable method, an endpoint) robustness, memorisation by extraction and likelihood are
-    left out. `copies` holds the training outputs; `networks` are model folders by name (`ours`, `base`).
+    left out. `copies` holds the training outputs; `networks` are model folders by name (`ours`, wherever there is
+    `start`, and `base`).
     """
     wanted = scenario.evaluation
     metrics = [Catalogue("spearhead.metrics", "METRIC")[name] for name in wanted.metrics]
@@ -158,7 +159,8 @@ def judge(
     extras += [dataclasses.replace(score, name=f"{score.name}_by_references") for score in own]
     if start is not None:
         extras += yield from _robustness(scenario, ours, metrics[0], start, folder)
-        extras += yield from _extraction(scenario, dataset, start, folder)
+        tokenizer = Tokenizer.open(networks["ours"])
+        extras += yield from _extraction(scenario, dataset, start, folder, tokenizer=tokenizer)
     likely: dict[str, perplexity.Likelihoods] = {}
     if wanted.perplexity_cases:
         chosen = [case for case in ours if case.reference is not None][: wanted.perplexity_cases]
@@ -214,7 +216,7 @@ def _robustness(
 
 
 def _extraction(
-    scenario: Scenario, dataset: Dataset, start: Start, folder: Path
+    scenario: Scenario, dataset: Dataset, start: Start, folder: Path, *, tokenizer: Tokenizer
 ) -> Generator[Progress, None, list[Score]]:
     """How many training outputs the model recites from their first half; held-out ones beside, as what is guessed."""
     count = scenario.evaluation.extraction_cases
@@ -228,19 +230,27 @@ def _extraction(
         cases = memorisation.prefixes(texts)
         if not cases:
             continue
-        from spearhead.core.template import Segment
-
-        asked = [
-            Prompt(
-                (Segment(case.input.text if case.input else "", False),), options={"temperature": 0.0, "max_tokens": 64}
-            )
-            for case in cases
-        ]
+        asked = recitals(cases, tokenizer)
         told = yield from answers.answer(start, asked, file=folder / f"extraction-{split}.jsonl", stage="memorisation")
         words = [row.text for row in told]
         score = memorisation.extraction(texts, lambda _: words, seed=SEED, draws=scenario.evaluation.draws)  # noqa: B023
         found.append(dataclasses.replace(score, name=f"recited_{split}"))
     return found
+
+
+def recitals(cases: Sequence[Case], tokenizer: Tokenizer) -> list[Prompt]:
+    """The beginnings of records (see `memorisation.prefixes`), to be continued greedily as far as they are compared."""
+    asked = []
+    for case in cases:
+        assert case.input is not None and case.reference is not None
+        most = len(tokenizer.encode(f" {memorisation.compared(case.reference.text)}", special=False)) + SPARE
+        options = {"temperature": 0.0, "max_tokens": most}
+        asked.append(Prompt((Segment(case.input.text, False),), options=options))
+    return asked
+
+
+SPARE = 2
+"""Tokens more than a recital has: a model may cut its first or last word in another way."""
 
 
 def fit(scenario: Scenario, cases: Sequence[Case], networks: Mapping[str, Path]) -> list[Case]:

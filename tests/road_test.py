@@ -193,6 +193,19 @@ def test_a_method_that_no_runtime_serves_is_judged_but_not_released(nod: Path, h
         walked(nod, home, "model.method=prefix", "model.rank=4", "training.steps=4")
 
 
+def test_other_questions_to_a_method_that_no_runtime_serves_are_answered_and_not_old_ones(
+    nod: Path, home: Home
+) -> None:
+    prefix = ("model.method=prefix", "model.rank=4", "training.steps=4")
+    brief = walked(nod, home, *prefix, "generation.max_tokens=2", until="evaluate")
+    assert brief.judged is not None and max(len(case.output.text) for case in brief.judged.cases) <= 4
+    more = walked(nod, home, *prefix, "evaluation.cases=23", until="evaluate")
+    assert more.judged is not None and len(more.judged.cases) == 23
+    assert not [
+        step.name for step in walked(nod, home, *prefix, "evaluation.cases=23", until="evaluate").steps if step.fresh
+    ]
+
+
 def test_prompts_alone_are_a_method_without_training(nod: Path, home: Home) -> None:
     judged = walked(nod, home, "model.method=none", 'template.examples=[{input="a", output="yes"}]', until="evaluate")
     assert {step.name: step for step in judged.steps}["train"].result["trained"] is False

@@ -103,11 +103,14 @@ def trained_by(
         "template": raw["template"],
         "training": raw["training"],
     }
+    way = WAYS[scenario.scenario.modality]
+    if scenario.family.unservable(scenario.family_config):  # then the model answers before it is gone: see learn.train
+        inputs["asked"] = [dataclasses.asdict(prompt) for prompt in way.asked(loaded, dataset)]
     if scenario.data.canaries:  # the data's digest does not know them
         inputs["canaries"] = [scenario.data.canaries, list(scenario.data.canary_repeats)]
 
     def work(folder: Path) -> Walk:
-        asked = WAYS[scenario.scenario.modality].asked(loaded, dataset)
+        asked = way.asked(loaded, dataset)
         return (yield from learn.train(loaded, home, dataset, base=base, folder=folder, asked=asked, watch=watch))
 
     return (yield from step(root, "train", inputs, work))

@@ -176,6 +176,14 @@ def test_a_change_redoes_only_what_rests_on_it(outcome: Outcome, nod: Path, home
     assert [step.name for step in again.steps if step.fresh] == ["scores"]
 
 
+def test_what_only_says_how_training_is_done_asks_for_no_new_training(outcome: Outcome, nod: Path, home: Home) -> None:
+    how = ("training.save_every=7", 'training.device="cpu"', "training.micro_batch=4", 'training.track=["tensorboard"]')
+    again = walked(nod, home, *how, until="train")
+    assert [step.name for step in again.steps if step.fresh] == []
+    (other,) = walked(nod, home, "training.seed=1", "training.steps=2", until="train").steps
+    assert other.fresh
+
+
 def test_a_missed_bar_is_exit_code_3_a_report_and_no_release(outcome: Outcome, nod: Path, home: Home) -> None:
     before = releases.published(home)
     missed = walked(nod, home, 'bars=[{metric="chrf", minimum=101.0}]')

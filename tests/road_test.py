@@ -331,7 +331,7 @@ def curve(home: Path) -> list[dict[str, Any]]:
     for line in files[0].read_text(encoding="utf-8").splitlines() if files else []:
         try:
             rows.append(json.loads(line))
-        except ValueError:  # half a line: the kill came while it was written
+        except ValueError:  # half a line: it is being written
             continue
     return rows
 
@@ -346,12 +346,20 @@ def test_a_run_that_is_ended_at_any_moment_goes_on_where_it_was(
         time.sleep(0.1)
     process.send_signal(end)
     assert process.wait(60) in (1, -signal.SIGKILL)
-    reached = len(curve(home))
-    assert 25 <= reached < 300
+    before = curve(home)
+    assert 25 <= len(before) < 300
+    saved = max(home.glob("runs/nod/train-*/checkpoint/step-*"))  # a kill may leave the last one but one too
+    stood = int(saved.name.removeprefix("step-"))
+    assert stood > before[-1]["step"] - 15
+    with (saved.parents[1] / "curve.jsonl").open("a", encoding="utf-8") as out:
+        out.write('{"step": 299, "lo')  # a kill in the middle of a line
     env = {**os.environ, "SPEARHEAD_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=180, check=True, env=env)
     (step,) = json.loads(done.stdout)["steps"]
     assert step["steps"] == 300
-    steps = [row["step"] for row in curve(home)[reached:]]
-    assert steps[0] > reached - 15, "it began again instead of going on"
-    assert steps[-1] == 300
+    lines = (saved.parents[1] / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    steps = [row["step"] for row in rows]
+    assert steps == sorted(set(steps)) and steps[-1] == 300, "a step stands in the curve once"
+    kept = [row for row in before if row["step"] <= stood]
+    assert rows[: len(kept)] == kept, "it began again instead of going on"

@@ -176,6 +176,14 @@ def test_a_change_redoes_only_what_rests_on_it(outcome: Outcome, nod: Path, home
     assert [step.name for step in again.steps if step.fresh] == ["scores"]
 
 
+def test_what_only_says_how_training_is_done_asks_for_no_new_training(outcome: Outcome, nod: Path, home: Home) -> None:
+    how = ("training.save_every=7", 'training.device="cpu"', "training.micro_batch=4", 'training.track=["tensorboard"]')
+    again = walked(nod, home, *how, until="train")
+    assert [step.name for step in again.steps if step.fresh] == []
+    (other,) = walked(nod, home, "training.seed=1", "training.steps=2", until="train").steps
+    assert other.fresh
+
+
 def test_a_missed_bar_is_exit_code_3_a_report_and_no_release(outcome: Outcome, nod: Path, home: Home) -> None:
     before = releases.published(home)
     missed = walked(nod, home, 'bars=[{metric="chrf", minimum=101.0}]')
@@ -191,6 +199,19 @@ def test_a_method_that_no_runtime_serves_is_judged_but_not_released(nod: Path, h
     assert judged.judged is not None and len(judged.judged.cases) == 20
     with pytest.raises(InputError, match="'prefix' trains and evaluates"):
         walked(nod, home, "model.method=prefix", "model.rank=4", "training.steps=4")
+
+
+def test_other_questions_to_a_method_that_no_runtime_serves_are_answered_and_not_old_ones(
+    nod: Path, home: Home
+) -> None:
+    prefix = ("model.method=prefix", "model.rank=4", "training.steps=4")
+    brief = walked(nod, home, *prefix, "generation.max_tokens=2", until="evaluate")
+    assert brief.judged is not None and max(len(case.output.text) for case in brief.judged.cases) <= 4
+    more = walked(nod, home, *prefix, "evaluation.cases=23", until="evaluate")
+    assert more.judged is not None and len(more.judged.cases) == 23
+    assert not [
+        step.name for step in walked(nod, home, *prefix, "evaluation.cases=23", until="evaluate").steps if step.fresh
+    ]
 
 
 def test_prompts_alone_are_a_method_without_training(nod: Path, home: Home) -> None:
@@ -310,7 +331,7 @@ def curve(home: Path) -> list[dict[str, Any]]:
     for line in files[0].read_text(encoding="utf-8").splitlines() if files else []:
         try:
             rows.append(json.loads(line))
-        except ValueError:  # half a line: the kill came while it was written
+        except ValueError:  # half a line: it is being written
             continue
     return rows
 
@@ -325,12 +346,20 @@ def test_a_run_that_is_ended_at_any_moment_goes_on_where_it_was(
         time.sleep(0.1)
     process.send_signal(end)
     assert process.wait(60) in (1, -signal.SIGKILL)
-    reached = len(curve(home))
-    assert 25 <= reached < 300
+    before = curve(home)
+    assert 25 <= len(before) < 300
+    saved = max(home.glob("runs/nod/train-*/checkpoint/step-*"))  # a kill may leave the last one but one too
+    stood = int(saved.name.removeprefix("step-"))
+    assert stood > before[-1]["step"] - 15
+    with (saved.parents[1] / "curve.jsonl").open("a", encoding="utf-8") as out:
+        out.write('{"step": 299, "lo')  # a kill in the middle of a line
     env = {**os.environ, "SPEARHEAD_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=180, check=True, env=env)
     (step,) = json.loads(done.stdout)["steps"]
     assert step["steps"] == 300
-    steps = [row["step"] for row in curve(home)[reached:]]
-    assert steps[0] > reached - 15, "it began again instead of going on"
-    assert steps[-1] == 300
+    lines = (saved.parents[1] / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    steps = [row["step"] for row in rows]
+    assert steps == sorted(set(steps)) and steps[-1] == 300, "a step stands in the curve once"
+    kept = [row for row in before if row["step"] <= stood]
+    assert rows[: len(kept)] == kept, "it began again instead of going on"

@@ -80,3 +80,9 @@ def test_an_unknown_key_is_said_before_anything_is_trained(nod: Path, tmp_path: 
             search.search(nod, home=home, over=[search.field("training.learning_rat=1e-3..1e-2")], trials=2), quiet=True
         )
     assert not home.runs.exists() or not list(home.runs.rglob("study.db"))
+
+
+def test_what_does_not_change_the_result_is_nothing_to_search(nod: Path, tmp_path: Path) -> None:
+    home = Home(root=tmp_path / "home", cache=tmp_path / "cache")
+    with pytest.raises(InputError, match="training.precision: it says how training is done"):
+        drive(search.search(nod, home=home, over=[search.field("training.precision=fp32|bf16")], trials=2), quiet=True)

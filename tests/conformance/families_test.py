@@ -5,10 +5,15 @@ import subprocess
 import sys
 
 import jsonschema
+import numpy as np
 import pytest
 
 from spearhead.core.catalogue import Catalogue
-from spearhead.core.family import Family
+from spearhead.core.family import Family, Lesson, Task
+from spearhead.core.media import text
+from spearhead.core.record import Record
+from spearhead.core.rights import Licence, Right
+from spearhead.media.image.codec import write
 from spearhead.scenario.read import json_schema
 
 FAMILIES = Catalogue("spearhead.models", "FAMILY")
@@ -53,3 +58,27 @@ def test_an_unknown_family_is_answered_with_the_nearest() -> None:
 
     with pytest.raises(InputError, match="did you mean 'pretrained'"):
         FAMILIES["pretraned"]
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if FAMILIES[name].modality == "image"])
+def test_a_family_of_pictures_learns_on_the_device_that_holds_its_model(name: str) -> None:
+    import torch
+
+    family: Family = FAMILIES[name]
+    licence = Licence("CC0-1.0", Right.TRAIN, "")
+    dark = write(np.full((8, 8, 1), 40, np.uint8), mime="image/png")
+    records = [Record({"input": text(words), "output": dark}, licence, "t") for words in ("a", "b")]
+    asked = Task(config=family.presets["debug"], train=lambda: records, validation=lambda: records, device="meta")
+    begun = family.begin(asked)
+    while True:
+        try:
+            next(begun)
+        except StopIteration as end:
+            lesson: Lesson = end.value
+            break
+    batch = lesson.pack(lesson.examples)
+    assert {parameter.device.type for parameter in lesson.model.parameters()} == {"meta"}
+    assert (batch.pixels.device.type, batch.labels.device.type) == ("meta", "meta")
+    if name != "gan":  # how far a critic's penalty has fallen is a number, and this device holds none
+        _, loss = next(lesson.model.losses(batch))
+        assert isinstance(loss, torch.Tensor) and loss.device.type == "meta"

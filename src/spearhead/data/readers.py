@@ -68,14 +68,20 @@ def read(name: str, data: bytes, source: Source, *, alone: bool) -> Iterator[Ite
         yield Unread(name, str(error))
 
 
-def rows(table: Iterator[Mapping[str, Any]], source: Source) -> Iterator[Item | Unread]:
+def rows(table: Iterator[Mapping[str, Any] | str], source: Source) -> Iterator[Item | Unread]:
     """Rows of any table as items: the scenario's `columns` say which column fills which part.
+
+    In place of a row that cannot be read stands the reason, and it counts: else every later row of two sources that
+    are joined by number would meet another one's.
 
     Without `columns`, columns named input, output and text fill the parts of these names. A pseudo-part `key` in
     `columns` names the column that joins two sources; without it the row's number does.
     """
     chosen: dict[str, str] | None = None
     for number, row in enumerate(table):
+        if isinstance(row, str):
+            yield Unread(str(number), row)
+            continue
         if chosen is None:
             chosen = _columns(row, source)
         key = _cell(row.get(chosen["key"])) if "key" in chosen else str(number)
@@ -177,24 +183,18 @@ def _csv(data: bytes, source: Source) -> Iterator[Item | Unread]:
 
 
 def _jsonl(data: bytes, source: Source) -> Iterator[Item | Unread]:
-    bad: list[Unread] = []
-
-    def table() -> Iterator[Mapping[str, Any]]:
-        for number, line in enumerate(_decoded(data, source).split("\n")):
+    def table() -> Iterator[Mapping[str, Any] | str]:
+        for number, line in enumerate(_decoded(data, source).split("\n"), 1):
             if not line.strip():
                 continue
             try:
                 value = json.loads(line)
             except (ValueError, RecursionError) as error:
-                bad.append(Unread(str(number), f"line {number + 1} is not JSON: {error}"))
+                yield f"line {number} is not JSON: {error}"
                 continue
-            if isinstance(value, dict):
-                yield value
-            else:
-                bad.append(Unread(str(number), f"line {number + 1} is not a JSON object"))
+            yield value if isinstance(value, dict) else f"line {number} is not a JSON object"
 
     yield from rows(table(), source)
-    yield from bad
 
 
 def _json(data: bytes, source: Source) -> Iterator[Item | Unread]:
@@ -207,12 +207,12 @@ def _json(data: bytes, source: Source) -> Iterator[Item | Unread]:
         value = lists[0] if len(lists) == 1 else [value]
     if not isinstance(value, list):
         raise Unreadable("is not a JSON list of objects")
-    good = [row for row in value if isinstance(row, dict)]
-    if not good:
+    if not any(isinstance(row, dict) for row in value):
         raise Unreadable("is not a JSON list of objects")
-    yield from rows(iter(good), source)
-    if len(good) < len(value):
-        yield Unread("", f"{len(value) - len(good)} entries are not JSON objects")
+    table = (
+        row if isinstance(row, dict) else f"entry {number} is no JSON object" for number, row in enumerate(value, 1)
+    )
+    yield from rows(table, source)
 
 
 def _parquet(data: bytes, source: Source) -> Iterator[Item | Unread]:
@@ -305,16 +305,15 @@ def _wordnet(data: bytes, source: Source) -> Iterator[Item | Unread]:
     A line is `offset file type count word id ... pointers | gloss` (wndb(5WN)); the count is hexadecimal, words have
     underscores for spaces. The gloss is the definition without its quoted examples.
     """
-    bad: list[Unread] = []
 
-    def table() -> Iterator[Mapping[str, Any]]:
+    def table() -> Iterator[Mapping[str, Any] | str]:
         for number, line in enumerate(_decoded(data, source).split("\n"), 1):
             if not line.strip() or line.startswith("  "):  # the licence at the head is indented
                 continue
             head, _, gloss = line.partition(" | ")
             fields = head.split(" ")
             if len(fields) < 6 or not re.fullmatch("[0-9a-f]{2}", fields[3]) or not gloss.strip():
-                bad.append(Unread(f"line {number}", "is not a synset of WordNet"))
+                yield f"line {number} is not a synset of WordNet"
                 continue
             words = [
                 re.sub(r"\((a|p|ip)\)$", "", word).replace("_", " ") for word in fields[4::2][: int(fields[3], 16)]
@@ -331,7 +330,6 @@ def _wordnet(data: bytes, source: Source) -> Iterator[Item | Unread]:
 
     columns = {"key": "synset", **(source.columns or {"input": "question", "output": "gloss"})}
     yield from rows(table(), dataclasses.replace(source, columns=columns))
-    yield from bad
 
 
 READERS: Mapping[str, Callable[[bytes, Source], Iterator[Item | Unread]]] = {

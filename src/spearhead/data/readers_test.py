@@ -125,6 +125,23 @@ def test_a_bad_line_does_not_stop_the_good_ones() -> None:
     assert len(reasons("t.jsonl", data)) == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("t.jsonl", b'{"input": "a"}\n{"input": "b"}\n{"input": "c"}', b'{"output": "A"}\n{"outp\n{"output": "C"}'),
+        ("t.jsonl", b'{"input": "a"}\n{"input": "b"}\n{"input": "c"}', b'{"output": "A"}\n7\n{"output": "C"}'),
+        ("t.json", b'[{"input": "a"}, {"input": "b"}, {"input": "c"}]', b'[{"output": "A"}, 7, {"output": "C"}]'),
+    ],
+)
+def test_a_row_that_cannot_be_read_moves_no_other_to_another_partner(name: str, good: bytes, bad: bytes) -> None:
+    asked, answered = (dict(texts(name, data, part=part)) for data, part in ((good, "input"), (bad, "output")))
+    assert {asked[key]["input"]: answered[key]["output"] for key in asked.keys() & answered.keys()} == {
+        "a": "A",
+        "c": "C",
+    }
+    assert [item.key for item in read(name, bad, part="output") if isinstance(item, Unread)] == ["1"]
+
+
 def test_a_cell_of_a_million_characters_is_read() -> None:
     assert len(texts("t.csv", b"text\n" + b"x" * 1_000_000 + b"\n")[0][1]["text"]) == 1_000_000
 
@@ -184,7 +201,7 @@ def test_a_synset_gives_its_first_word_and_its_definition_without_examples() -> 
         ),
         Item("00006269n", {"input": "What does life mean?", "output": "living things"}),
         Item("00003356s", {"input": "What does dying mean?", "output": "eagerly desirous"}),
-        Unread("line 5", "is not a synset of WordNet"),
+        Unread("3", "line 5 is not a synset of WordNet"),
     ]
     words = texts("data.noun", WORDNET, reader="wordnet", columns={"text": "words"})
     assert words[1] == ("00006269n", {"text": "life, living"})

@@ -123,6 +123,16 @@ def prefixes(texts: Sequence[str]) -> list[Case]:
     return cases
 
 
+def compared(reference: str) -> str:
+    """What of a reference is compared with a continuation: its first 50 words.
+
+    >>> compared("w " * 60).count("w")
+    50
+    """
+    starts = places(reference)
+    return reference if len(starts) <= LONGEST else reference[: starts[LONGEST]].rstrip()
+
+
 def extraction(
     texts: Sequence[str], continued: Callable[[list[str]], Sequence[str]], *, seed: int, draws: int = 1000
 ) -> Score:

@@ -3,6 +3,7 @@
 Imports torch: only what a family's `begin` calls may import it. Knows no network.
 """
 
+import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +75,12 @@ class Sized(Protocol):
     def channels(self) -> int: ...
 
 
-def pack(examples: Sequence[Picture], *, closes: bool = True) -> Pictures:
-    """Examples as a batch."""
+def pack(examples: Sequence[Picture], *, closes: bool = True, device: str = "cpu") -> Pictures:
+    """Examples as a batch on `device`; a lesson's `pack` puts them where its model is."""
     block = np.stack([example.pixels for example in examples])  # (n, h, w, c)
-    pixels = torch.from_numpy(block).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
-    return Pictures(pixels, torch.tensor([example.label for example in examples], dtype=torch.long), closes)
+    pixels = torch.from_numpy(block).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
+    labels = torch.tensor([example.label for example in examples], dtype=torch.long, device=device)
+    return Pictures(pixels, labels, closes)
 
 
 def pixels(values: Tensor) -> Pixels:
@@ -173,7 +175,7 @@ def begin(task: Task, *, build: Build, export: Export) -> Generator[Progress, No
         model=model,
         examples=learnt,
         held=held,
-        pack=pack,
+        pack=functools.partial(pack, device=task.device),
         finish=finish,
         change=changed if task.augment is not None else None,
         facts={"examples": len(learnt), "parameters": sum(p.numel() for p in model.parameters())},

@@ -17,10 +17,11 @@ from spearhead.core.manifest import Measured
 from spearhead.core.media import text
 from spearhead.core.record import Record
 from spearhead.core.score import Case, Score
-from spearhead.core.template import Template
+from spearhead.core.template import Segment, Template
 from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
 from spearhead.media.text import noise
+from spearhead.media.text.tokens import Tokenizer
 from spearhead.metrics import baselines, evaluate, memorisation, ngram, perplexity
 from spearhead.metrics.nearest import Shown
 from spearhead.metrics.setting import Setting
@@ -125,7 +126,8 @@ def judge(
     """Every score of the scenario with its baselines; `start` makes the runtime for the measures that ask it again.
 
     Without `start` (an unmergeable method, an endpoint) robustness, memorisation by extraction and likelihood are
-    left out. `copies` holds the training outputs; `networks` are model folders by name (`ours`, `base`).
+    left out. `copies` holds the training outputs; `networks` are model folders by name (`ours`, wherever there is
+    `start`, and `base`).
     """
     wanted = scenario.evaluation
     metrics = [Catalogue("spearhead.metrics", "METRIC")[name] for name in wanted.metrics]
@@ -157,22 +159,26 @@ def judge(
     extras += [dataclasses.replace(score, name=f"{score.name}_by_references") for score in own]
     if start is not None:
         extras += yield from _robustness(scenario, ours, metrics[0], start, folder)
-        extras += yield from _extraction(scenario, dataset, start, folder)
+        tokenizer = Tokenizer.open(networks["ours"])
+        extras += yield from _extraction(scenario, dataset, start, folder, tokenizer=tokenizer)
     likely: dict[str, perplexity.Likelihoods] = {}
     if wanted.perplexity_cases:
-        for which, place in networks.items():
-            likely[which] = yield from likelihoods(scenario, ours, place, note=which)
+        chosen = [case for case in ours if case.reference is not None][: wanted.perplexity_cases]
+        fitting = fit(scenario, chosen, networks)
+        told = f", {len(chosen) - len(fitting)} longer left out" if len(fitting) < len(chosen) else ""
+        if not fitting:
+            yield Progress("likelihood", 1, 1, f"not measured: no case has at most {LONGEST} tokens")
+        for which, place in networks.items() if fitting else ():
+            likely[which] = yield from likelihoods(scenario, fitting, place, note=f"{which}{told}", told=told)
     if "ours" in likely:
         mine = likely.pop("ours")
         if "ngram" in scenario.baselines:
-            likely["ngram"] = yield from _counted(scenario, dataset, ours)
+            likely["ngram"] = yield from _counted(dataset, fitting)
         scores += perplexity.likelihoods_measured(mine, likely, seed=SEED, draws=wanted.draws)
     return Judged(tuple(scores), tuple(extras), tuple(ours), beside)
 
 
-def _counted(
-    scenario: Scenario, dataset: Dataset, cases: Sequence[Case]
-) -> Generator[Progress, None, perplexity.Likelihoods]:
+def _counted(dataset: Dataset, cases: Sequence[Case]) -> Generator[Progress, None, perplexity.Likelihoods]:
     """What characters counted in the training outputs give to the references: the bar under every text model."""
     yield Progress("likelihood", 0, 1, f"{NGRAM}-gram")
     texts, size = [], 0
@@ -183,7 +189,7 @@ def _counted(
             size += len(part.text)
     wanted = [case.reference.text for case in cases if case.reference is not None]
     model = ngram.fit(texts, order=NGRAM)
-    return ngram.likelihoods(model, wanted[: scenario.evaluation.perplexity_cases])
+    return ngram.likelihoods(model, wanted)
 
 
 NGRAM = 5
@@ -210,7 +216,7 @@ def _robustness(
 
 
 def _extraction(
-    scenario: Scenario, dataset: Dataset, start: Start, folder: Path
+    scenario: Scenario, dataset: Dataset, start: Start, folder: Path, *, tokenizer: Tokenizer
 ) -> Generator[Progress, None, list[Score]]:
     """How many training outputs the model recites from their first half; held-out ones beside, as what is guessed."""
     count = scenario.evaluation.extraction_cases
@@ -224,14 +230,7 @@ def _extraction(
         cases = memorisation.prefixes(texts)
         if not cases:
             continue
-        from spearhead.core.template import Segment
-
-        asked = [
-            Prompt(
-                (Segment(case.input.text if case.input else "", False),), options={"temperature": 0.0, "max_tokens": 64}
-            )
-            for case in cases
-        ]
+        asked = recitals(cases, tokenizer)
         told = yield from answers.answer(start, asked, file=folder / f"extraction-{split}.jsonl", stage="memorisation")
         words = [row.text for row in told]
         score = memorisation.extraction(texts, lambda _: words, seed=SEED, draws=scenario.evaluation.draws)  # noqa: B023
@@ -239,26 +238,55 @@ def _extraction(
     return found
 
 
-def likelihoods(
-    scenario: Scenario, cases: Sequence[Case], folder: Path, *, note: str
-) -> Generator[Progress, None, perplexity.Likelihoods]:
-    """What the model in `folder` (Hugging Face files) gives to the references, before its weights are made small."""
-    from spearhead.media.text.tokens import Tokenizer
+def recitals(cases: Sequence[Case], tokenizer: Tokenizer) -> list[Prompt]:
+    """The beginnings of records (see `memorisation.prefixes`), to be continued greedily as far as they are compared."""
+    asked = []
+    for case in cases:
+        assert case.input is not None and case.reference is not None
+        most = len(tokenizer.encode(f" {memorisation.compared(case.reference.text)}", special=False)) + SPARE
+        options = {"temperature": 0.0, "max_tokens": most}
+        asked.append(Prompt((Segment(case.input.text, False),), options=options))
+    return asked
+
+
+SPARE = 2
+"""Tokens more than a recital has: a model may cut its first or last word in another way."""
+
+
+def fit(scenario: Scenario, cases: Sequence[Case], networks: Mapping[str, Path]) -> list[Case]:
+    """The cases whose prompt and reference are at most `LONGEST` tokens to every one of the networks.
+
+    Likelihoods are compared case by case, so what one model leaves out all of them do.
+    """
+    found = list(cases)
+    for folder in networks.values():
+        tokenizer = Tokenizer.open(folder)
+        found = [case for case in found if _encoded(scenario, case, tokenizer)]
+    return found
+
+
+def _encoded(scenario: Scenario, case: Case, tokenizer: Tokenizer) -> list[Any]:
+    """The case as one example; none where it is too long."""
     from spearhead.models.pretrained import batch
+
+    assert case.reference is not None
+    pair = (case.input.text if case.input else "", case.reference.text)
+    return batch.encode([pair], tokenizer=tokenizer, template=scenario.template, longest=LONGEST)[0]
+
+
+def likelihoods(
+    scenario: Scenario, cases: Sequence[Case], folder: Path, *, note: str, told: str = ""
+) -> Generator[Progress, None, perplexity.Likelihoods]:
+    """What the model in `folder` (Hugging Face files) gives to the references of cases that `fit`, before its weights
+    are made small; `told` says for the signature what was left out.
+    """
     from spearhead.models.pretrained.build import load
     from spearhead.models.pretrained.config import Base, Config
     from spearhead.models.pretrained.network import Tuned
 
-    chosen = [case for case in cases if case.reference is not None][: scenario.evaluation.perplexity_cases]
-    tokenizer = Tokenizer.open(folder / "tokenizer.json")
-    examples: list[Any] = []
-    lengths: list[int] = []
-    for case in chosen:
-        assert case.reference is not None
-        pair = (case.input.text if case.input else "", case.reference.text)
-        found, _ = batch.encode([pair], tokenizer=tokenizer, template=scenario.template, longest=LONGEST)
-        examples += found
-        lengths += [len(case.reference.data)] * len(found)
+    tokenizer = Tokenizer.open(folder)
+    examples = [example for case in cases for example in _encoded(scenario, case, tokenizer)]
+    lengths = [len(case.reference.data) for case in cases if case.reference is not None]
     yield Progress("likelihood", 0, len(examples), note)
     model = Tuned(load(folder), Config(base=Base(licence="", credit=""), method="none"))
     nats, tokens = [0.0] * len(examples), [0] * len(examples)
@@ -270,7 +298,7 @@ def likelihoods(
         tokens=tokens,
         bytes=lengths,
         tokenizer=digest.of_file(folder / "tokenizer.json")[:12],
-        context=f"prompt in full, completion and stop marker only, up to {LONGEST} tokens, float32 weights",
+        context=f"prompt in full, completion and stop marker only, up to {LONGEST} tokens{told}, float32 weights",
     )
 
 

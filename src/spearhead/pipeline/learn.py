@@ -60,7 +60,7 @@ def train(
     answers the held-out prompts `asked` here and now, into `answers.jsonl`. `watch(step number, validation loss)` is
     called at each validation and may raise to end the run.
     """
-    from spearhead.training import batches, devices, estimate, loop, tracking
+    from spearhead.training import batches, checkpoint, devices, estimate, loop, tracking
 
     scenario, plan = loaded.scenario, loaded.scenario.training
     if scenario.family.untrained(scenario.family_config):
@@ -88,6 +88,8 @@ def train(
     forecast = estimate.estimate(lesson.model, order, plan, hour=hour)
     yield Progress("training", 0, 1, _forecast(forecast, scenario.price.currency))
     unit = scenario.unit
+    kept = checkpoint.read(folder / "checkpoint")
+    _cut(folder / "curve.jsonl", kept.step if kept else 0)
     run = loop.train(lesson.model, order, plan, validation=validation, folder=folder / "checkpoint")
     with (
         tracking.track(plan.track, folder / "tracking", name=scenario.name) as note,
@@ -154,6 +156,18 @@ def _augmenting(modality: str, plan: Plan) -> Callable[[Any, np.random.Generator
 
 def _changed(way: Callable[..., Any], shares: dict[str, float], given: Any, rng: np.random.Generator) -> Any:
     return way(given, shares, rng=rng)
+
+
+def _cut(curve: Path, step: int) -> None:
+    """Leave the rows up to the checkpoint's step: later ones are taken again, and a kill leaves half a line."""
+    kept = []
+    for row in curve.read_text(encoding="utf-8").splitlines() if curve.is_file() else ():
+        try:
+            if json.loads(row)["step"] <= step:
+                kept.append(row + "\n")
+        except (ValueError, TypeError, KeyError):
+            continue
+    write_whole(curve, "".join(kept))
 
 
 def _undisturbed(draw: Callable[[], Any]) -> Any:

@@ -33,6 +33,7 @@ from spearhead.review.reviewer import Reviewer
 from spearhead.scenario.read import Loaded
 from spearhead.store import releases
 from spearhead.store.home import Home
+from spearhead.training.plan import NOT_THE_RESULT
 
 STOPS = ("data", "train", "evaluate", "release", "report")
 SAMPLES = 8
@@ -101,13 +102,16 @@ def trained_by(
         "base": base_key,
         "model": {key: value for key, value in raw["model"].items() if key != "base"},
         "template": raw["template"],
-        "training": raw["training"],
+        "training": {key: value for key, value in raw["training"].items() if key not in NOT_THE_RESULT},
     }
+    way = WAYS[scenario.scenario.modality]
+    if scenario.family.unservable(scenario.family_config):  # then the model answers before it is gone: see learn.train
+        inputs["asked"] = [dataclasses.asdict(prompt) for prompt in way.asked(loaded, dataset)]
     if scenario.data.canaries:  # the data's digest does not know them
         inputs["canaries"] = [scenario.data.canaries, list(scenario.data.canary_repeats)]
 
     def work(folder: Path) -> Walk:
-        asked = WAYS[scenario.scenario.modality].asked(loaded, dataset)
+        asked = way.asked(loaded, dataset)
         return (yield from learn.train(loaded, home, dataset, base=base, folder=folder, asked=asked, watch=watch))
 
     return (yield from step(root, "train", inputs, work))

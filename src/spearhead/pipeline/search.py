@@ -20,6 +20,7 @@ from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.told import Told, table
 from spearhead.scenario import read
 from spearhead.store.home import Home
+from spearhead.training.plan import NOT_THE_RESULT
 
 STARTUP = 4
 """Trials that are drawn at random, and never cut short, before the search learns from them."""
@@ -87,6 +88,8 @@ def search(
     loaded = read.load(path, preset=preset, changes=tuple(changes))
     for one in over:  # a key that is unknown is said before anything is trained
         read.load(path, preset=preset, changes=(*changes, _change(one.key, _first(one))))
+        if one.key in [f"training.{name}" for name in NOT_THE_RESULT]:
+            raise InputError(f"--over {one.key}: it says how training is done and not what it comes to; leave it out")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name = digest.of_value([loaded.digest, [[one.key, repr(one)] for one in over]])[:12]
     root = home.runs / loaded.scenario.name / f"search-{name}"

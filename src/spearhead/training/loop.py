@@ -27,10 +27,7 @@ from spearhead.core.errors import InputError, SpearheadError
 from spearhead.nn.model import Model
 from spearhead.training import checkpoint, compress, devices, optimisers, schedules
 from spearhead.training.checkpoint import Position
-from spearhead.training.plan import Plan
-
-NOT_THE_RESULT = ("save_every", "track", "micro_batch", "micro_tokens", "device", "precision")
-"""Fields of a plan that may differ when a run goes on (the precision first chosen is kept)."""
+from spearhead.training.plan import NOT_THE_RESULT, Plan
 
 
 class Source(Protocol):

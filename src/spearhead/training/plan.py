@@ -5,6 +5,10 @@ from typing import Literal
 
 from spearhead.core.bounds import Count, NotNegative, Part, Positive, Share, Whole
 
+NOT_THE_RESULT = ("save_every", "track", "micro_batch", "micro_tokens", "device", "precision")
+"""Fields of a plan that may differ when a run goes on (the precision first chosen is kept), and that ask for no new
+run once it has ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -26,8 +26,7 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
 
     def batches() -> Iterator[pictures.Pictures]:
         for start in range(0, len(held), 256):
-            batch = pictures.pack(held[start : start + 256])
-            yield dataclasses.replace(batch, pixels=batch.pixels.to(task.device))
+            yield lesson.pack(held[start : start + 256])
 
     def finish(folder: Path) -> Steps:
         facts = yield from lesson.finish(folder)
@@ -35,7 +34,7 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
         return {**facts, **{f"held_{name}": value for name, value in dataclasses.asdict(found).items()}}
 
     def preview() -> pictures.Pixels:
-        given = pictures.pack(held[:SHOWN]).pixels.to(task.device)
+        given = lesson.pack(held[:SHOWN]).pixels
         was = model.training
         model.eval()
         with torch.no_grad():

@@ -31,9 +31,7 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
         rows = []
         for start in range(0, len(held), AT_ONCE):
             yield Progress("training", start, len(held), "likelihood of held-out pictures")
-            batch = pictures.pack(held[start : start + AT_ONCE])
-            moved = pictures.Pictures(batch.pixels.to(task.device), batch.labels.to(task.device))
-            rows.append(likelihood(model, moved, samples=SAMPLES, rng=rng))
+            rows.append(likelihood(model, lesson.pack(held[start : start + AT_ONCE]), samples=SAMPLES, rng=rng))
         found = -torch.cat(rows)
         error = float(found.std(correction=0)) / len(found) ** 0.5
         return {**facts, "held_nll": float(found.mean()), "held_nll_error": error, "held_nll_samples": SAMPLES}

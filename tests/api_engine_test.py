@@ -312,3 +312,15 @@ def test_a_newer_release_takes_over_while_the_old_one_ends_its_answers(tmp_path:
             assert not old.ready
 
     run(test)
+
+
+def test_the_largest_seed_has_one_after_it(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            got = await events(engine, ask(account, "hello", count=2, seed=2**63 - 1))
+            assert sum(isinstance(event, Delivered) for event in got) == 2
+            assert isinstance(got[-1], Settled) and got[-1].receipt.amount == 5 * PROMPT + 10 * COMPLETION
+            with store.connect() as connection:
+                assert connection.scalars(sa.select(outputs.c.seed).order_by(outputs.c.seed)).all() == [0, 2**63 - 1]
+
+    run(test)

@@ -33,6 +33,7 @@ from spearhead.core.generation import (
     Settled,
     Usage,
     Withheld,
+    seed_of,
 )
 from spearhead.core.manifest import PriceTag
 from spearhead.core.media import Label, Media
@@ -319,8 +320,8 @@ class Engine:
 
     def _look_at(self, job: Job, answer: _Answer, made: Media) -> Verdict:
         """The review of a picture in the very form that it leaves in."""
-        seed = job.prompt.seed or 0
-        facts = {"prompt": job.words, "model": job.loaded.manifest.name, "seed": str(seed + answer.index)}
+        seed = seed_of(job.prompt.seed or 0, answer.index)
+        facts = {"prompt": job.words, "model": job.loaded.manifest.name, "seed": str(seed)}
         facts |= {name: str(value) for name, value in job.prompt.options.items()}
         answer.media = pictures.deliver(made, job.request.options, facts=facts)
         return job.loaded.reviewer.review(answer.media, job.context)
@@ -364,7 +365,7 @@ class Engine:
             findings=outputs.findings_text(verdict.findings),
             policy=verdict.policy,
             options=outputs.options_text(job.prompt.options),
-            seed=None if job.prompt.seed is None else job.prompt.seed + answer.index,
+            seed=None if job.prompt.seed is None else seed_of(job.prompt.seed, answer.index),
             completion_units=answer.usage.completion,
             created=stamp(self.clock()),
             prompt=outputs.prompt_text(messages_of(request)),

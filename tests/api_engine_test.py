@@ -29,12 +29,13 @@ from spearhead.core.manifest import PriceTag
 from spearhead.engine.held import settle_decided
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import choose, follow, opened
+from spearhead.engine.outputs import name
 from spearhead.engine.run import Engine
 from spearhead.ledger import journal, keys
 from spearhead.ledger import price as prices
 from spearhead.store import database, releases
 from spearhead.store.home import Home
-from spearhead.store.tables import outputs, usage_events
+from spearhead.store.tables import outputs, reservations, reviews, usage_events
 from spearhead.store.tables import releases as releases_table
 
 PROMPT, COMPLETION = 200, 800
@@ -322,5 +323,31 @@ def test_the_largest_seed_has_one_after_it(tmp_path: Path, make_release: Any) ->
             assert isinstance(got[-1], Settled) and got[-1].receipt.amount == 5 * PROMPT + 10 * COMPLETION
             with store.connect() as connection:
                 assert connection.scalars(sa.select(outputs.c.seed).order_by(outputs.c.seed)).all() == [0, 2**63 - 1]
+
+    run(test)
+
+
+@pytest.mark.parametrize("words", ["hello", "#"])
+def test_a_database_that_is_away_between_two_answers_gets_both_rows_later(
+    tmp_path: Path, make_release: Any, words: str
+) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            got: list[Event] = []
+            async for event in engine.run(ask(account, words, count=2)):
+                got.append(event)
+                if isinstance(event, Accepted):
+                    with store.begin() as connection:
+                        connection.exec_driver_sql("ALTER TABLE outputs RENAME TO away")
+            assert isinstance(got[-1], Failed) and got[-1].code == "store_unavailable"
+            with store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE away RENAME TO outputs")
+            await engine.aclose()
+            left = {event.index for event in got if isinstance(event, Released)}
+            with store.connect() as connection:
+                rows = connection.execute(sa.select(outputs)).all()
+                held = connection.execute(sa.select(reservations).where(reservations.c.state == "open")).all()
+                assert left and {row.id for row in rows} >= {name("k", index) for index in left}
+                assert len(connection.execute(sa.select(reviews)).all()) == len(held) == (words == "#")
 
     run(test)

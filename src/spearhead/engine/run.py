@@ -112,6 +112,9 @@ class Job:
     reserving: "asyncio.Task[None] | None" = None
     answers: dict[int, _Answer] = field(default_factory=dict)
     unsaved: list[_Answer] = field(default_factory=list)
+    saving: "asyncio.Task[None] | None" = None
+    doubtful: bool = False
+    """A write of rows was told to have failed: what a lost connection says of a commit need not be so."""
     began: bool = False
     milliseconds: int = 0
     """Of the whole machine: its share while others ran beside it."""
@@ -387,17 +390,32 @@ class Engine:
             job.unsaved.append(answer)
 
     async def _save(self, job: Job) -> None:
-        """Write the rows of finished answers."""
+        """Write the rows of finished answers, to the end even when the one who waits is cancelled."""
+        job.saving = asyncio.create_task(self._save_or_leave(job))
+        self.keep(job.saving)
+        await asyncio.shield(job.saving)
+
+    async def _save_or_leave(self, job: Job) -> None:
+        """Write the rows of finished answers; what cannot be written now is left to the settlement."""
         answers, job.unsaved = job.unsaved, []
-        await self.desk.write(
-            lambda connection: self._write_rows(connection, job, answers), account=job.request.account
-        )
+        try:
+            await self.desk.write(
+                lambda connection: self._write_rows(connection, job, answers), account=job.request.account
+            )
+        except StoreUnavailable:
+            job.unsaved, job.doubtful = [*answers, *job.unsaved], True
+            raise
 
     def _write_rows(self, connection: Connection, job: Job, answers: Iterable[_Answer]) -> None:
         policy = job.loaded.policy
+        request = job.request
+        there = outputs.of_request(connection, request.key, account=request.account) if job.doubtful else ()
+        written = {row.id for row in there}
         for answer in answers:
             row, verdict = answer.row, answer.verdict
             assert row is not None and verdict is not None
+            if row.id in written:
+                continue
             outputs.insert(connection, row)
             if row.review is None:
                 continue
@@ -450,9 +468,10 @@ class Engine:
 
         A database that is away is asked again in the background: what was made stays owed, and only that.
         """
-        # One who leaves while money is being held must not leave it held.
-        if job.reserving is not None and not job.reserving.done():
-            await asyncio.wait({job.reserving})
+        # One who leaves while money is being held must not leave it held, nor rows half way.
+        for under_way in (job.reserving, job.saving):
+            if under_way is not None and not under_way.done():
+                await asyncio.wait({under_way})
         if job.reservation is None:
             return Receipt(job.request.key, Usage(), 0, job.price.currency, True)
         await self._keep_what_left(job)

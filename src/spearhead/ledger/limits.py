@@ -81,7 +81,10 @@ def set_limit(
     actor: str,
     clock: Clock = now,
 ) -> None:
-    """Let `subject` have at most so much from now on; None lifts the limit. Earlier limits stay on record."""
+    """Let `subject` have at most so much from now on; None lifts the limit. Earlier limits stay on record.
+
+    What was used while no limit held was not counted: the next request counts anew, from the reservations.
+    """
     kind, _, id = subject.partition(":")
     if kind not in KINDS or not id:
         raise InputError(f"{subject[:80]!r} is no subject of a limit: wanted key:ID, account:ID or team:ID.")
@@ -93,9 +96,11 @@ def set_limit(
     if most is not None and not (type(most) is int and 0 <= most <= MOST):
         raise InputError(f"{most!r} is no limit: wanted a whole number from 0 to {MOST}, or nothing to lift it.")
     home = {"key": keys.c.id, "account": accounts.c.id, "team": teams.c.id}[kind]
+    same = (limit_windows.c.subject == subject, limit_windows.c.measure == measure, limit_windows.c.span == span)
     with writing(store) as connection:
         if not connection.execute(sa.select(home).where(home == id)).first():
             raise InputError(f"There is no {kind} {id[:64]!r}.")
+        connection.execute(limit_windows.delete().where(*same))
         connection.execute(
             table.insert().values(
                 subject=subject, measure=measure, span=span, most=most, actor=actor, created=stamp(clock())

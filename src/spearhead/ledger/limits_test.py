@@ -226,3 +226,20 @@ def test_a_limit_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(InputError):
         at_most(engine, subject.format(account), measure, span, most)
+
+
+@pytest.mark.parametrize("measure", ["tokens", "budget", "requests"])
+def test_a_limit_that_was_lifted_and_is_set_again_knows_what_was_used_meanwhile(
+    engine: Engine, hands: Hands, account: str, measure: str
+) -> None:
+    name = f"account:{account}"
+    at_most(engine, name, measure, "month", 1000)
+    finish(engine, enter(engine, account, "before", hands), "before", hands, made=9)
+    at_most(engine, name, measure, "month", None)
+    for request in "abc":
+        finish(engine, enter(engine, account, request, hands), request, hands, made=9)
+    most = 4 if measure == "requests" else 45
+    at_most(engine, name, measure, "month", most)
+    with pytest.raises(SpearheadError, match=f"account:{account}"):
+        enter(engine, account, "too much", hands)
+    assert sound(engine)

@@ -57,7 +57,6 @@ _team = Prepared(sa.select(team_members.c.team).where(team_members.c.account == 
 _SUBJECTS: list[Any] = [sa.bindparam(kind) for kind in KINDS]
 """Of one request; one that it does not have is null, which nothing equals."""
 _limits = Prepared(sa.select(table).where(table.c.subject.in_(_SUBJECTS)).order_by(table.c.id))
-_windows = Prepared(sa.select(limit_windows).where(limit_windows.c.subject.in_(_SUBJECTS)))
 _one_window = (
     limit_windows.c.subject == sa.bindparam("of"),
     limit_windows.c.measure == sa.bindparam("by"),
@@ -66,6 +65,9 @@ _one_window = (
 )
 _window_used = Prepared(sa.select(limit_windows.c.used).where(*_one_window))
 _set_window = Prepared(limit_windows.update().where(*_one_window).values(used=sa.bindparam("count")))
+_change_window = Prepared(
+    limit_windows.update().where(*_one_window).values(used=limit_windows.c.used + sa.bindparam("by_so_much"))
+)
 _insert_window = Prepared(insertion(limit_windows))
 _team_locked = Prepared(sa.select(teams.c.id).where(teams.c.id == sa.bindparam("team")).with_for_update())
 _COLUMNS = {"key": reservations.c.key_id, "account": reservations.c.account, "team": reservations.c.team}
@@ -197,13 +199,20 @@ def leave(
     budget: int,
 ) -> None:
     """Change what a request counts for, in the windows that it came in: negative gives back."""
+    changed = {name: by for name, by in (("requests", requests), ("tokens", tokens), ("budget", budget)) if by}
+    if not changed:
+        return
+    # Counters of limits that were lifted are gone: see `set_limit`.
+    here = _newest(_limits.all(connection, _of(account=account, key=key, team=team)))
+    if not here:
+        return
     _lock(connection, team)  # other members' requests come and go meanwhile
-    delta = {"requests": requests, "tokens": tokens, "budget": budget}
     moment = datetime.fromisoformat(created)
-    for row in _windows.all(connection, _of(account=account, key=key, team=team)):
-        if delta[row.measure] and row.start == stamp(window(row.span, moment)[0]):
-            here = {"of": row.subject, "by": row.measure, "over": row.span, "since": row.start}
-            _set_window.run(connection, {**here, "count": row.used + delta[row.measure]})
+    for limit in here:
+        if limit.measure in changed:
+            since = stamp(window(limit.span, moment)[0])
+            of = {"of": limit.subject, "by": limit.measure, "over": limit.span, "since": since}
+            _change_window.run(connection, {**of, "by_so_much": changed[limit.measure]})
 
 
 def left(store: Engine | Connection, subjects: Sequence[str], *, clock: Clock = now) -> list[tuple[Limit, int]]:

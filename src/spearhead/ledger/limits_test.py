@@ -1,12 +1,14 @@
 """Promises of limits and budgets, on every database there is."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine
 
+from spearhead.core.clock import stamp
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Usage
 from spearhead.core.manifest import PriceTag
@@ -243,3 +245,27 @@ def test_a_limit_that_was_lifted_and_is_set_again_knows_what_was_used_meanwhile(
     with pytest.raises(SpearheadError, match=f"account:{account}"):
         enter(engine, account, "too much", hands)
     assert sound(engine)
+
+
+def test_a_settlement_does_not_take_longer_when_many_windows_are_over(
+    engine: Engine, hands: Hands, account: str
+) -> None:
+    name = f"account:{account}"
+    at_most(engine, name, "requests", "minute", 1000)
+
+    def seconds(word: str) -> float:
+        times = []
+        for number in range(5):
+            request = f"{word}{number}"
+            held = enter(engine, account, request, hands)
+            start = time.perf_counter()
+            finish(engine, held, request, hands, made=1)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    first = seconds("a")
+    over = {"subject": name, "measure": "requests", "span": "minute", "used": 1}
+    with engine.begin() as connection:
+        rows = [{**over, "start": stamp(NOON - timedelta(minutes=ago))} for ago in range(1, 40_000)]
+        connection.execute(limit_windows.insert(), rows)
+    assert seconds("b") < 5 * first

@@ -110,6 +110,15 @@ def set_limit(
         )
 
 
+def follow(connection: Connection, old: str, new: str, *, clock: Clock = now) -> None:
+    """Set every limit of the subject `old` that holds for `new` as well, in the name of who set it."""
+    rows = connection.execute(sa.select(table).where(table.c.subject == old).order_by(table.c.id)).all()
+    actors = {(row.measure, row.span): row.actor for row in rows}
+    for limit in _newest(rows):
+        actor = actors[limit.measure, limit.span]
+        set_limit(connection, new, measure=limit.measure, span=limit.span, most=limit.most, actor=actor, clock=clock)
+
+
 def create_team(store: Engine | Connection, name: str, *, clock: Clock = now) -> str:
     """A new team without members; gives its id, which is made of its name."""
     if not (0 < len(name) <= 60 and name.isascii() and name.replace("-", "").isalnum() and name == name.lower()):

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -349,5 +350,36 @@ def test_a_database_that_is_away_between_two_answers_gets_both_rows_later(
                 held = connection.execute(sa.select(reservations).where(reservations.c.state == "open")).all()
                 assert left and {row.id for row in rows} >= {name("k", index) for index in left}
                 assert len(connection.execute(sa.select(reviews)).all()) == len(held) == (words == "#")
+
+    run(test)
+
+
+def test_a_release_that_cannot_be_loaded_keeps_no_other_from_coming_up(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        home = Home(tmp_path, tmp_path / "cache")
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            running = len(psutil.Process().children(recursive=True))
+            make_release(home.releases, scenario="good")
+            for scenario, version in (("bad", "v1"), ("tiny", "v2")):
+                place = make_release(home.releases, scenario=scenario, version=version, created="2026-11-23T00:00:00Z")
+                (place / "parts" / "model.gguf").write_bytes(b"GGUF and nonsense")
+            leaving: set[asyncio.Task[None]] = set()
+            for _ in range(3):
+                await follow(home, engine, leaving, models=(), room=Room(threads=1))
+            assert set(engine.releases) == {"tiny", "tiny@v1", "good", "good@v1"} and not leaving
+            assert len(psutil.Process().children(recursive=True)) == running + 1
+            assert isinstance((await events(engine, ask(account, "hello")))[-2], Delivered)
+            with database.writing(store) as connection:
+                releases.register(connection, engine.loaded("tiny").release)
+                connection.execute(sa.update(releases_table).values(affected=json.dumps(["a" * 64])))
+            stopped = dataclasses.replace(
+                engine.loaded("tiny").manifest, policy={**engine.loaded("tiny").manifest.policy, "withdrawn": "stop"}
+            )
+            (home.releases / "tiny" / "v1" / "manifest.json").write_text(stopped.to_json())
+            await follow(home, engine, leaving, models=(), room=Room(threads=1))
+            assert set(engine.releases) == {"good", "good@v1"}, (
+                "what may serve no more does not stay for want of another"
+            )
+            await asyncio.gather(*leaving)
 
     run(test)

@@ -144,6 +144,8 @@ class Engine:
     clock: Clock
     decided: int = 0
     """The last line of the queue's history that was carried out; see held.py."""
+    failed: dict[str, float] = field(default_factory=dict)
+    """Releases that could not be loaded, and the moment (monotonic) from which each is tried again."""
     machine: Machine = field(default_factory=Machine)
     _settling: set["asyncio.Task[Any]"] = field(default_factory=set)
     _looking: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="looks"))

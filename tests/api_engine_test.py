@@ -383,3 +383,36 @@ def test_a_release_that_cannot_be_loaded_keeps_no_other_from_coming_up(tmp_path:
             await asyncio.gather(*leaving)
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("parts/model.gguf", "parts/model.gguf has been changed"),
+        ("parts/tokenizer.json", "parts/tokenizer.json has been changed"),
+        ("manifest.json", "signed with another key"),
+        ("manifest.sig", "nobody signed"),
+    ],
+)
+def test_what_was_changed_since_it_was_released_is_not_served(
+    tmp_path: Path, make_release: Any, file: str, said: str
+) -> None:
+    async def test() -> None:
+        home = Home(tmp_path, tmp_path / "cache")
+        place = make_release(home.releases) / file
+        data = place.read_bytes()
+        if file == "manifest.sig":
+            place.unlink()
+        elif file == "parts/model.gguf":  # one weight, so that it loads and answers
+            at = data.rindex(b"\0\0\0\x40")
+            place.write_bytes(data[:at] + b"\0\0\0\x3f" + data[at + 4 :])
+        else:
+            place.write_bytes(data.replace(b"Tiny", b"tiny") if file == "manifest.json" else data.replace(b"Q", b"q"))
+            assert place.read_bytes() != data
+        before = len(psutil.Process().children(recursive=True))
+        with pytest.raises(InputError, match=f"tiny@v1 is not served: .*{said}"):
+            async with opened(home, room=Room(threads=1)):
+                raise AssertionError("it opened")
+        assert len(psutil.Process().children(recursive=True)) == before
+
+    run(test)

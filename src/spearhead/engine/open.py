@@ -47,16 +47,21 @@ async def opened(
     leaving: set[asyncio.Task[None]] = set()
     try:
         for names, release in chosen:
-            loaded = await load(release, room=room or Room(), secret=secret)
+            loaded = await load(release, room=room or Room(), secret=secret, public_key=keys.public)
             up.update({name: loaded for name in names})
         engine = Engine(up, desk, sealer, clock)
         await _refresh(engine)
+
+        async def again() -> None:
+            given, public = room or Room(), keys.public
+            await follow(home, engine, leaving, models=models, room=given, secret=secret, public_key=public)
+
         tasks = [
             asyncio.create_task(_repeat(seconds, work))
             for seconds, work in (
                 (1.0, lambda: _refresh(engine)),
                 (5.0, lambda: held.settle_decided(engine)),
-                (5.0, lambda: follow(home, engine, leaving, models=models, room=room or Room(), secret=secret)),
+                (5.0, again),
                 (30.0, lambda: _tidy(engine)),
                 (600.0, lambda: _erase_old(home, engine)),
             )
@@ -115,6 +120,7 @@ async def follow(
     models: tuple[str, ...],
     room: Room,
     secret: bytes = b"",
+    public_key: bytes | None = None,
 ) -> None:
     """Serve what was promoted, rolled back or released since: the new one first, then the old one ends its answers.
 
@@ -129,7 +135,7 @@ async def follow(
         for names, release in chosen:
             loaded = up.get(release.name)
             if loaded is None:
-                loaded = await _loaded(release, engine, room=room, secret=secret)
+                loaded = await _loaded(release, engine, room=room, secret=secret, public_key=public_key)
                 if loaded is None:
                     stay |= {up[name] for name in names if name in up}
                     continue
@@ -153,12 +159,14 @@ async def follow(
     await _refresh(engine)
 
 
-async def _loaded(release: Release, engine: Engine, *, room: Room, secret: bytes) -> Loaded | None:
+async def _loaded(
+    release: Release, engine: Engine, *, room: Room, secret: bytes, public_key: bytes | None
+) -> Loaded | None:
     """The release, loaded; None when that cannot be done, and for a while after it could not."""
     if time.monotonic() < engine.failed.get(release.name, 0.0):
         return None
     try:
-        return await load(release, room=room, secret=secret)
+        return await load(release, room=room, secret=secret, public_key=public_key)
     except Exception as error:
         engine.failed[release.name] = time.monotonic() + AGAIN
         log.error("%s is not served: %s", release.name, error, exc_info=not isinstance(error, SpearheadError))

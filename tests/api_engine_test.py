@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -29,12 +30,13 @@ from spearhead.core.manifest import PriceTag
 from spearhead.engine.held import settle_decided
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import choose, follow, opened
+from spearhead.engine.outputs import name
 from spearhead.engine.run import Engine
 from spearhead.ledger import journal, keys
 from spearhead.ledger import price as prices
 from spearhead.store import database, releases
 from spearhead.store.home import Home
-from spearhead.store.tables import outputs, usage_events
+from spearhead.store.tables import outputs, reservations, reviews, usage_events
 from spearhead.store.tables import releases as releases_table
 
 PROMPT, COMPLETION = 200, 800
@@ -310,5 +312,107 @@ def test_a_newer_release_takes_over_while_the_old_one_ends_its_answers(tmp_path:
             assert isinstance(rest[-2], Delivered) and rest[-2].finish == "length"
             await asyncio.gather(*leaving)
             assert not old.ready
+
+    run(test)
+
+
+def test_the_largest_seed_has_one_after_it(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            got = await events(engine, ask(account, "hello", count=2, seed=2**63 - 1))
+            assert sum(isinstance(event, Delivered) for event in got) == 2
+            assert isinstance(got[-1], Settled) and got[-1].receipt.amount == 5 * PROMPT + 10 * COMPLETION
+            with store.connect() as connection:
+                assert connection.scalars(sa.select(outputs.c.seed).order_by(outputs.c.seed)).all() == [0, 2**63 - 1]
+
+    run(test)
+
+
+@pytest.mark.parametrize("words", ["hello", "#"])
+def test_a_database_that_is_away_between_two_answers_gets_both_rows_later(
+    tmp_path: Path, make_release: Any, words: str
+) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            got: list[Event] = []
+            async for event in engine.run(ask(account, words, count=2)):
+                got.append(event)
+                if isinstance(event, Accepted):
+                    with store.begin() as connection:
+                        connection.exec_driver_sql("ALTER TABLE outputs RENAME TO away")
+            assert isinstance(got[-1], Failed) and got[-1].code == "store_unavailable"
+            with store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE away RENAME TO outputs")
+            await engine.aclose()
+            left = {event.index for event in got if isinstance(event, Released)}
+            with store.connect() as connection:
+                rows = connection.execute(sa.select(outputs)).all()
+                held = connection.execute(sa.select(reservations).where(reservations.c.state == "open")).all()
+                assert left and {row.id for row in rows} >= {name("k", index) for index in left}
+                assert len(connection.execute(sa.select(reviews)).all()) == len(held) == (words == "#")
+
+    run(test)
+
+
+def test_a_release_that_cannot_be_loaded_keeps_no_other_from_coming_up(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        home = Home(tmp_path, tmp_path / "cache")
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            running = len(psutil.Process().children(recursive=True))
+            make_release(home.releases, scenario="good")
+            for scenario, version in (("bad", "v1"), ("tiny", "v2")):
+                place = make_release(home.releases, scenario=scenario, version=version, created="2026-11-23T00:00:00Z")
+                (place / "parts" / "model.gguf").write_bytes(b"GGUF and nonsense")
+            leaving: set[asyncio.Task[None]] = set()
+            for _ in range(3):
+                await follow(home, engine, leaving, models=(), room=Room(threads=1))
+            assert set(engine.releases) == {"tiny", "tiny@v1", "good", "good@v1"} and not leaving
+            assert len(psutil.Process().children(recursive=True)) == running + 1
+            assert isinstance((await events(engine, ask(account, "hello")))[-2], Delivered)
+            with database.writing(store) as connection:
+                releases.register(connection, engine.loaded("tiny").release)
+                connection.execute(sa.update(releases_table).values(affected=json.dumps(["a" * 64])))
+            stopped = dataclasses.replace(
+                engine.loaded("tiny").manifest, policy={**engine.loaded("tiny").manifest.policy, "withdrawn": "stop"}
+            )
+            (home.releases / "tiny" / "v1" / "manifest.json").write_text(stopped.to_json())
+            await follow(home, engine, leaving, models=(), room=Room(threads=1))
+            assert set(engine.releases) == {"good", "good@v1"}, (
+                "what may serve no more does not stay for want of another"
+            )
+            await asyncio.gather(*leaving)
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("parts/model.gguf", "parts/model.gguf has been changed"),
+        ("parts/tokenizer.json", "parts/tokenizer.json has been changed"),
+        ("manifest.json", "signed with another key"),
+        ("manifest.sig", "nobody signed"),
+    ],
+)
+def test_what_was_changed_since_it_was_released_is_not_served(
+    tmp_path: Path, make_release: Any, file: str, said: str
+) -> None:
+    async def test() -> None:
+        home = Home(tmp_path, tmp_path / "cache")
+        place = make_release(home.releases) / file
+        data = place.read_bytes()
+        if file == "manifest.sig":
+            place.unlink()
+        elif file == "parts/model.gguf":  # one weight, so that it loads and answers
+            at = data.rindex(b"\0\0\0\x40")
+            place.write_bytes(data[:at] + b"\0\0\0\x3f" + data[at + 4 :])
+        else:
+            place.write_bytes(data.replace(b"Tiny", b"tiny") if file == "manifest.json" else data.replace(b"Q", b"q"))
+            assert place.read_bytes() != data
+        before = len(psutil.Process().children(recursive=True))
+        with pytest.raises(InputError, match=f"tiny@v1 is not served: .*{said}"):
+            async with opened(home, room=Room(threads=1)):
+                raise AssertionError("it opened")
+        assert len(psutil.Process().children(recursive=True)) == before
 
     run(test)

@@ -219,8 +219,17 @@ def write_tiny_release(folder: Path, *, scenario: str = "tiny", version: str = "
         records=digest.of_value([]),
     )
     manifest = Manifest(**{**fields, **changes})
-    (place / "manifest.json").write_text(manifest.to_json())
+    write_signed(place, manifest)
     return place
+
+
+def write_signed(place: Path, manifest: Manifest) -> None:
+    """Put a manifest into a release's folder, signed by the installation whose `releases` it lies in."""
+    root = place.parent.parent.parent
+    text = manifest.to_json()
+    (place / "manifest.json").write_text(text)
+    key = signing.ensure(Home(root, root / "cache")).release
+    (place / "manifest.sig").write_bytes(signing.sign_bytes(text.encode(), key=key))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -239,13 +248,19 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a complete release, `tiny@v1`. Read only: make your own with `make_release` to change it."""
-    return write_tiny_release(tmp_path_factory.mktemp("releases"))
+    return write_tiny_release(tmp_path_factory.mktemp("installation") / "releases")
 
 
 @pytest.fixture(scope="session")
 def make_release() -> Callable[..., Path]:
     """`make_release(folder, scenario=..., version=..., **manifest_fields)` writes a tiny release of one's own."""
     return write_tiny_release
+
+
+@pytest.fixture(scope="session")
+def sign_release() -> Callable[[Path, Manifest], None]:
+    """`sign_release(place, manifest)` puts another manifest into a tiny release and signs it."""
+    return write_signed
 
 
 PASSWORD = "four words that differ"
@@ -486,7 +501,6 @@ def checkers(size: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 
 def furnish(home: Home) -> None:
     """Two signed releases of `tiny` with all that people look at: a report, an index, the terms of a verdict."""
-    own = signing.ensure(home)
     projected = {"arithmetic": ["machine: 10 ms x 0.36 USD an hour / 3600000 = 0.000001"]}
     rates = {"wanted": 2, "machine_hour": 360_000_000, "review_minute": 0}
     for version, created in (("v1", "2026-11-22T00:00:00Z"), ("v2", "2026-11-23T00:00:00Z")):
@@ -504,9 +518,7 @@ def furnish(home: Home) -> None:
             for role, files in (("document", [place / "report.html"]), ("index", sorted(place.glob("parts/index/*"))))
             for file in files
         ]
-        text = dataclasses.replace(manifest, parts=(*manifest.parts, *more)).to_json()
-        (place / "manifest.json").write_text(text)
-        (place / "manifest.sig").write_bytes(signing.sign_bytes(text.encode(), key=own.release))
+        write_signed(place, dataclasses.replace(manifest, parts=(*manifest.parts, *more)))
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ needs_openvino = pytest.mark.skipif(
 LETTERS = [*b" abcdefghijklmnoprstuvwxyz"]  # q is left out: two of them are one token
 
 
-def babbling(home: Home, make_release: Any, **changes: Any) -> None:
+def babbling(home: Home, make_release: Any, sign_release: Any, **changes: Any) -> None:
     """`tiny@v1`, whose model says letters by chance: about 2.7 nats a token."""
     place = make_release(home.releases, labels={"producer": "test", "visible": True, "watermark": True}, **changes)
     model = place / "parts" / "model.gguf"
@@ -53,7 +53,7 @@ def babbling(home: Home, make_release: Any, **changes: Any) -> None:
         Part(part.path, digest.of_file(model), part.bytes, part.role) if part.role == "model" else part
         for part in manifest.parts
     )
-    (place / "manifest.json").write_text(dataclasses.replace(manifest, parts=parts).to_json())
+    sign_release(place, dataclasses.replace(manifest, parts=parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ class Marked:
 
 
 @pytest.fixture(scope="module")
-def marked(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> Iterator[Marked]:
+def marked(tmp_path_factory: pytest.TempPathFactory, make_release: Any, sign_release: Any) -> Iterator[Marked]:
     """Answers of one engine: long and short, one with the likeliest tokens."""
     root = tmp_path_factory.mktemp("marked")
     home = Home(root, root / "cache")
-    babbling(home, make_release, generation={"temperature": 1.0, "max_tokens": 300})
+    babbling(home, make_release, sign_release, generation={"temperature": 1.0, "max_tokens": 300})
     database.migrate(home.database_url)
     store = database.connect(home.database_url)
     account = keys.create_account(store, "a", currency="USD").id
@@ -151,12 +151,12 @@ def test_an_answer_that_carries_no_mark_says_none_and_its_trace_says_why(marked:
 
 @needs_openvino
 def test_another_installation_hears_nothing_and_one_that_marks_no_texts_does_not_look(
-    marked: Marked, tmp_path: Path, make_release: Any
+    marked: Marked, tmp_path: Path, make_release: Any, sign_release: Any
 ) -> None:
     data = marked.answers["long"].text.encode()
     other = Home(tmp_path, tmp_path)
     assert layer(other, data) is None
-    babbling(other, make_release)
+    babbling(other, make_release, sign_release)
     found = layer(other, data)
     assert found.state == "absent" and found.p_value > 1e-4 and found.scored > 200
 

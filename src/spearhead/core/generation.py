@@ -68,6 +68,16 @@ class Prompt:
     stop: tuple[str, ...] = ()
 
 
+def seed_of(seed: int, index: int) -> int:
+    """The seed of answer number `index` to a prompt with `seed`; past the largest that a row can hold it begins at 0.
+
+    >>> seed_of(7, 2), seed_of(2**63 - 1, 1)
+    (9, 0)
+    """
+    following = seed + index
+    return following if following < 1 << 63 else following - (1 << 63)
+
+
 class Generator(Protocol):
     """A loaded release that answers prompts; knows nothing of accounts, review or labels."""
 

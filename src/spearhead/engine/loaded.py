@@ -5,7 +5,6 @@ import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -18,6 +17,7 @@ from spearhead.core.review import Direction, Policy, Rule
 from spearhead.core.sampler import Sampler
 from spearhead.core.template import Example, Template
 from spearhead.review.reviewer import Reviewer
+from spearhead.store import releases
 from spearhead.store.releases import Release
 from spearhead.store.tables import settings
 
@@ -72,17 +72,20 @@ class Room:
     threads: int = 0
 
 
-async def load(release: Release, *, room: Room, secret: bytes = b"") -> Loaded:
-    """Start the release's runtime; raises InputError when the release cannot be served.
+async def load(release: Release, *, room: Room, secret: bytes = b"", public_key: bytes | None = None) -> Loaded:
+    """Start the release's runtime; raises InputError when the release cannot be served, or is not what was released.
 
+    Every file must be the one that the manifest names and, with `public_key`, the manifest signed by its owner.
     `secret` draws the tokens of texts whose labels ask for an invisible mark; without one they are not to be had.
     """
     manifest = release.manifest
     template = read_template(manifest.template)
     policy = read_policy(manifest.policy)
     size = Sampler.read(release.file("sampler")).size if manifest.modality == "image" else (0, 0)
-    starting = asyncio.create_task(_start(release, room=room, secret=secret))
+    whole = asyncio.create_task(asyncio.to_thread(_check, release, public_key))
+    starting = asyncio.create_task(_start(release, whole, room=room, secret=secret))
     try:
+        await whole
         reviewer = await asyncio.to_thread(_reviewer, policy, release)
     except BaseException:
         starting.cancel()
@@ -94,16 +97,25 @@ async def load(release: Release, *, room: Room, secret: bytes = b"") -> Loaded:
     return Loaded(release, runtime, template, manifest.price, policy, reviewer, size)
 
 
+def _check(release: Release, public_key: bytes | None) -> None:
+    """Raises InputError when something of the release was changed."""
+    if problems := releases.verify(release.folder, public_key=public_key):
+        raise InputError(f"{release.name} is not served: {problems[0]}; release it again")
+
+
 def _reviewer(policy: Policy, release: Release) -> Reviewer:
     """The policy's checks, with what the release learnt from where it carries an index of it."""
     index = release.folder / "parts" / "index"
     return Reviewer(policy, index=index if index.is_dir() else None)
 
 
-async def _start(release: Release, *, room: Room, secret: bytes) -> Runtime:
+async def _start(release: Release, whole: "asyncio.Task[None]", *, room: Room, secret: bytes) -> Runtime:
+    """The runtime; one with a process of its own reads the model while its digest is taken."""
     manifest = release.manifest
     if manifest.runtime not in _STARTS:
         raise InputError(f"{manifest.name} wants the runtime {manifest.runtime!r}, which this server does not have")
+    if manifest.runtime != "llamacpp":
+        await asyncio.shield(whole)
     return await _STARTS[manifest.runtime](release, room, secret)
 
 
@@ -128,11 +140,7 @@ async def _onnx(release: Release, room: Room, secret: bytes) -> Runtime:
     from spearhead.runtimes.onnx import Onnx, Settings
 
     folder = release.file("sampler").parent
-    digests = {
-        Path(part.path).name: part.sha256 for part in release.manifest.parts if part.role in ("model", "sampler")
-    }
-    settings = Settings(batch=room.slots, threads=room.threads)
-    return await Onnx.start(folder, settings=settings, digests=digests)
+    return await Onnx.start(folder, settings=Settings(batch=room.slots, threads=room.threads))
 
 
 _STARTS: Mapping[str, Callable[[Release, Room, bytes], Awaitable[Runtime]]] = {"llamacpp": _llamacpp, "onnx": _onnx}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -23,6 +24,8 @@ from spearhead.store.home import Home
 from spearhead.store.releases import Release
 
 log = logging.getLogger("spearhead.engine")
+AGAIN = 60.0
+"""Seconds until a release that could not be loaded is tried again."""
 
 
 @asynccontextmanager
@@ -44,16 +47,21 @@ async def opened(
     leaving: set[asyncio.Task[None]] = set()
     try:
         for names, release in chosen:
-            loaded = await load(release, room=room or Room(), secret=secret)
+            loaded = await load(release, room=room or Room(), secret=secret, public_key=keys.public)
             up.update({name: loaded for name in names})
         engine = Engine(up, desk, sealer, clock)
         await _refresh(engine)
+
+        async def again() -> None:
+            given, public = room or Room(), keys.public
+            await follow(home, engine, leaving, models=models, room=given, secret=secret, public_key=public)
+
         tasks = [
             asyncio.create_task(_repeat(seconds, work))
             for seconds, work in (
                 (1.0, lambda: _refresh(engine)),
                 (5.0, lambda: held.settle_decided(engine)),
-                (5.0, lambda: follow(home, engine, leaving, models=models, room=room or Room(), secret=secret)),
+                (5.0, again),
                 (30.0, lambda: _tidy(engine)),
                 (600.0, lambda: _erase_old(home, engine)),
             )
@@ -112,17 +120,34 @@ async def follow(
     models: tuple[str, ...],
     room: Room,
     secret: bytes = b"",
+    public_key: bytes | None = None,
 ) -> None:
-    """Serve what was promoted, rolled back or released since: the new one first, then the old one ends its answers."""
+    """Serve what was promoted, rolled back or released since: the new one first, then the old one ends its answers.
+
+    One that cannot be loaded keeps nothing else from changing: what answered to its name goes on.
+    """
     up = engine.releases
     chosen = await asyncio.to_thread(choose, home, models=models, leave_out=True)
     wanted: dict[str, Loaded] = {}
-    for names, release in chosen:
-        loaded = up.get(release.name)
-        if loaded is None:
-            loaded = await load(release, room=room, secret=secret)
-            log.info("%s is up", release.name)
-        wanted.update({name: loaded for name in names})
+    stay: set[Loaded] = set()
+    fresh: list[Loaded] = []
+    try:
+        for names, release in chosen:
+            loaded = up.get(release.name)
+            if loaded is None:
+                loaded = await _loaded(release, engine, room=room, secret=secret, public_key=public_key)
+                if loaded is None:
+                    stay |= {up[name] for name in names if name in up}
+                    continue
+                fresh.append(loaded)
+                log.info("%s is up", release.name)
+            wanted.update({name: loaded for name in names})
+        stay = {one for one in stay if await asyncio.to_thread(_may_stay, home, engine, one)}
+    except BaseException:
+        for loaded in fresh:
+            await loaded.runtime.aclose()
+        raise
+    wanted = {name: one for name, one in up.items() if one in stay} | wanted
     old = set(up.values()) - set(wanted.values())
     up.update(wanted)
     for name in up.keys() - wanted.keys():
@@ -132,6 +157,28 @@ async def follow(
         leaving.add(task)
         task.add_done_callback(leaving.discard)
     await _refresh(engine)
+
+
+async def _loaded(
+    release: Release, engine: Engine, *, room: Room, secret: bytes, public_key: bytes | None
+) -> Loaded | None:
+    """The release, loaded; None when that cannot be done, and for a while after it could not."""
+    if time.monotonic() < engine.failed.get(release.name, 0.0):
+        return None
+    try:
+        return await load(release, room=room, secret=secret, public_key=public_key)
+    except Exception as error:
+        engine.failed[release.name] = time.monotonic() + AGAIN
+        log.error("%s is not served: %s", release.name, error, exc_info=not isinstance(error, SpearheadError))
+        return None
+
+
+def _may_stay(home: Home, engine: Engine, loaded: Loaded) -> bool:
+    """Whether a release that is up is still there, and no withdrawn record has ended its serving since."""
+    try:
+        return not releases.stopped(releases.live(home, engine.desk.database, loaded.manifest.name))
+    except InputError:
+        return False
 
 
 async def _put_down(loaded: Loaded) -> None:

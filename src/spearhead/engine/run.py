@@ -33,6 +33,7 @@ from spearhead.core.generation import (
     Settled,
     Usage,
     Withheld,
+    seed_of,
 )
 from spearhead.core.manifest import PriceTag
 from spearhead.core.media import Label, Media
@@ -111,6 +112,9 @@ class Job:
     reserving: "asyncio.Task[None] | None" = None
     answers: dict[int, _Answer] = field(default_factory=dict)
     unsaved: list[_Answer] = field(default_factory=list)
+    saving: "asyncio.Task[None] | None" = None
+    doubtful: bool = False
+    """A write of rows was told to have failed: what a lost connection says of a commit need not be so."""
     began: bool = False
     milliseconds: int = 0
     """Of the whole machine: its share while others ran beside it."""
@@ -140,6 +144,8 @@ class Engine:
     clock: Clock
     decided: int = 0
     """The last line of the queue's history that was carried out; see held.py."""
+    failed: dict[str, float] = field(default_factory=dict)
+    """Releases that could not be loaded, and the moment (monotonic) from which each is tried again."""
     machine: Machine = field(default_factory=Machine)
     _settling: set["asyncio.Task[Any]"] = field(default_factory=set)
     _looking: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="looks"))
@@ -319,8 +325,8 @@ class Engine:
 
     def _look_at(self, job: Job, answer: _Answer, made: Media) -> Verdict:
         """The review of a picture in the very form that it leaves in."""
-        seed = job.prompt.seed or 0
-        facts = {"prompt": job.words, "model": job.loaded.manifest.name, "seed": str(seed + answer.index)}
+        seed = seed_of(job.prompt.seed or 0, answer.index)
+        facts = {"prompt": job.words, "model": job.loaded.manifest.name, "seed": str(seed)}
         facts |= {name: str(value) for name, value in job.prompt.options.items()}
         answer.media = pictures.deliver(made, job.request.options, facts=facts)
         return job.loaded.reviewer.review(answer.media, job.context)
@@ -364,7 +370,7 @@ class Engine:
             findings=outputs.findings_text(verdict.findings),
             policy=verdict.policy,
             options=outputs.options_text(job.prompt.options),
-            seed=None if job.prompt.seed is None else job.prompt.seed + answer.index,
+            seed=None if job.prompt.seed is None else seed_of(job.prompt.seed, answer.index),
             completion_units=answer.usage.completion,
             created=stamp(self.clock()),
             prompt=outputs.prompt_text(messages_of(request)),
@@ -386,17 +392,32 @@ class Engine:
             job.unsaved.append(answer)
 
     async def _save(self, job: Job) -> None:
-        """Write the rows of finished answers."""
+        """Write the rows of finished answers, to the end even when the one who waits is cancelled."""
+        job.saving = asyncio.create_task(self._save_or_leave(job))
+        self.keep(job.saving)
+        await asyncio.shield(job.saving)
+
+    async def _save_or_leave(self, job: Job) -> None:
+        """Write the rows of finished answers; what cannot be written now is left to the settlement."""
         answers, job.unsaved = job.unsaved, []
-        await self.desk.write(
-            lambda connection: self._write_rows(connection, job, answers), account=job.request.account
-        )
+        try:
+            await self.desk.write(
+                lambda connection: self._write_rows(connection, job, answers), account=job.request.account
+            )
+        except StoreUnavailable:
+            job.unsaved, job.doubtful = [*answers, *job.unsaved], True
+            raise
 
     def _write_rows(self, connection: Connection, job: Job, answers: Iterable[_Answer]) -> None:
         policy = job.loaded.policy
+        request = job.request
+        there = outputs.of_request(connection, request.key, account=request.account) if job.doubtful else ()
+        written = {row.id for row in there}
         for answer in answers:
             row, verdict = answer.row, answer.verdict
             assert row is not None and verdict is not None
+            if row.id in written:
+                continue
             outputs.insert(connection, row)
             if row.review is None:
                 continue
@@ -449,9 +470,10 @@ class Engine:
 
         A database that is away is asked again in the background: what was made stays owed, and only that.
         """
-        # One who leaves while money is being held must not leave it held.
-        if job.reserving is not None and not job.reserving.done():
-            await asyncio.wait({job.reserving})
+        # One who leaves while money is being held must not leave it held, nor rows half way.
+        for under_way in (job.reserving, job.saving):
+            if under_way is not None and not under_way.done():
+                await asyncio.wait({under_way})
         if job.reservation is None:
             return Receipt(job.request.key, Usage(), 0, job.price.currency, True)
         await self._keep_what_left(job)

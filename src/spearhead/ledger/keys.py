@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from spearhead.core import digest
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
+from spearhead.ledger import limits
 from spearhead.store.database import reading, writing
 from spearhead.store.tables import accounts
 from spearhead.store.tables import keys as table
@@ -183,7 +184,10 @@ def authenticate(store: Engine | Connection, secret: str, *, clock: Clock = now)
 
 
 def rotate(store: Engine | Connection, key: str, *, grace: timedelta, clock: Clock = now) -> Issued:
-    """A new key like `key`, which itself stops working after `grace`; a key that expires lives as long again."""
+    """A new key like `key`, which itself stops working after `grace`; a key that expires lives as long again.
+
+    Limits and budgets that hold for `key` hold for the new one as well; each counts its own requests.
+    """
     moment = clock()
     if grace < timedelta(0):
         raise InputError("The time of grace is not negative: wanted 0 or more.")
@@ -200,6 +204,7 @@ def rotate(store: Engine | Connection, key: str, *, grace: timedelta, clock: Clo
             expires=moment + life if life else None,
             clock=clock,
         )
+        limits.follow(connection, f"key:{key}", f"key:{issued.key.id}", clock=clock)
         end = stamp(moment + grace)
         connection.execute(
             table.update()

@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 
 from spearhead.core.clock import Clock
 from spearhead.core.errors import InputError
-from spearhead.ledger import keys
+from spearhead.ledger import keys, limits
+from spearhead.ledger.limits import Limit
 from spearhead.store import database
 from spearhead.store.database import StoreUnavailable
 
@@ -84,6 +85,19 @@ def test_a_rotated_key_works_beside_its_successor_for_the_time_of_grace(engine: 
     assert (new.key.name, new.key.scopes, new.key.expires) == (old.key.name, old.key.scopes, None)
     with pytest.raises(InputError, match="blocked, expired or replaced"):
         keys.rotate(engine, old.key.id, grace=timedelta(0), clock=during)
+
+
+def test_a_rotated_key_hands_its_limits_on(engine: Engine) -> None:
+    old = issued(engine)
+    for measure, span, most in (("budget", "month", 500), ("requests", "minute", 9), ("requests", "minute", 7)):
+        limits.set_limit(engine, f"key:{old.key.id}", measure=measure, span=span, most=most, actor="ada")
+    for most in (3, None):
+        limits.set_limit(engine, f"key:{old.key.id}", measure="parallel", most=most, actor="ada")
+    name = f"key:{keys.rotate(engine, old.key.id, grace=timedelta(0), clock=at(NOON)).key.id}"
+    assert limits.of(engine, subject=name) == [
+        Limit(name, "budget", "month", 500),
+        Limit(name, "requests", "minute", 7),
+    ]
 
 
 def test_rotation_never_lengthens_the_life_of_the_old_key_and_renews_that_of_the_new(engine: Engine) -> None:

@@ -57,7 +57,6 @@ _team = Prepared(sa.select(team_members.c.team).where(team_members.c.account == 
 _SUBJECTS: list[Any] = [sa.bindparam(kind) for kind in KINDS]
 """Of one request; one that it does not have is null, which nothing equals."""
 _limits = Prepared(sa.select(table).where(table.c.subject.in_(_SUBJECTS)).order_by(table.c.id))
-_windows = Prepared(sa.select(limit_windows).where(limit_windows.c.subject.in_(_SUBJECTS)))
 _one_window = (
     limit_windows.c.subject == sa.bindparam("of"),
     limit_windows.c.measure == sa.bindparam("by"),
@@ -66,6 +65,9 @@ _one_window = (
 )
 _window_used = Prepared(sa.select(limit_windows.c.used).where(*_one_window))
 _set_window = Prepared(limit_windows.update().where(*_one_window).values(used=sa.bindparam("count")))
+_change_window = Prepared(
+    limit_windows.update().where(*_one_window).values(used=limit_windows.c.used + sa.bindparam("by_so_much"))
+)
 _insert_window = Prepared(insertion(limit_windows))
 _team_locked = Prepared(sa.select(teams.c.id).where(teams.c.id == sa.bindparam("team")).with_for_update())
 _COLUMNS = {"key": reservations.c.key_id, "account": reservations.c.account, "team": reservations.c.team}
@@ -81,7 +83,10 @@ def set_limit(
     actor: str,
     clock: Clock = now,
 ) -> None:
-    """Let `subject` have at most so much from now on; None lifts the limit. Earlier limits stay on record."""
+    """Let `subject` have at most so much from now on; None lifts the limit. Earlier limits stay on record.
+
+    What was used while no limit held was not counted: the next request counts anew, from the reservations.
+    """
     kind, _, id = subject.partition(":")
     if kind not in KINDS or not id:
         raise InputError(f"{subject[:80]!r} is no subject of a limit: wanted key:ID, account:ID or team:ID.")
@@ -93,14 +98,25 @@ def set_limit(
     if most is not None and not (type(most) is int and 0 <= most <= MOST):
         raise InputError(f"{most!r} is no limit: wanted a whole number from 0 to {MOST}, or nothing to lift it.")
     home = {"key": keys.c.id, "account": accounts.c.id, "team": teams.c.id}[kind]
+    same = (limit_windows.c.subject == subject, limit_windows.c.measure == measure, limit_windows.c.span == span)
     with writing(store) as connection:
         if not connection.execute(sa.select(home).where(home == id)).first():
             raise InputError(f"There is no {kind} {id[:64]!r}.")
+        connection.execute(limit_windows.delete().where(*same))
         connection.execute(
             table.insert().values(
                 subject=subject, measure=measure, span=span, most=most, actor=actor, created=stamp(clock())
             )
         )
+
+
+def follow(connection: Connection, old: str, new: str, *, clock: Clock = now) -> None:
+    """Set every limit of the subject `old` that holds for `new` as well, in the name of who set it."""
+    rows = connection.execute(sa.select(table).where(table.c.subject == old).order_by(table.c.id)).all()
+    actors = {(row.measure, row.span): row.actor for row in rows}
+    for limit in _newest(rows):
+        actor = actors[limit.measure, limit.span]
+        set_limit(connection, new, measure=limit.measure, span=limit.span, most=limit.most, actor=actor, clock=clock)
 
 
 def create_team(store: Engine | Connection, name: str, *, clock: Clock = now) -> str:
@@ -192,13 +208,20 @@ def leave(
     budget: int,
 ) -> None:
     """Change what a request counts for, in the windows that it came in: negative gives back."""
+    changed = {name: by for name, by in (("requests", requests), ("tokens", tokens), ("budget", budget)) if by}
+    if not changed:
+        return
+    # Counters of limits that were lifted are gone: see `set_limit`.
+    here = _newest(_limits.all(connection, _of(account=account, key=key, team=team)))
+    if not here:
+        return
     _lock(connection, team)  # other members' requests come and go meanwhile
-    delta = {"requests": requests, "tokens": tokens, "budget": budget}
     moment = datetime.fromisoformat(created)
-    for row in _windows.all(connection, _of(account=account, key=key, team=team)):
-        if delta[row.measure] and row.start == stamp(window(row.span, moment)[0]):
-            here = {"of": row.subject, "by": row.measure, "over": row.span, "since": row.start}
-            _set_window.run(connection, {**here, "count": row.used + delta[row.measure]})
+    for limit in here:
+        if limit.measure in changed:
+            since = stamp(window(limit.span, moment)[0])
+            of = {"of": limit.subject, "by": limit.measure, "over": limit.span, "since": since}
+            _change_window.run(connection, {**of, "by_so_much": changed[limit.measure]})
 
 
 def left(store: Engine | Connection, subjects: Sequence[str], *, clock: Clock = now) -> list[tuple[Limit, int]]:

@@ -1,12 +1,14 @@
 """Promises of limits and budgets, on every database there is."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine
 
+from spearhead.core.clock import stamp
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Usage
 from spearhead.core.manifest import PriceTag
@@ -226,3 +228,44 @@ def test_a_limit_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(InputError):
         at_most(engine, subject.format(account), measure, span, most)
+
+
+@pytest.mark.parametrize("measure", ["tokens", "budget", "requests"])
+def test_a_limit_that_was_lifted_and_is_set_again_knows_what_was_used_meanwhile(
+    engine: Engine, hands: Hands, account: str, measure: str
+) -> None:
+    name = f"account:{account}"
+    at_most(engine, name, measure, "month", 1000)
+    finish(engine, enter(engine, account, "before", hands), "before", hands, made=9)
+    at_most(engine, name, measure, "month", None)
+    for request in "abc":
+        finish(engine, enter(engine, account, request, hands), request, hands, made=9)
+    most = 4 if measure == "requests" else 45
+    at_most(engine, name, measure, "month", most)
+    with pytest.raises(SpearheadError, match=f"account:{account}"):
+        enter(engine, account, "too much", hands)
+    assert sound(engine)
+
+
+def test_a_settlement_does_not_take_longer_when_many_windows_are_over(
+    engine: Engine, hands: Hands, account: str
+) -> None:
+    name = f"account:{account}"
+    at_most(engine, name, "requests", "minute", 1000)
+
+    def seconds(word: str) -> float:
+        times = []
+        for number in range(5):
+            request = f"{word}{number}"
+            held = enter(engine, account, request, hands)
+            start = time.perf_counter()
+            finish(engine, held, request, hands, made=1)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    first = seconds("a")
+    over = {"subject": name, "measure": "requests", "span": "minute", "used": 1}
+    with engine.begin() as connection:
+        rows = [{**over, "start": stamp(NOON - timedelta(minutes=ago))} for ago in range(1, 40_000)]
+        connection.execute(limit_windows.insert(), rows)
+    assert seconds("b") < 5 * first

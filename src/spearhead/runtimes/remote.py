@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from spearhead.core.errors import InputError
-from spearhead.core.generation import Draft, Prompt, Usage
+from spearhead.core.generation import Draft, Prompt, Usage, seed_of
 from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
 
 OPTIONS = (
@@ -59,7 +59,7 @@ class Remote:
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Draft, None]:
         """Drafts of the answers; raises InputError when the endpoint refuses, RuntimeFailed when it breaks off."""
         drafts = [
-            self._answer(self._body(prompt, None if prompt.seed is None else prompt.seed + index), index)
+            self._answer(self._body(prompt, None if prompt.seed is None else seed_of(prompt.seed, index)), index)
             for index in range(prompt.count)
         ]
         for one in drafts:  # one after the other: parallel work comes from many prompts

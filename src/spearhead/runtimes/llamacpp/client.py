@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from spearhead.core.errors import InputError
-from spearhead.core.generation import Draft, Prompt, Usage
+from spearhead.core.generation import Draft, Prompt, Usage, seed_of
 from spearhead.core.template import Segment
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
@@ -113,7 +113,8 @@ class LlamaCpp:
         self._check(tokens)
         seed = prompt.seed if prompt.seed is not None else random.SystemRandom().getrandbits(31)
         bodies = [
-            options.body(tokens, prompt.options, stop=prompt.stop, seed=seed + index) for index in range(prompt.count)
+            options.body(tokens, prompt.options, stop=prompt.stop, seed=seed_of(seed, index))
+            for index in range(prompt.count)
         ]
         times = int(prompt.options.get("stop_repeats") or 0)
         if len(bodies) == 1:

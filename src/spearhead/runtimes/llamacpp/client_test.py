@@ -244,6 +244,17 @@ def test_a_prompt_past_the_context_is_refused_with_its_code(table: Table) -> Non
     asyncio.run(main())
 
 
+def test_an_answer_may_fill_a_context_of_any_size(table: Table) -> None:
+    async def main() -> None:
+        settings = dataclasses.replace(SMALL, context=1000, engine="llama.cpp")  # it makes 1,024 of them
+        async with await started(table, settings) as runtime, asyncio.timeout(60):
+            assert runtime.context == 1000
+            _, last = await answer(runtime, ask("a", temperature=0, max_tokens=5000))
+            assert (last.usage.completion, last.finish) == (999, "length")
+
+    asyncio.run(main())
+
+
 def test_closing_an_answer_frees_its_slot_and_its_share_of_the_context(table: Table) -> None:
     async def main() -> None:
         async with await started(table) as runtime:

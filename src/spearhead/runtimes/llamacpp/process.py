@@ -158,7 +158,9 @@ class Worker:
             raise InputError(f"{what} cannot be loaded: {self._reason(str(said['error']))}; make or fetch it anew")
         slots = await wire.ask(self.socket, "GET", "/slots")
         listed = await wire.ask(self.socket, "GET", "/v1/models")
-        self.context = min(int(slots[0]["n_ctx"]), int(listed["data"][0]["meta"]["n_ctx_train"]) or 1 << 30)
+        trained = int(listed["data"][0]["meta"]["n_ctx_train"]) or 1 << 30
+        # llama.cpp rounds a context up: nobody may ask for more than is there to be taken.
+        self.context = min(self.settings.context, int(slots[0]["n_ctx"]), trained)
         self.first_rss = self.rss() + int(said.get("reserve", 0))
 
     async def take(self, units: int) -> None:

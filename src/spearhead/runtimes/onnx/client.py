@@ -4,7 +4,7 @@ Knows nothing of accounts, review or labels.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Draft, Prompt, Usage
 from spearhead.core.media import Media
@@ -81,23 +80,19 @@ class Onnx:
         """How often the graph has been run for requests."""
 
     @classmethod
-    async def start(
-        cls, folder: Path, *, settings: Settings | None = None, digests: Mapping[str, str] | None = None
-    ) -> "Onnx":
-        """Load `sampler.json` and its graph from `folder`; `digests` (file name to sha256) when they are known.
+    async def start(cls, folder: Path, *, settings: Settings | None = None) -> "Onnx":
+        """Load `sampler.json` and its graph from `folder`.
 
-        Raises InputError in one sentence when a file cannot be read, was altered or does not fit the other.
+        Raises InputError in one sentence when a file cannot be read or does not fit the other.
         """
         settings = settings or Settings()
         if settings.batch < 1 or settings.queue < 1 or settings.threads < 0 or not 0 <= settings.gather <= 1:
             raise InputError(
                 f"{settings}: wanted batch and queue of at least 1, threads of at least 0, gather of 0 to 1"
             )
-        sampler = _sampler(folder / "sampler.json", (digests or {}).get("sampler.json"))
+        sampler = Sampler.read(folder / "sampler.json")
         rows = settings.batch * (2 if sampler.kind == "flow" else 1)
-        graph = await asyncio.to_thread(
-            Graph.open, folder, sampler, rows=rows, threads=settings.threads, digests=digests
-        )
+        graph = await asyncio.to_thread(Graph.open, folder, sampler, rows=rows, threads=settings.threads)
         runtime = cls(graph, sampler, settings)
         runtime._server = asyncio.create_task(runtime._serve())
         return runtime
@@ -210,13 +205,6 @@ def _is_due(order: _Order, before: int) -> bool:
     """Whether a look at an unfinished picture was asked for at this step."""
     every, step = order.wish.preview, order.picture.step
     return bool(every) and step != before and step % every == 0
-
-
-def _sampler(path: Path, sha256: str | None) -> Sampler:
-    found = Sampler.read(path)
-    if sha256 is not None and digest.of_file(path) != sha256:
-        raise InputError(f"{path} was altered: its sha256 is not the one in the manifest; release it again")
-    return found
 
 
 def _png(values: Any) -> Media:

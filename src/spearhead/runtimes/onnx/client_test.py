@@ -13,7 +13,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Draft, Prompt
 from spearhead.core.sampler import Sampler
@@ -290,19 +289,15 @@ def test_guidance_of_a_model_without_classes_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_is_damaged_or_another_one_is_refused_in_one_line(tmp_path: Path) -> None:
-    def refused(folder: Path, match: str, **known: Any) -> None:
+    def refused(folder: Path, match: str) -> None:
         with pytest.raises(InputError, match=match) as caught:
-            asyncio.run(Onnx.start(folder, settings=ONE, **known))
+            asyncio.run(Onnx.start(folder, settings=ONE))
         assert "\n" not in str(caught.value)
 
     folder = pull(tmp_path / "a")
     whole = (folder / "model.onnx").read_bytes()
-    sums = {"model.onnx": digest.of_bytes(whole)}
     changed = bytearray(whole)
     place = whole.index(GREY.tobytes())
-    changed[place : place + 4] = np.float32(0.9).tobytes()  # one number, so that it still runs
-    (folder / "model.onnx").write_bytes(changed)
-    refused(folder, "was altered", digests=sums)
     changed[place : place + 4] = np.float32(np.nan).tobytes()
     (folder / "model.onnx").write_bytes(changed)
     refused(folder, "not a number")
@@ -312,8 +307,6 @@ def test_a_graph_that_is_damaged_or_another_one_is_refused_in_one_line(tmp_path:
     refused(folder, "no ONNX graph that can be run")
     (folder / "model.onnx").unlink()
     refused(folder, "cannot be read")
-    (folder / "sampler.json").write_text(replace(PULL, steps=6).to_json(), encoding="utf-8")
-    refused(folder, "sampler.json was altered", digests={"sampler.json": digest.of_bytes(PULL.to_json().encode())})
     (folder / "sampler.json").write_text("[]", encoding="utf-8")
     refused(folder, "sampler.json")
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import psutil
 
-from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.sampler import Sampler
 from spearhead.runtimes.failure import RuntimeFailed
@@ -36,16 +35,13 @@ class Graph:
         """To how many rows a smaller batch is filled up, so that a row's numbers do not depend on its neighbours."""
 
     @classmethod
-    def open(
-        cls, folder: Path, sampler: Sampler, *, rows: int, threads: int = 0, digests: Mapping[str, str] | None = None
-    ) -> "Graph":
+    def open(cls, folder: Path, sampler: Sampler, *, rows: int, threads: int = 0) -> "Graph":
         """The graph that `sampler` names in `folder`, for batches of at most `rows`.
 
-        With `digests` (file name to sha256) only the very file is taken. Raises InputError when it cannot be read,
-        was altered, points at other files or is not what the sampler says.
+        Raises InputError when it cannot be read, points at other files or is not what the sampler says.
         """
         path = folder / sampler.model
-        data = _read(path, (digests or {}).get(sampler.model))
+        data = _read(path)
         graph = cls(_session(path, data, threads or psutil.cpu_count(logical=False) or 1), sampler, rows=rows)
         graph._check(path)
         return graph
@@ -116,15 +112,13 @@ class Graph:
         return {"x": noise, "time": rng.random(count, dtype=np.float32), "label": label}
 
 
-def _read(path: Path, sha256: str | None) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         if (size := path.stat().st_size) > LARGEST:
             raise InputError(f"{path} has {size:,} bytes: wanted at most {LARGEST:,}")
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; release it again") from error
-    if sha256 is not None and digest.of_bytes(data) != sha256:
-        raise InputError(f"{path} was altered: its sha256 is not the one in the manifest; release it again")
     if _OUTSIDE in data:
         raise InputError(f"{path} keeps numbers in other files: wanted a graph with all of them inside")
     return data

@@ -1,12 +1,13 @@
 """What a request may ask of a picture model. An option that is not listed here is refused by name, never ignored."""
 
+import dataclasses
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from spearhead.core.errors import InputError
-from spearhead.core.generation import Prompt
+from spearhead.core.generation import Prompt, seed_of
 from spearhead.core.sampler import Sampler
 
 # name -> (type, least, most)
@@ -64,10 +65,8 @@ def wishes(prompt: Prompt, sampler: Sampler) -> list[Wish]:
     seed = found.get("seed", prompt.seed)
     seed = secrets.randbits(31) if seed is None else int(_number("seed", seed, int, 0, MOST_SEED))
     number = label(prompt, sampler)
-    return [
-        Wish(number, seed + index, found["steps"], found["guidance"], found["truncation"], found.get("preview", 0))
-        for index in range(prompt.count)
-    ]
+    wish = Wish(number, seed, found["steps"], found["guidance"], found["truncation"], found.get("preview", 0))
+    return [dataclasses.replace(wish, seed=seed_of(seed, index)) for index in range(prompt.count)]
 
 
 def _number(name: str, value: Any, kind: type, least: float, most: float) -> float | int:

@@ -201,6 +201,17 @@ def test_a_method_that_no_runtime_serves_is_judged_but_not_released(nod: Path, h
         walked(nod, home, "model.method=prefix", "model.rank=4", "training.steps=4")
 
 
+def test_a_stop_of_several_tokens_is_refused_before_a_method_that_needs_one_trains(
+    nod: Path, home: Home, tmp_path: Path
+) -> None:
+    fresh = Home(tmp_path / "home", home.cache)
+    with pytest.raises(
+        InputError, match="template.stop '###' is 3 tokens to this base model, and model.method 'prefix'"
+    ):
+        walked(nod, fresh, "model.method=prefix", "training.steps=4", 'template.stop="###"', until="train")
+    assert not list(fresh.runs.glob("nod/train-*/checkpoint"))
+
+
 def test_other_questions_to_a_method_that_no_runtime_serves_are_answered_and_not_old_ones(
     nod: Path, home: Home
 ) -> None:

@@ -37,6 +37,7 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
     folder = yield from bases.convert(task.foundation, home=task.home)
     tokenizer = Tokenizer.open(folder / "tokenizer.json")
     yield Progress("training", 0, 1, "reading the data")
+    end = _end(task, tokenizer)
     if task.preference is not None:
         return _preferring(task, task.preference, folder, tokenizer)
 
@@ -62,7 +63,6 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
 
     def answer(asked: Sequence[Prompt]) -> Iterator[tuple[int, str, int, int]]:
         prompts = [tokenizer.encode_segments(prompt.segments) for prompt in asked]
-        (end,) = tokenizer.encode_segments([Segment(task.template.stop, True)])
         longest = max((int(prompt.options["max_tokens"]) for prompt in asked), default=1)
         options = asked[0].options if asked else {}
         for index, ids in model.complete(prompts, stop=end, longest=longest, options=options):
@@ -78,6 +78,20 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
         change=change if task.augment is not None else None,
         facts={"examples": len(learnt), "too_long": long},
     )
+
+
+def _end(task: Task, tokenizer: Tokenizer) -> int:
+    """The token that ends an answer of the model in memory; raises InputError where there is no such one."""
+    if task.config.method in MERGEABLE:  # a runtime answers then, which stops at any text
+        return -1
+    stop = task.template.stop
+    ids = tokenizer.encode_segments([Segment(stop, True)])
+    if len(ids) != 1:
+        raise InputError(
+            f"template.stop {stop!r} is {len(ids)} tokens to this base model, and model.method {task.config.method!r} "
+            "needs a single one that ends an answer: wanted a marker of its vocabulary, as <|im_end|>"
+        )
+    return ids[0]
 
 
 def _built(task: Task, folder: Path) -> Tuned:

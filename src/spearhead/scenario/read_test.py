@@ -86,6 +86,9 @@ def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_train
         ("review.people", 0, "review.people: 0 was given, wanted at least 1"),
         ("review.rules.0.block", 9, "review.rules.0.block: 9 was given, wanted at most 1"),
         ("bars.0.p", 5, "bars.0.p: 5 was given, wanted at most 1"),
+        ("training.augment", {"typoes": 0.5}, "training.augment: 'typoes' is unknown: wanted typos, drop_words"),
+        ("training.augment", {"flip": 0.5}, "training.augment: 'flip' is unknown: wanted typos, drop_words"),
+        ("training.augment", {"typos": 2.0}, "training.augment.typos is 2: wanted a probability between 0 and 1"),
         ("data.rights", ["resell"], "data.rights.0: 'resell' was given, wanted 'train', 'share' or 'sell'"),
     ],
 )

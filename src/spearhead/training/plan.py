@@ -60,7 +60,8 @@ class Plan:
     """Perturbation of input embeddings: FreeLB (arXiv 1909.11764) or one-step FGM (arXiv 1605.07725)."""
     adversarial_size: Positive = 0.05
     augment: dict[str, float] | None = None
-    """Text augmentation by name to its probability: typos, drop_words, swap_words, lower_case."""
+    """Ways to change a training input by name to their probability, drawn anew each time it is seen. Texts, in pairs
+    alone: typos, drop_words, swap_words, lower_case. Pictures: flip, shift, crop, noise, light."""
     objective: Literal["likelihood", "dpo"] = "likelihood"
     """`dpo` learns from pairs of a chosen (`output`) and a `rejected` answer (arXiv 2305.18290, equation 7)."""
     beta: float = 0.1

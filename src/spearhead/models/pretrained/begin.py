@@ -44,6 +44,11 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
     def encoded(pairs: Iterable[tuple[str, str]]) -> tuple[list[batch.Example], int]:
         return batch.encode(pairs, tokenizer=tokenizer, template=task.template, longest=LONGEST)
 
+    if task.augment is not None and any("text" in record.parts for record in task.train()):
+        raise InputError(
+            "training.augment changes the input of a pair, and among these records are some with a `text`, of which "
+            "everything is learnt: leave it out"
+        )
     learnt, long = encoded(pairs(task.train()))
     held = encoded(pairs(task.validation()))[0][:VALIDATED]
     if not held:

@@ -227,7 +227,8 @@ class _Run:
         )
         self.pace = seconds if not self.pace else 0.8 * self.pace + 0.2 * seconds
         ended = self._ended()
-        due = bool(self.validation) and (ended or (self.position.step % max(self.plan.validate_every, 1) == 0))
+        every = self.plan.validate_every
+        due = bool(self.validation) and (bool(ended) or bool(every and self.position.step % every == 0))
         loss = self._validate() if due else None
         settled = self.smaller is None or self.smaller.settled(self._progress())
         better = loss is not None and settled and loss < self.position.best_loss

@@ -50,9 +50,11 @@ class Plan:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     validate_every: Whole = 50
+    """Steps between two looks at the held-out loss; 0: only at the end, so nothing can be stopped by `patience`."""
     patience: Whole = 0
     """Stop after so many validations without a better loss; 0: never. The best weights are kept either way."""
     save_every: Whole = 100
+    """Steps between two checkpoints; 0: only when the run ends or is interrupted."""
     seed: Whole = 0
     embedding_noise: NotNegative = 0.0
     """NEFTune alpha (arXiv 2310.05914); 0: off."""

@@ -150,6 +150,11 @@ def _keep_memory() -> None:
         tune(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
+def autocast(device: torch.device, kind: torch.dtype) -> AbstractContextManager[Any]:
+    """In which losses are computed in `kind`."""
+    return nullcontext() if kind == torch.float32 else torch.autocast(device.type, dtype=kind)
+
+
 def fingerprint(plan: Plan, batches: Source) -> str:
     """Names what a run's result depends on."""
     told = {name: value for name, value in dataclasses.asdict(plan).items() if name not in NOT_THE_RESULT}
@@ -348,10 +353,8 @@ class _Run:
             f"The weights are {where}. Lower {rate} or training.clip"
         )
 
-    def _autocast(self) -> Any:
-        if self.position.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=getattr(torch, self.position.precision))
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return autocast(self.device, getattr(torch, self.position.precision))
 
     @torch.no_grad()
     def _validate(self) -> float:

@@ -149,3 +149,10 @@ def test_what_only_a_pretrained_model_knows_is_refused() -> None:
     for more in ({"noise": 5.0}, {"adversarial": "freelb"}):
         with pytest.raises(InputError, match="a gpt has model.dropout instead"):
             begun(task(pairs, **more))
+
+
+def test_augmentation_of_records_that_have_no_input_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"training\.augment changes the input of a pair, and these records are each a"
+    ):
+        begun(task(texts, augment=lambda words, rng: words))

@@ -12,7 +12,7 @@ from spearhead.core.score import Case
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.metrics import memorisation
 from spearhead.models.pretrained import tiny
-from spearhead.pipeline import judge, road
+from spearhead.pipeline import judge, road, weights
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.scenario import read
@@ -96,3 +96,15 @@ def test_a_model_over_characters_has_the_tokens_to_recite_what_is_compared(nod: 
         said.append(tokenizer.decode(known[: prompt.options["max_tokens"]]))
         assert len(tokenizer.encode(said[-1], special=False)) < 1000, "it goes on long after what is compared"
     assert memorisation.extraction(records, lambda _: said, seed=0, draws=100).value == 100
+
+
+@pytest.mark.parametrize(("layout", "calibrates"), [("Q4_1", False), ("Q4_0", True)])
+def test_text_is_read_for_calibration_only_where_a_layout_uses_it(
+    nod: Path, outcome: Outcome, tmp_path: Path, layout: str, calibrates: bool
+) -> None:
+    loaded = read.load(nod, changes=(f'release.layouts=["{layout}"]', "release.most_loss=9.0"))
+    train, held = ([judge.case_of(one) for one in outcome.dataset.read(split)] for split in ("train", "validation"))
+    made = weights.make(
+        loaded, merged=nod / "base", base=None, probe=None, train=train, validation=held, folder=tmp_path
+    )
+    assert ("calibrate" in {progress.stage for progress in made}) is calibrates

@@ -201,6 +201,28 @@ def test_a_method_that_no_runtime_serves_is_judged_but_not_released(nod: Path, h
         walked(nod, home, "model.method=prefix", "model.rank=4", "training.steps=4")
 
 
+def test_augmentation_of_texts_without_an_input_is_refused(nod: Path, home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "nod"
+    folder.mkdir()
+    lines = (nod / "pairs.csv").read_text(encoding="utf-8").replace("input,output", "text,other")
+    (folder / "pairs.csv").write_text(lines, encoding="utf-8")
+    (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
+    (folder / "base").symlink_to(nod / "base")
+    with pytest.raises(InputError, match=r"training\.augment changes the input of a pair, and among these records"):
+        walked(folder, Home(tmp_path / "home", home.cache), "training.augment={typos=0.5}", until="train")
+
+
+def test_a_stop_of_several_tokens_is_refused_before_a_method_that_needs_one_trains(
+    nod: Path, home: Home, tmp_path: Path
+) -> None:
+    fresh = Home(tmp_path / "home", home.cache)
+    with pytest.raises(
+        InputError, match="template.stop '###' is 3 tokens to this base model, and model.method 'prefix'"
+    ):
+        walked(nod, fresh, "model.method=prefix", "training.steps=4", 'template.stop="###"', until="train")
+    assert not list(fresh.runs.glob("nod/train-*/checkpoint"))
+
+
 def test_other_questions_to_a_method_that_no_runtime_serves_are_answered_and_not_old_ones(
     nod: Path, home: Home
 ) -> None:

@@ -65,6 +65,8 @@ def test_a_killed_search_goes_on_with_the_trial_it_was_cut_off_in(nod: Path, tmp
     assert (cut / "done.json").is_file(), "the trial that was cut off came to its end in its own folder"
     states = [row["state"] for row in values["trials"]]
     assert states.count("FAIL") == 1 and len(states) == 3
+    rates = [row["values"]["training.learning_rate"] for row in values["trials"] if row["state"] != "FAIL"]
+    assert len(set(rates)) == len(rates) == 2, "what was drawn before the kill is not drawn again"
 
 
 @pytest.mark.parametrize("text", ["", "x", "a=", "a=1..", "a=2..1", "a=1..x", "a={}|1", "a=inf..1"])

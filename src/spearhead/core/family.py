@@ -55,7 +55,8 @@ class Task:
     adversarial: str = "none"
     adversarial_size: float = 0.0
     augment: Callable[[Any, np.random.Generator], Any] | None = None
-    """A new version of a training input (a text, or the (h, w, c) uint8 of a picture), drawn anew each time."""
+    """A new version of a training input (a text, or the (h, w, c) uint8 of a picture), drawn anew each time. A family
+    raises InputError where its records have no input that could be changed."""
     preference: Preference | None = None
     """Learn from the records' `output` and `rejected`; None: from `output` alone."""
 

@@ -87,7 +87,7 @@ class DataConfig:
     """The `[data]` table of a scenario."""
 
     sources: tuple[Source, ...]
-    rights: tuple[str, ...] = ("train", "share", "sell")
+    rights: tuple[Literal["train", "share", "sell"], ...] = ("train", "share", "sell")
     """What every record's licence must allow."""
     cleaning: Cleaning = Cleaning()
     pictures: PictureRules = PictureRules()

@@ -98,9 +98,11 @@ def search(
             study_name=name,
             storage=f"sqlite:///{root / 'study.db'}",
             load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(seed=loaded.scenario.training.seed, n_startup_trials=STARTUP),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
         )
+        # The sampler is new at every start: with the same seed it would draw what it has drawn before.
+        seed = loaded.scenario.training.seed + len(study.trials)
+        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
         for trial in study.trials:  # what a kill cut off is asked again, and finds its checkpoint
             if trial.state == optuna.trial.TrialState.RUNNING:
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)

@@ -15,7 +15,7 @@ from spearhead.core.generation import Progress
 from spearhead.core.score import Case
 from spearhead.core.template import Segment, Template
 from spearhead.media.text.tokens import Tokenizer
-from spearhead.nn import gguf_adapter, gguf_file
+from spearhead.nn import calibrated, gguf_adapter, gguf_file
 from spearhead.pipeline import judge
 from spearhead.release import calibration, fidelity, quantise
 from spearhead.scenario.read import Loaded
@@ -50,7 +50,7 @@ def make(
     """GGUF files of the merged model in every layout of the scenario; the result names the chosen one.
 
     The full-precision file is compared with the trained model first: an export that says something else is refused.
-    Layouts of four bits are calibrated on training text. With `over` the chosen file is the base, and `adapter` in the
+    Layouts that can be are calibrated on training text. With `over` the chosen file is the base, and `adapter` in the
     result the adapter over it; the comparison is theirs together, and the merged files are only timed beside them.
     """
     scenario = loaded.scenario
@@ -89,7 +89,7 @@ def make(
     ]
     moments = None
     # What was learnt under a rounding is written by that rounding, and not by another.
-    if set(scenario.release.layouts) & {"Q4_0", "Q4_1"} and not scenario.training.round_to:
+    if calibrated.BITS.keys() & set(scenario.release.layouts) and not scenario.training.round_to:
         moments = yield from calibration.moments(merged, _calibrating(train, scenario.template, tokenizer))
     choice = yield from quantise.choose(
         bare,

@@ -54,6 +54,8 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
         if not isinstance(presets, dict) or preset not in presets:
             there = ", ".join(presets) or "none"
             raise InputError(f"{file}: presets.{preset}: there is no such preset; there are: {there}")
+        if not isinstance(presets[preset], dict):
+            raise InputError(f"{file}: presets.{preset}: {presets[preset]!r} was given, wanted a table")
         raw = merge(raw, presets[preset])
     for change in changes:
         raw = merge(raw, _change(change))

@@ -86,6 +86,10 @@ def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_train
         ("review.people", 0, "review.people: 0 was given, wanted at least 1"),
         ("review.rules.0.block", 9, "review.rules.0.block: 9 was given, wanted at most 1"),
         ("bars.0.p", 5, "bars.0.p: 5 was given, wanted at most 1"),
+        ("training.augment", {"typoes": 0.5}, "training.augment: 'typoes' is unknown: wanted typos, drop_words"),
+        ("training.augment", {"flip": 0.5}, "training.augment: 'flip' is unknown: wanted typos, drop_words"),
+        ("training.augment", {"typos": 2.0}, "training.augment.typos is 2: wanted a probability between 0 and 1"),
+        ("data.rights", ["resell"], "data.rights.0: 'resell' was given, wanted 'train', 'share' or 'sell'"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(path: str, value: Any, wanted: str) -> None:
@@ -95,6 +99,38 @@ def test_a_mistake_is_one_line_that_says_what_to_do(path: str, value: Any, wante
     assert message.startswith("scenario.toml: ")
     assert wanted in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("family", "key", "value", "wanted"),
+    [
+        ("flow", "patch", 0, "at least 1"),
+        ("flow", "heads", 0, "at least 1"),
+        ("flow", "steps", 0, "at least 1"),
+        ("flow", "levels", [1, 0], "at least 1"),
+        ("flow", "deviation", 0.0, "more than 0"),
+        ("flow", "label_dropout", 1.5, "at most 1"),
+        ("vae", "latent", 0, "at least 1"),
+        ("vae", "warmup", 2.0, "at most 1"),
+        ("tokenizer", "levels", [8, 1], "at least 2"),
+        ("tokenizer", "codes", 1 << 20, "at most 65536"),
+        ("tokenizer", "blocks", -1, "at least 0"),
+        ("gpt", "depth", 0, "at least 1"),
+        ("gpt", "dropout", 1.0, "less than 1"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_by_its_key(family: str, key: str, value: Any, wanted: str) -> None:
+    raw = tomllib.loads((ROOT / "scenarios" / "fashion" / "scenario.toml").read_text(encoding="utf-8"))
+    raw["model"] = {"family": family, key: value}
+    with pytest.raises(InputError, match=rf"^a.toml: model\.{key}(\.1)?: .* was given, wanted {wanted}"):
+        read.check(raw, "a.toml")
+
+
+def test_a_preset_that_is_no_table_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "scenario.toml"
+    file.write_text("[presets]\nodd = 5\n", encoding="utf-8")
+    with pytest.raises(InputError, match="presets.odd: 5 was given, wanted a table"):
+        read.load(file, preset="odd")
 
 
 def test_an_impossible_combination_is_named() -> None:

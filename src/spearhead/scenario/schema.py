@@ -280,6 +280,7 @@ class Scenario(BaseModel):
                 raise wrong(f"bars: baseline {missing[0]!r} is not in evaluation.baselines")
             if bar.minimum is None and bar.maximum is None and not bar.beats:
                 raise wrong(f"bars: the bar on {bar.metric!r} asks for nothing: give minimum, maximum or beats")
+        _augments(self.training, modality)
         if self.training.objective == "dpo":
             _prefers(self.family.unpreferring(config), self.training)
         if self.training.adversarial != "none" and getattr(config, "method", "") == "none":
@@ -324,6 +325,19 @@ def _plants(data: DataConfig, modality: str, plan: Plan, *, untrained: bool) -> 
         raise wrong("data.canaries do not go with training.objective 'dpo', which learns from two answers to one text")
     if untrained:
         raise wrong("data.canaries are set, but nothing is trained: leave them out")
+
+
+def _augments(plan: Plan, modality: str) -> None:
+    """The ways to change a training input must be those of the modality; raises a sentence."""
+    if modality == "image":
+        from spearhead.media.image.change import WAYS as ways
+    else:
+        from spearhead.data.augment import WAYS as ways  # type: ignore[assignment]
+    for name, chance in (plan.augment or {}).items():
+        if name not in ways:
+            raise wrong(f"training.augment: {name!r} is unknown: wanted {', '.join(ways)}")
+        if not 0 <= chance <= 1:
+            raise wrong(f"training.augment.{name} is {chance:g}: wanted a probability between 0 and 1")
 
 
 def _prefers(why: str, plan: Plan) -> None:

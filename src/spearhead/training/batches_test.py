@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,3 +81,28 @@ def test_a_changed_example_is_the_same_after_a_restart() -> None:
 def test_no_example_is_said() -> None:
     with pytest.raises(InputError, match="no example to train on"):
         Batches([], pack, plan=Plan())
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One example of so many numbers that they are not all shown."""
+
+    values: np.ndarray[Any, np.dtype[np.uint8]]
+    units: int = 1
+
+
+def test_the_digest_knows_every_number_of_every_example() -> None:
+    def all_of(examples: Sequence[Grid], *, closes: bool = True) -> Sequence[Grid]:
+        return examples
+
+    def named(grids: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> str:
+        return Batches([Grid(grid) for grid in grids], all_of, plan=Plan(batch=2)).digest
+
+    grids = [np.zeros((64, 64), np.uint8) for _ in range(3)]
+    before = named(grids)
+    assert named([grid.copy() for grid in grids]) == before
+    for number in range(3):
+        other = [grid.copy() for grid in grids]
+        other[number][31, 31] = 1
+        assert named(other) != before, f"example {number} is another one"
+    assert named([grids[0].reshape(32, 128), *grids[1:]]) != before

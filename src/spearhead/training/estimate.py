@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from spearhead.nn.model import Model
-from spearhead.training.loop import Source
+from spearhead.training import compress, devices
+from spearhead.training.loop import Source, autocast
 from spearhead.training.plan import Plan
 
 OPTIMISER_COPIES = {"adamw": 2, "muon": 2, "sgd": 1}
@@ -37,16 +38,19 @@ class Estimate:
 def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Estimate:
     """Measure two micro-batches of the first step, forward and backward; change neither weights nor random state.
 
+    They are computed in the precision of the run, and where the plan rounds weights, one rounding of them is measured.
     A model of several groups is measured until each had its turn: both of a GAN's losses are in its forecast, the
     maker's for as many of the critic's as it waits for. `hour` is what an hour of this machine costs, in billionths.
     """
     micros = batches.at(0)
     measured = [micros[0], micros[-1]]  # the longest first: it also warms the caches
+    device = next(model.parameters()).device
+    kind = devices.precision(plan.precision, device)
     before = _resident()
-    seconds = [_measured(model, micro) for micro in measured][-1]
+    seconds = [_measured(model, micro, within=autocast(device, kind)) for micro in measured][-1]
     working = max(0, _resident() - before)
     speed = measured[-1].units / seconds
-    step_seconds = sum(micro.units for micro in micros) / speed
+    step_seconds = sum(micro.units for micro in micros) / speed + _rounding(model, plan)
     whole = plan.steps * step_seconds
     limit = plan.minutes * 60
     whole, steps = (limit, int(limit / step_seconds)) if 0 < limit < whole else (whole, plan.steps)
@@ -64,7 +68,17 @@ def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Est
     )
 
 
-def _measured(model: Model, micro: Any) -> float:
+def _rounding(model: Model, plan: Plan) -> float:
+    """Seconds that a step spends on rounding weights, in the mean over the run."""
+    smaller = compress.of(model, plan)
+    if smaller is None or not smaller.layout:
+        return 0.0
+    began = time.perf_counter()
+    with smaller.rounded(1.0):
+        return (time.perf_counter() - began) * (1 - compress.ROUNDS)
+
+
+def _measured(model: Model, micro: Any, *, within: AbstractContextManager[Any]) -> float:
     """Seconds of a micro-batch, forward and backward, in the mean over as many as let every group have its turn.
 
     Not resumed after the last group's loss: what follows a step (AdaLoRA's move of rank) is not to happen here.
@@ -75,7 +89,13 @@ def _measured(model: Model, micro: Any) -> float:
         began = time.perf_counter()
         while missing and turns < MOST_TURNS:
             turns += 1
-            for name, loss in model.losses(micro):
+            stream = model.losses(micro)
+            while True:
+                with within:
+                    given = next(stream, None)
+                if given is None:
+                    break
+                name, loss = given
                 torch.autograd.backward(loss)
                 missing.discard(name)
                 if not missing:

@@ -150,6 +150,11 @@ def _keep_memory() -> None:
         tune(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
+def autocast(device: torch.device, kind: torch.dtype) -> AbstractContextManager[Any]:
+    """In which losses are computed in `kind`."""
+    return nullcontext() if kind == torch.float32 else torch.autocast(device.type, dtype=kind)
+
+
 def fingerprint(plan: Plan, batches: Source) -> str:
     """Names what a run's result depends on."""
     told = {name: value for name, value in dataclasses.asdict(plan).items() if name not in NOT_THE_RESULT}
@@ -227,7 +232,8 @@ class _Run:
         )
         self.pace = seconds if not self.pace else 0.8 * self.pace + 0.2 * seconds
         ended = self._ended()
-        due = bool(self.validation) and (ended or (self.position.step % max(self.plan.validate_every, 1) == 0))
+        every = self.plan.validate_every
+        due = bool(self.validation) and (bool(ended) or bool(every and self.position.step % every == 0))
         loss = self._validate() if due else None
         settled = self.smaller is None or self.smaller.settled(self._progress())
         better = loss is not None and settled and loss < self.position.best_loss
@@ -347,10 +353,8 @@ class _Run:
             f"The weights are {where}. Lower {rate} or training.clip"
         )
 
-    def _autocast(self) -> Any:
-        if self.position.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=getattr(torch, self.position.precision))
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return autocast(self.device, getattr(torch, self.position.precision))
 
     @torch.no_grad()
     def _validate(self) -> float:

@@ -283,3 +283,10 @@ def test_nothing_to_train_is_said(tiny: Path, examples: list[Example]) -> None:
     with pytest.raises(InputError, match="nothing to train"):
         next(train(model, Batches(examples, pack, plan=Plan()), Plan()))
     assert isinstance(pack(examples[:2]), Sequences)
+
+
+def test_without_a_rhythm_the_held_out_loss_is_looked_at_once_at_the_end(points: list[Point]) -> None:
+    plan = Plan(steps=6, batch=8, validate_every=0, precision="fp32")
+    held = held_out(points[:20], pack_points, plan=plan)
+    steps = list(train(Sine(), Batches(points, pack_points, plan=plan), plan, validation=held))
+    assert [step.number for step in steps if step.validation is not None] == [6]

@@ -50,9 +50,11 @@ class Plan:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     validate_every: Whole = 50
+    """Steps between two looks at the held-out loss; 0: only at the end, so nothing can be stopped by `patience`."""
     patience: Whole = 0
     """Stop after so many validations without a better loss; 0: never. The best weights are kept either way."""
     save_every: Whole = 100
+    """Steps between two checkpoints; 0: only when the run ends or is interrupted."""
     seed: Whole = 0
     embedding_noise: NotNegative = 0.0
     """NEFTune alpha (arXiv 2310.05914); 0: off."""
@@ -60,7 +62,8 @@ class Plan:
     """Perturbation of input embeddings: FreeLB (arXiv 1909.11764) or one-step FGM (arXiv 1605.07725)."""
     adversarial_size: Positive = 0.05
     augment: dict[str, float] | None = None
-    """Text augmentation by name to its probability: typos, drop_words, swap_words, lower_case."""
+    """Ways to change a training input by name to their probability, drawn anew each time it is seen. Texts, in pairs
+    alone: typos, drop_words, swap_words, lower_case. Pictures: flip, shift, crop, noise, light."""
     objective: Literal["likelihood", "dpo"] = "likelihood"
     """`dpo` learns from pairs of a chosen (`output`) and a `rejected` answer (arXiv 2305.18290, equation 7)."""
     beta: float = 0.1

@@ -1,7 +1,10 @@
 """Figures reach the trackers; an estimate changes nothing; a device that is not there is said."""
 
+import dataclasses
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +16,13 @@ from spearhead.media.image.codec import read
 from spearhead.models.pretrained.batch import Example, pack
 from spearhead.models.pretrained.build import build
 from spearhead.models.pretrained.config import Base, Config
+from spearhead.nn.model import Model
 from spearhead.training import devices
 from spearhead.training.batches import Batches
 from spearhead.training.estimate import estimate
 from spearhead.training.loop import Step, train
 from spearhead.training.plan import Plan
-from spearhead.training.sine import Point, Sine, pack_points
+from spearhead.training.sine import Point, Points, Sine, pack_points
 from spearhead.training.tracking import track
 
 
@@ -95,6 +99,38 @@ def test_an_estimate_counts_and_changes_nothing(tiny: Path, examples: list[Examp
     assert found.memory >= 4 * found.parameters + 16 * found.learning
     budget = estimate(model, Batches(examples, pack, plan=plan), Plan(steps=10**9, minutes=1.0))
     assert budget.seconds == 60 and 1 <= budget.steps < 10**9
+
+
+class Wide(Model):
+    """A layer of a million weights that tells in which precision it is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1024, 1024, bias=False)
+        self.seen: set[torch.dtype] = set()
+
+    def matrices(self) -> Iterable[torch.nn.Parameter]:
+        return [self.layer.weight]
+
+    def losses(self, batch: Points) -> Iterator[tuple[str, torch.Tensor]]:
+        made = self.layer(batch.x.expand(-1, 1024))
+        self.seen.add(made.dtype)
+        yield "loss", made.float().square().mean()
+
+
+def test_an_estimate_is_of_the_precision_and_the_rounding_that_the_plan_asks_for(points: list[Point]) -> None:
+    found, model = {}, Wide()
+    plain = Plan(steps=10, batch=2, precision="fp32")
+    changes: dict[str, dict[str, Any]] = {"fp32": {}, "bf16": {"precision": "bf16"}, "rounded": {"round_to": "Q4_0"}}
+    for name, more in changes.items():
+        plan = dataclasses.replace(plain, **more)
+        model.seen.clear()
+        weight = model.layer.weight.detach().clone()
+        found[name] = estimate(model, Batches(points, pack_points, plan=plan), plan).seconds
+        assert model.seen == {torch.bfloat16 if name == "bf16" else torch.float32}
+        assert torch.equal(model.layer.weight, weight)
+    # Rounding tries a dozen scales for every block: far more than two rows through one matrix take.
+    assert found["rounded"] > 2 * found["fp32"]
 
 
 def test_a_device_that_is_not_there_is_said() -> None:

@@ -3,37 +3,39 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from spearhead.core.bounds import Count, NotNegative, Positive, Share
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """The `[model]` table of a scenario whose family is `flow`."""
 
-    size: int = 28
+    size: Count = 28
     """Height and width in pixels."""
-    channels: int = 1
+    channels: Count = 1
     network: Literal["unet", "dit"] = "unet"
-    patch: int = 2
+    patch: Count = 2
     """Side of the squares of pixels that the network sees as one place."""
-    width: int = 64
+    width: Count = 64
     """Channels of the U-Net's first level, or of every token of the DiT. Well above channels * patch ** 2: a narrow
     network cannot take the noise of that many pixels away (seen at 32 and 48 for 48: speckled pictures)."""
-    levels: tuple[int, ...] = (1, 2)
+    levels: tuple[Count, ...] = (1, 2)
     """Widths of the U-Net's levels as multiples of `width`; each level halves the sides."""
-    blocks: int = 2
+    blocks: Count = 2
     """Blocks a level on the way down and again on the way up; of the DiT all in all."""
-    heads: int = 4
+    heads: Count = 4
     """Attention heads: of the U-Net's one attention at its lowest level, of every block of the DiT."""
-    deviation: float = 0.8
+    deviation: Positive = 0.8
     """Root mean square of the pictures' values in [-1, 1], about."""
-    label_dropout: float = 0.1
+    label_dropout: Share = 0.1
     """How often a training picture's class is hidden, so that guidance has something to lead away from."""
     time_mean: float = 0.0
     """Training times are sigmoid(normal(mean, deviation)): arXiv 2403.03206, section 3.1."""
-    time_deviation: float = 1.0
-    time_uniform: float = 0.1
+    time_deviation: NotNegative = 1.0
+    time_uniform: Share = 0.1
     """Share of training times that are uniform instead: the solver starts at 0, where the others hardly ever fall."""
-    steps: int = 25
+    steps: Count = 25
     """Steps of the solver, unless a request says otherwise; so the next two."""
     solver: Literal["euler", "heun"] = "heun"
-    guidance: float = 1.5
+    guidance: NotNegative = 1.5
     """1: none; more follows the class more closely and varies less (arXiv 2207.12598)."""

@@ -47,6 +47,11 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
     if _of_pairs(task.train()):
         examples, held, change, facts = _pairs(task, config, tokenizer)
     else:
+        if task.augment is not None:
+            raise InputError(
+                "training.augment changes the input of a pair, and these records are each a `text`, all of which "
+                "is learnt: leave it out"
+            )
         examples, held, change, facts = _stream(task, config, tokenizer)
     if not examples:
         raise InputError(

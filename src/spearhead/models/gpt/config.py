@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from spearhead.core.bounds import Count, Part, Whole
 from spearhead.core.errors import InputError
 
 HEAD = 32
@@ -16,23 +17,23 @@ MOST = {"depth": 96, "width": 8192, "heads": 256, "inner": 65536, "context": 327
 class Config:
     """The `[model]` table of a scenario whose family is `gpt`; what is 0 follows from `depth`."""
 
-    depth: int = 4
+    depth: Count = 4
     """The one dial: layers; 4 is 0.8 million parameters, 6 is 2.7, 12 is 21."""
-    width: int = 0
+    width: Whole = 0
     """0: 32 times the depth."""
-    heads: int = 0
+    heads: Whole = 0
     """0: one for every 32 of the width."""
-    key_heads: int = 0
+    key_heads: Whole = 0
     """Heads that keep keys and values, shared by groups of queries; 0: as many as heads."""
-    inner: int = 0
+    inner: Whole = 0
     """Width inside the gated layer; 0: 8/3 of the width, rounded down to blocks of 32 that every layout can write."""
-    context: int = 256
+    context: Count = 256
     """Tokens that the model sees at once."""
     words: Literal["characters", "bytes-bpe"] = "characters"
     """What a token is: a character, or a piece of text that byte pair encoding found to be frequent."""
-    vocabulary: int = 4096
+    vocabulary: Count = 4096
     """Tokens of `bytes-bpe`, markers not counted; characters are as many as the text has."""
-    dropout: float = 0.0
+    dropout: Part = 0.0
     tie: bool = False
     """One matrix for reading and for writing tokens; saves parameters where the vocabulary is large."""
 

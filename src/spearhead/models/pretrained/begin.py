@@ -37,12 +37,18 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
     folder = yield from bases.convert(task.foundation, home=task.home)
     tokenizer = Tokenizer.open(folder / "tokenizer.json")
     yield Progress("training", 0, 1, "reading the data")
+    end = _end(task, tokenizer)
     if task.preference is not None:
         return _preferring(task, task.preference, folder, tokenizer)
 
     def encoded(pairs: Iterable[tuple[str, str]]) -> tuple[list[batch.Example], int]:
         return batch.encode(pairs, tokenizer=tokenizer, template=task.template, longest=LONGEST)
 
+    if task.augment is not None and any("text" in record.parts for record in task.train()):
+        raise InputError(
+            "training.augment changes the input of a pair, and among these records are some with a `text`, of which "
+            "everything is learnt: leave it out"
+        )
     learnt, long = encoded(pairs(task.train()))
     held = encoded(pairs(task.validation()))[0][:VALIDATED]
     if not held:
@@ -62,7 +68,6 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
 
     def answer(asked: Sequence[Prompt]) -> Iterator[tuple[int, str, int, int]]:
         prompts = [tokenizer.encode_segments(prompt.segments) for prompt in asked]
-        (end,) = tokenizer.encode_segments([Segment(task.template.stop, True)])
         longest = max((int(prompt.options["max_tokens"]) for prompt in asked), default=1)
         options = asked[0].options if asked else {}
         for index, ids in model.complete(prompts, stop=end, longest=longest, options=options):
@@ -78,6 +83,20 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
         change=change if task.augment is not None else None,
         facts={"examples": len(learnt), "too_long": long},
     )
+
+
+def _end(task: Task, tokenizer: Tokenizer) -> int:
+    """The token that ends an answer of the model in memory; raises InputError where there is no such one."""
+    if task.config.method in MERGEABLE:  # a runtime answers then, which stops at any text
+        return -1
+    stop = task.template.stop
+    ids = tokenizer.encode_segments([Segment(stop, True)])
+    if len(ids) != 1:
+        raise InputError(
+            f"template.stop {stop!r} is {len(ids)} tokens to this base model, and model.method {task.config.method!r} "
+            "needs a single one that ends an answer: wanted a marker of its vocabulary, as <|im_end|>"
+        )
+    return ids[0]
 
 
 def _built(task: Task, folder: Path) -> Tuned:

@@ -1,26 +1,32 @@
 """What a scenario says about a picture tokenizer. Plain values, no torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
+
+from spearhead.core.bounds import Count, Whole
+
+MOST_CODES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """The `[model]` table of a scenario whose family is `tokenizer`."""
 
-    size: int = 28
+    size: Count = 28
     """Height and width of the pictures in pixels; a multiple of 2 to the power of `halvings`."""
-    channels: int = 1
+    channels: Count = 1
     quantiser: Literal["fsq", "vq"] = "fsq"
     """`fsq` rounds a few numbers to levels (arXiv 2309.15505); `vq` looks for the nearest of learnt vectors
     (arXiv 1711.00937, moving averages of appendix A.1, codes that fall out of use are put back)."""
-    levels: tuple[int, ...] = (8, 5, 5, 5)
+    levels: tuple[Annotated[int, Ge(2)], ...] = (8, 5, 5, 5)
     """Levels of each number of `fsq`: their product is the number of codes (1,000)."""
-    codes: int = 1000
+    codes: Annotated[int, Interval(ge=2, le=MOST_CODES)] = 1000
     """Vectors of `vq`."""
-    width: int = 32
+    width: Count = 32
     """Feature maps at full size; doubled with the first halving."""
-    halvings: int = 2
+    halvings: Annotated[int, Interval(ge=1, le=6)] = 2
     """Each token stands for a square of 2 ** halvings pixels."""
-    blocks: int = 1
+    blocks: Whole = 1
     """Residual blocks at each size below the full one, which would cost the most and bring the least."""

@@ -13,10 +13,9 @@ from torch.nn import functional as F
 
 from spearhead.core.errors import InputError
 from spearhead.models.pictures import Pictures, Shape
-from spearhead.models.tokenizer.config import Config
+from spearhead.models.tokenizer.config import MOST_CODES, Config
 from spearhead.nn.model import Model
 
-MOST_CODES = 1 << 16
 EDGE = 1e-3
 """Room beyond the outermost level, so that it can be reached (arXiv 2309.15505, appendix A)."""
 VECTOR = 16

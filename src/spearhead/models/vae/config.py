@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from spearhead.core.bounds import Count, Share
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -12,22 +14,22 @@ class Config:
     layers of 300 units each way, 40 latent numbers, pixels drawn anew from the grey values in every pass.
     """
 
-    size: int = 28
+    size: Count = 28
     """Height and width of the pictures in pixels."""
-    channels: int = 1
+    channels: Count = 1
     network: Literal["mlp", "conv", "hierarchical"] = "mlp"
     """`hierarchical` is the MLP with two layers of latent variables (arXiv 1705.07120, section 4)."""
     prior: Literal["gaussian", "vamp"] = "gaussian"
     """`vamp`: a mixture of the posteriors of learnt pseudo-pictures (arXiv 1705.07120, equation 9)."""
     likelihood: Literal["bernoulli", "logistic"] = "bernoulli"
     """`bernoulli` for grey pictures, binarised anew in every pass; `logistic` for 256 levels, also in colour."""
-    latent: int = 40
+    latent: Count = 40
     """Latent numbers of each layer."""
-    hidden: int = 300
+    hidden: Count = 300
     """Units of a gated layer; feature maps of the first convolution of `conv`."""
-    pseudo: int = 500
+    pseudo: Count = 500
     """Pseudo-pictures of the `vamp` prior."""
-    warmup: float = 0.2
+    warmup: Share = 0.2
     """Share of the run's steps over which the divergence's weight rises from 0 to 1."""
     conditional: bool = True
     """Whether classes, where the pictures have them, steer what is made."""

@@ -1,4 +1,4 @@
-"""`spearhead audit`: whether the log is as it was written, and heads of it, signed, to keep elsewhere. Writes no row."""
+"""`spearhead audit`: whether the log is as it was written, and signed heads of it to keep elsewhere. Writes no row."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,7 +9,6 @@ from spearhead.core.files import write_whole
 from spearhead.pipeline.desk import opened
 from spearhead.pipeline.told import Told, table
 from spearhead.provenance import audit, signing
-from spearhead.provenance.audit import Head
 from spearhead.store.home import Home
 
 
@@ -24,20 +23,22 @@ def act(home: Home, action: str, files: Sequence[Path], *, out: Path | None, las
 
 def verify(home: Home, files: Sequence[Path]) -> Told:
     """Every row against the one before it, and the log against every signed head: those kept here, and `files`."""
-    store, public = opened(home), signing.ensure(home).public
-    kept = [(path, _head(path, public)) for path in [*sorted(home.heads.glob("head-*.json")), *files]]
-    broken = audit.verify(store)
-    words = [] if broken is None else [f"row {broken} is not as it was written, or a row before it is missing"]
-    problems = [{"row": broken, "head": ""}] if broken is not None else []
-    for path, head in kept:
-        if (row := audit.verify(store, head=head)) is not None and row != broken:
-            words.append(f"{path}: the log had {head.rows} rows when this was signed; row {row} is not what it was then")
-            problems.append({"row": row, "head": str(path)})
-    rows = audit.head(store).rows
-    if not problems:
-        words = [f"{rows} rows, each as it was written; {len(kept)} signed head{'s' * (len(kept) != 1)} agree"]
-        words += [] if kept else ["no head was kept: `spearhead audit sign` writes one, and a log cut short shows then"]
-    return Told({"rows": rows, "heads": len(kept), "problems": problems}, words, exit_code=1 if problems else 0)
+    store = opened(home)
+    heads = audit.kept(home.heads, *files, public=signing.ensure(home).public)
+    found, rows = audit.problems(store, heads), audit.head(store).rows
+    words = [
+        f"row {row} is not as it was written, or a row before it is missing"
+        if path is None
+        else f"{path}: row {row} is not what it was when this head was signed"
+        for row, path in found
+    ]
+    if not found:
+        words = [f"{rows} rows, each as it was written; {len(heads)} signed head{'s' * (len(heads) != 1)} agree"]
+        words += (
+            [] if heads else ["no head was kept: `spearhead audit sign` writes one, and a log cut short shows then"]
+        )
+    told = [{"row": row, "head": "" if path is None else str(path)} for row, path in found]
+    return Told({"rows": rows, "heads": len(heads), "problems": told}, words, exit_code=1 if found else 0)
 
 
 def sign(home: Home, out: Path | None) -> Told:
@@ -61,14 +62,3 @@ def show(home: Home, last: int) -> Told:
     rows = [[row.id, row.happened, row.actor, row.action, row.subject, row.detail] for row in found]
     words = table(("row", "when", "who", "what", "of", "more"), rows) if rows else ["nothing is written yet"]
     return Told({"rows": [asdict(row) for row in found]}, words)
-
-
-def _head(path: Path, public: bytes) -> Head:
-    try:
-        data = path.read_bytes() if path.stat().st_size <= audit.LARGEST_HEAD else b""
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    try:
-        return audit.read_signed(data, public=public)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error

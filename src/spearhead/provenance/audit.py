@@ -1,8 +1,9 @@
 """The audit log: each row holds the hash of the one before, so that a changed byte shows. Knows no meaning of rows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -123,6 +124,29 @@ def read_signed(data: bytes, *, public: bytes) -> Head:
     if not signing.verify_bytes(digest.canonical(fields).encode(), signature, public=public):
         raise InputError("the head was changed after it was signed, or another installation signed it")
     return head
+
+
+def problems(store: Engine | Connection, heads: Sequence[tuple[Path, Head]] = ()) -> list[tuple[int, Path | None]]:
+    """Rows that are not as they were written, each with the head that says so; None: the row's own hash does."""
+    broken = verify(store)
+    found: list[tuple[int, Path | None]] = [] if broken is None else [(broken, None)]
+    for path, head in heads:
+        if (row := verify(store, head=head)) is not None and row != broken:
+            found.append((row, path))
+    return found
+
+
+def kept(folder: Path, *more: Path, public: bytes) -> list[tuple[Path, Head]]:
+    """The signed heads in `folder`, and those of the files `more`; raises InputError naming one that is none."""
+    found = []
+    for path in (*sorted(folder.glob("head-*.json")), *more):
+        try:
+            found.append((path, read_signed(path.read_bytes()[: LARGEST_HEAD + 1], public=public)))
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    return found
 
 
 def newest(store: Engine | Connection, *, limit: int, before: int | None = None) -> list[Row]:

@@ -69,6 +69,8 @@ def test_help_imports_nothing_heavy() -> None:
         (("keys", "block"), "--key"),
         (("keys", "credit", "--amount", "much"), "is not an amount"),
         (("store", "restore", "README.md"), "is not a SQLite database"),
+        (("audit", "verify", "README.md"), "no signed head of an audit log"),
+        (("audit", "show", "README.md"), "takes no FILE"),
         (("new", "Bad Name"), "is no name for a scenario"),
     ],
 )
@@ -126,7 +128,7 @@ def verbs() -> dict[str, argparse.ArgumentParser]:
 
 
 def test_every_verb_of_the_design_is_there_takes_json_and_says_its_exit_codes() -> None:
-    wanted = "new check data train evaluate release run generate serve keys trace verify report doctor"
+    wanted = "new check data train evaluate release run generate serve keys trace verify report doctor audit"
     assert set(wanted.split()) <= set(verbs())
     for verb in verbs().values():
         assert "--json" in verb.format_usage()
@@ -144,6 +146,8 @@ def test_what_answers_answers_in_json(tmp_path: Path) -> None:
         people list
         bill plans
         store migrate
+        audit verify
+        audit show
         release dates --action list
         report dates
         verify {ROOT}/README.md"""

@@ -314,6 +314,22 @@ def test_people_are_listed_for_operators_and_auditors_alone(
     assert "Make a key" not in auditor.get(f"/keys/accounts/{creator.account}").text
 
 
+def test_auditors_and_operators_read_the_log_and_see_that_it_is_whole(
+    furnished: Any, operator: Any, auditor: Any, creator: Any
+) -> None:
+    key = furnished.key(creator.account).key
+    operator.post(f"/keys/{key.id}/block")
+    for who in (auditor, operator):
+        page = who.get("/audit?check=yes").text
+        assert "rows are as they were written" in page and key.id in page and operator.name in page
+    newest = audit.newest(furnished.engine, limit=1)[0]
+    assert newest.subject == key.id and key.id not in auditor.get(f"/audit?before={newest.id}").text
+    assert "are as they were written" not in auditor.get("/audit").text, "it says so only when it has looked"
+    assert creator.get("/audit").status_code == 403
+    for wrong in ("x", "-1", "9" * 13, "\0"):
+        assert auditor.http.get("/audit", params={"before": wrong}).status_code == 404, wrong
+
+
 # -- in a browser -------------------------------------------------------------------------------------------------
 def test_a_new_key_is_copied_with_a_button(furnished: Any, operator: Any, tab: Page) -> None:
     operator.enter(tab, furnished.url)
@@ -335,7 +351,14 @@ def test_the_pages_can_be_read_by_everybody(
     ask(furnished, creator.account)
     operator.enter(tab, furnished.url, language=language, look=look)
     account = f"/keys/accounts/{creator.account}"
-    for path in ("/scenarios", "/scenarios/tiny/v2", f"/usage?account={creator.account}", "/keys", account):
+    for path in (
+        "/scenarios",
+        "/scenarios/tiny/v2",
+        f"/usage?account={creator.account}",
+        "/keys",
+        account,
+        "/audit?check=yes",
+    ):
         tab.set_viewport_size({"width": 390, "height": 800})
         tab.goto(furnished.url + path)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390, path

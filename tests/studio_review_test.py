@@ -17,6 +17,7 @@ from spearhead.core.media import Media
 from spearhead.core.review import Decision, Finding
 from spearhead.engine import erasure, outputs
 from spearhead.media.image import codec
+from spearhead.provenance import audit
 from spearhead.review import queue
 from spearhead.store.blobs import Blobs
 from spearhead.store.tables import reviews
@@ -146,6 +147,8 @@ def test_an_approved_piece_leaves_as_it_was_seen_and_a_rejected_one_never_does(
     assert rita.post(f"/review/{good}/decide", decision="nonsense", **seen(furnished, good)).status_code == 400
     decided = rita.get("/review?list=decided").text
     assert decided.index(bad[4:12]) < decided.index(good[4:12]), "the newest first"
+    log = [(row.action, row.subject) for row in audit.newest(furnished.engine, limit=200) if row.actor == rita.id]
+    assert log == [("piece rejected", bad), ("piece approved", good)], "what was refused is not in it"
 
 
 def test_a_decision_on_what_has_moved_on_is_refused_and_says_so(

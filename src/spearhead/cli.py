@@ -262,6 +262,14 @@ def verify(options: argparse.Namespace) -> int:
     return found.exit_code
 
 
+def audit(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import log
+
+    found = log.act(_home(options), options.action, options.file, out=options.out, last=options.last)
+    show(options, found.as_dict(), found.lines())
+    return found.exit_code
+
+
 def doctor(options: argparse.Namespace) -> int:
     from spearhead.pipeline import health
 
@@ -462,6 +470,12 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("file", type=Path)
     it = verb("verify", verify, "say which labels of a file, or which parts of a release, hold")
     it.add_argument("file", type=Path, help="a file that left, or the folder of a release")
+
+    it = verb("audit", audit, "say whether the audit log is as it was written; sign how far it has come; show its end")
+    it.add_argument("action", choices=("verify", "sign", "show"))
+    it.add_argument("file", type=Path, nargs="*", help="verify: signed heads kept elsewhere, beside those kept here")
+    it.add_argument("--out", type=Path, help="sign: write the head here (default: audit/head-ROWS.json of the home)")
+    it.add_argument("--last", type=int, default=20, help="show: how many rows (default: 20)")
 
     verb("doctor", doctor, "look at this machine and this installation and say what is wrong")
     return root

@@ -17,6 +17,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.review import Context, Decision, Direction
 from spearhead.engine import outputs
 from spearhead.engine.outputs import MIME, Output
+from spearhead.provenance import audit
 from spearhead.review import queue
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ async def edit(engine: "Engine", review: str, *, reviewer: str, text: str, versi
             reason=f"edited by {reviewer}",
             review=row.review,
             clock=engine.clock,
+        )
+        detail = {"output": before.id, "to": row.id, "review": row.review}
+        audit.append(
+            connection, actor=reviewer, action="piece edited", subject=review, detail=detail, clock=engine.clock
         )
 
     await engine.desk.write(work, account=before.account)

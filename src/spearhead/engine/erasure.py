@@ -111,6 +111,8 @@ def keep_for(store: Engine | Connection, days: int | None, *, actor: str, clock:
                 created=stamp(clock()),
             )
         )
+        detail = {"days": days}
+        audit.append(connection, actor=actor, action="retention set", subject=EVERYTHING, detail=detail, clock=clock)
 
 
 def kept_for(store: Engine | Connection) -> int | None:

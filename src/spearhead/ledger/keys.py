@@ -102,7 +102,7 @@ def create_account(
     return account
 
 
-def first_admin(store: Engine, *, name: str = "admin", currency: str, clock: Clock = now) -> Issued:
+def first_admin(store: Engine | Connection, *, name: str = "admin", currency: str, clock: Clock = now) -> Issued:
     """The first account and its key, which may do everything; refused when an administrator exists."""
     with writing(store) as connection:
         if connection.dialect.name == "postgresql":

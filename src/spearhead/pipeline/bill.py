@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from spearhead.core import money
 from spearhead.core.clock import Clock, now
@@ -34,6 +34,7 @@ from spearhead.ledger.plans import Plan
 from spearhead.pipeline import desk
 from spearhead.pipeline.told import Told, table
 from spearhead.store import releases
+from spearhead.store.database import reading, writing
 from spearhead.store.home import Home
 
 ACTOR = "operator"
@@ -44,14 +45,21 @@ def bill(home: Home, options: argparse.Namespace, *, clock: Clock = now) -> Told
     """`spearhead bill ACTION [NAME]`."""
     engine = desk.opened(home)
     try:
-        return ACTIONS[options.action](engine, options, clock)
+        if options.action in ALONE:
+            return ALONE[options.action](engine, options, clock)
+        action = ACTIONS[options.action]
+        with (reading if options.action in LOOKS else writing)(engine) as connection:
+            return action(connection, options, clock)
     finally:
         engine.dispose()
 
 
 def _run(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
     account = _account(engine, options.account).id if options.account else None
-    return _listed(billing.run(engine, account=account, clock=clock), "nothing is due")
+    made = billing.run(engine, account=account, clock=clock)
+    for one in made:
+        desk.write_down(engine, "invoice written", one.number, {"account": one.account, "due": one.due}, clock=clock)
+    return _listed(made, "nothing is due")
 
 
 def _rehearse(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
@@ -63,13 +71,13 @@ def _rehearse(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told
     return _listed(made, "nothing would be due", note="worked out as if nothing more were used; nothing was written")
 
 
-def _list(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    account = _account(engine, options.account).id if options.account else None
-    return _listed(invoices.of_account(engine, account), "no invoices yet: spearhead bill run")
+def _list(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _account(connection, options.account).id if options.account else None
+    return _listed(invoices.of_account(connection, account), "no invoices yet: spearhead bill run")
 
 
-def _show(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    made = invoices.one(engine, _name(options, "which invoice? Name its number"))
+def _show(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    made = invoices.one(connection, _name(options, "which invoice? Name its number"))
     if options.out is not None:
         kinds: Mapping[str, Callable[[], bytes]] = {
             ".json": lambda: made.to_json().encode(),
@@ -101,16 +109,18 @@ def _listed(made: list[Invoice], nothing: str, *, note: str = "") -> Told:
     return Told({"invoices": values, "note": note}, [*words, note] if note else words)
 
 
-def _pay(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    account = _named(engine, options)
+def _pay(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _named(connection, options)
     once = options.once or f"cli:{clock().isoformat()}"
-    left = invoices.pay(engine, account.id, _amount(options), key=once, clock=clock)
+    amount = _amount(options)
+    left = invoices.pay(connection, account.id, amount, key=once, clock=clock)
+    desk.write_down(connection, "payment booked", account.id, {"amount": amount, "once": once}, clock=clock)
     words = [f"{account.name}: {money.show(left)} {account.currency} are still to be paid"]
     return Told({"account": account.id, "owed": money.show(left)}, words)
 
 
-def _plans(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    found = plans.offered(engine)
+def _plans(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    found = plans.offered(connection)
     rows = [[one.name, one.currency, money.show(one.fee), one.months, one.included, one.unit] for one in found]
     words = table(("plan", "currency", "fee", "months", "included", "unit"), rows) if rows else [_NO_PLAN]
     return Told({"plans": [dataclasses.asdict(one) for one in found]}, words)
@@ -119,7 +129,7 @@ def _plans(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
 _NO_PLAN = "no plans yet: spearhead bill offer NAME --set currency=EUR --set fee=20.00 --set included=1000000"
 
 
-def _offer(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+def _offer(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     name = _name(options, "which plan? Name it")
     fields: dict[str, Any] = {"currency": options.currency}
     kinds = {field.name: field.type for field in dataclasses.fields(Plan)}
@@ -128,7 +138,8 @@ def _offer(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
         if key not in kinds or key == "name":
             raise InputError(f"--set {key[:40]!r}: wanted one of {', '.join(kinds.keys() - {'name'})}")
         fields[key] = value if key in ("currency", "unit") else _parsed(key, value)
-    made = plans.offer(engine, Plan(name=name, **fields), actor=ACTOR, clock=clock)
+    made = plans.offer(connection, Plan(name=name, **fields), actor=ACTOR, clock=clock)
+    desk.write_down(connection, "plan offered", name, {"currency": made.currency}, clock=clock)
     return Told(dataclasses.asdict(made), [f"{name} is offered; `spearhead bill subscribe {name} --account NAME`"])
 
 
@@ -139,25 +150,29 @@ def _parsed(key: str, value: str) -> int:
         raise InputError(f"--set {key}: {error}") from error
 
 
-def _subscribe(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    account = _named(engine, options)
-    made = plans.subscribe(engine, account.id, _name(options, "which plan? Name it"), clock=clock)
+def _subscribe(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _named(connection, options)
+    made = plans.subscribe(connection, account.id, _name(options, "which plan? Name it"), clock=clock)
+    detail = {"account": account.id, "plan": made.plan.name}
+    desk.write_down(connection, "plan begun", made.id, detail, clock=clock)
     words = [f"{account.name} has {made.plan.name} since {made.started.isoformat()}"]
     return Told({"subscription": made.id, "account": account.id, "plan": made.plan.name}, words)
 
 
-def _end(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    account = _named(engine, options)
-    made = plans.end(engine, account.id, clock=clock)
+def _end(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _named(connection, options)
+    made = plans.end(connection, account.id, clock=clock)
     ends = made.ended.isoformat() if made.ended else ""
+    detail = {"account": account.id, "plan": made.plan.name, "ends": ends}
+    desk.write_down(connection, "plan ended", made.id, detail, clock=clock)
     return Told({"subscription": made.id, "ends": ends}, [f"{account.name}: {made.plan.name} ends {ends}"])
 
 
-def _grant(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    account = _named(engine, options)
+def _grant(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _named(connection, options)
     expires = clock() + timedelta(days=options.days) if options.days else None
     made = grants.give(
-        engine,
+        connection,
         account.id,
         _amount(options),
         key=options.once or f"cli:{clock().isoformat()}",
@@ -167,11 +182,13 @@ def _grant(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
         note=options.name or "",
         clock=clock,
     )
+    detail = {"account": account.id, "amount": made.amount, "currency": made.currency, "note": made.note}
+    desk.write_down(connection, "credit given", made.id, {**detail, "expires": made.expires}, clock=clock)
     return Told(dataclasses.asdict(made), [f"{made.id}: {money.show(made.amount)} {made.currency} for {account.name}"])
 
 
-def _grants(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    found = grants.of_account(engine, _named(engine, options).id)
+def _grants(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    found = grants.of_account(connection, _named(connection, options).id)
     units = {code: name for name, code in pots.UNITS.items()}
 
     def shown(amount: int, currency: str) -> str:
@@ -185,25 +202,28 @@ def _grants(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
     return Told({"grants": values}, table(("grant", "left", "of", "ends", "note"), rows) if rows else ["no grants"])
 
 
-def _void(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+def _void(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     name = _name(options, "which grant? Name its id")
-    left = grants.void(engine, name, clock=clock)
+    left = grants.void(connection, name, clock=clock)
+    desk.write_down(connection, "credit voided", name, {"left": left}, clock=clock)
     return Told({"grant": name, "returned": left}, [f"{name} is ended; {left:,} of it were left"])
 
 
-def _limit(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    subject = options.subject or f"account:{_named(engine, options).id}"
+def _limit(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    subject = options.subject or f"account:{_named(connection, options).id}"
     most = None
     if options.most != "":
         most = _amount_of(options.most) if options.measure == "budget" else _parsed("--most", options.most)
     span = "" if options.measure == "parallel" else options.span
-    limits.set_limit(engine, subject, measure=options.measure, span=span, most=most, actor=ACTOR, clock=clock)
-    return _limits(engine, options, clock)
+    limits.set_limit(connection, subject, measure=options.measure, span=span, most=most, actor=ACTOR, clock=clock)
+    detail = {"measure": options.measure, "span": span, "most": most}
+    desk.write_down(connection, "limit set", subject, detail, clock=clock)
+    return _limits(connection, options, clock)
 
 
-def _limits(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    here = limits.of(engine)
-    found = limits.left(engine, sorted({limit.subject for limit in here}), clock=clock)
+def _limits(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    here = limits.of(connection)
+    found = limits.left(connection, sorted({limit.subject for limit in here}), clock=clock)
     rows, values = [], []
     for limit, used in found:
         shown = [money.show(value) if limit.measure == "budget" else str(value) for value in (limit.most, used)]
@@ -213,28 +233,33 @@ def _limits(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
     return Told({"limits": values}, table(head, rows) if rows else ["no limits"])
 
 
-def _team(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+def _team(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     name = _name(options, "which team? Name it")
     if options.account:
-        limits.join(engine, name, _named(engine, options).id, clock=clock)
+        account = _named(connection, options)
+        limits.join(connection, name, account.id, clock=clock)
+        desk.write_down(connection, "member joined", name, {"account": account.id}, clock=clock)
         return Told({"team": name, "joined": options.account}, [f"{options.account} is a member of {name}"])
-    limits.create_team(engine, name, clock=clock)
+    limits.create_team(connection, name, clock=clock)
+    desk.write_down(connection, "team made", name, {}, clock=clock)
     return Told({"team": name}, [f"made the team {name}: add members with --account NAME"])
 
 
-def _correct(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+def _correct(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     request = _name(options, "which request? Name its number (x-request-id)")
-    done = usage.correct(engine, request, source="engine", clock=clock)
+    done = usage.correct(connection, request, source="engine", clock=clock)
+    if done:
+        desk.write_down(connection, "charge undone", request, {}, clock=clock)
     return Told({"request": request, "corrected": done}, ["its charge is undone" if done else "it was undone before"])
 
 
-def _check(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
-    found = journal.check(engine) + usage.check(engine) + invoices.check(engine) + limits.check(engine)
+def _check(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    found = journal.check(connection) + usage.check(connection) + invoices.check(connection) + limits.check(connection)
     words = found or ["journal, events, invoices and limits agree"]
     return Told({"problems": found}, words, exit_code=1 if found else 0)
 
 
-def _price(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+def _price(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     """The live price of a scenario, or of the model that comes with the server; with --set a new one from now on."""
     name = _name(options, "the price of what? Name a scenario, or the model that comes with the server")
     found = releases.published(Home.find(options.home), scenario=name)
@@ -251,9 +276,10 @@ def _price(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
             sides[side] = value
         unit = found[-1].manifest.price.unit if found else "token"
         tag = PriceTag(options.currency, _amount_of(sides["prompt"]), _amount_of(sides["completion"]), unit)
-        price.set_price(engine, name, tag, actor=ACTOR, clock=clock)
+        price.set_price(connection, name, tag, actor=ACTOR, clock=clock)
+        desk.write_down(connection, "price set", name, dataclasses.asdict(tag), clock=clock)
     rows = [[since, who, money.show(t.prompt), money.show(t.completion), t.currency, t.unit] for since, who, t in
-            price.history(engine, name)]  # fmt: skip
+            price.history(connection, name)]  # fmt: skip
     if not rows and found:
         tag = found[-1].manifest.price
         rows = [["its release", "", money.show(tag.prompt), money.show(tag.completion), tag.currency, tag.unit]]
@@ -266,10 +292,10 @@ def _price(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
     )
 
 
-def _verdict(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
+def _verdict(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     release = _name(options, "which release? Name it as SCENARIO@VERSION")
     made = economics.measured(
-        engine,
+        connection,
         release,
         wanted=options.pieces,
         machine_hour=_amount_of(options.machine_hour),
@@ -284,14 +310,14 @@ def _name(options: argparse.Namespace, wanted: str) -> str:
     return str(options.name)
 
 
-def _named(engine: Engine, options: argparse.Namespace) -> ledger_keys.Account:
+def _named(connection: Engine | Connection, options: argparse.Namespace) -> ledger_keys.Account:
     if not options.account:
         raise InputError("whose? Give --account NAME; `spearhead keys list` shows them")
-    return _account(engine, options.account)
+    return _account(connection, options.account)
 
 
-def _account(engine: Engine, name: str) -> ledger_keys.Account:
-    return desk.account_named(engine, name)
+def _account(connection: Engine | Connection, name: str) -> ledger_keys.Account:
+    return desk.account_named(connection, name)
 
 
 def _amount(options: argparse.Namespace) -> int:
@@ -307,9 +333,11 @@ def _amount_of(text: str) -> int:
         raise InputError(str(error)) from error
 
 
-ACTIONS: Mapping[str, Callable[[Engine, argparse.Namespace, Clock], Told]] = {
-    "run": _run,
-    "rehearse": _rehearse,
+ALONE: Mapping[str, Callable[[Engine, argparse.Namespace, Clock], Told]] = {"run": _run, "rehearse": _rehearse}
+"""What makes its own transactions."""
+LOOKS = ("list", "show", "plans", "grants", "limits", "check", "verdict")
+"""What changes nothing."""
+ACTIONS: Mapping[str, Callable[[Connection, argparse.Namespace, Clock], Told]] = {
     "list": _list,
     "show": _show,
     "pay": _pay,

@@ -3,19 +3,24 @@
 import argparse
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from spearhead.core import money
-from spearhead.core.clock import now
+from spearhead.core.clock import Clock, now
 from spearhead.core.errors import InputError
 from spearhead.ledger import journal
 from spearhead.ledger import keys as ledger_keys
 from spearhead.pipeline.told import Told, table
+from spearhead.provenance import audit
 from spearhead.store import database
+from spearhead.store.database import reading, writing
 from spearhead.store.home import Home
 
 DEMO = "demo"
+ACTOR = "command line"
+"""Who did it, in the audit log."""
 
 
 def opened(home: Home) -> Engine:
@@ -28,26 +33,36 @@ def opened(home: Home) -> Engine:
 def keys(home: Home, options: argparse.Namespace) -> Told:
     """`spearhead keys ACTION`."""
     engine = opened(home)
-    actions = {
-        "create": _create,
-        "list": _list,
-        "rotate": _rotate,
-        "block": _block,
-        "credit": _credit,
-        "balance": _balance,
-    }
-    return actions[options.action](engine, options)
+    looks = {"list": _list, "balance": _balance}
+    if options.action in looks:
+        with reading(engine) as connection:
+            return looks[options.action](connection, options)
+    actions = {"create": _create, "rotate": _rotate, "block": _block, "credit": _credit}
+    with writing(engine) as connection:
+        return actions[options.action](connection, options)
 
 
-def _create(engine: Engine, options: argparse.Namespace) -> Told:
-    accounts = ledger_keys.all_accounts(engine)
+def write_down(
+    store: Engine | Connection, action: str, subject: str, detail: dict[str, Any], *, clock: Clock = now
+) -> None:
+    """What a command changed, into the audit log; on a connection, with the change itself or not at all."""
+    audit.append(store, actor=ACTOR, action=action, subject=subject, detail=detail, clock=clock)
+
+
+def _create(connection: Connection, options: argparse.Namespace) -> Told:
+    accounts = ledger_keys.all_accounts(connection)
     if not accounts:
-        issued = ledger_keys.first_admin(engine, name=options.account, currency=options.currency)
+        issued = ledger_keys.first_admin(connection, name=options.account, currency=options.currency)
     else:
         known = [account for account in accounts if options.account in (account.name, account.id)]
-        account = known[0] if known else ledger_keys.create_account(engine, options.account, currency=options.currency)
+        account = (
+            known[0] if known else ledger_keys.create_account(connection, options.account, currency=options.currency)
+        )
         expires = now() + timedelta(days=options.days) if options.days else None
-        issued = ledger_keys.create(engine, account.id, name=options.name, expires=expires)
+        issued = ledger_keys.create(connection, account.id, name=options.name, expires=expires)
+    key = issued.key
+    detail = {"account": key.account, "name": key.name, "scopes": list(key.scopes), "expires": key.expires}
+    write_down(connection, "key made", key.id, detail)
     return _issued(issued, "give it credit: spearhead keys credit --account NAME --amount 5.00")
 
 
@@ -63,10 +78,10 @@ def _issued(issued: ledger_keys.Issued, hint: str) -> Told:
     return Told(values, words)
 
 
-def _list(engine: Engine, options: argparse.Namespace) -> Told:
-    names = {account.id: account.name for account in ledger_keys.all_accounts(engine)}
+def _list(connection: Connection, options: argparse.Namespace) -> Told:
+    names = {account.id: account.name for account in ledger_keys.all_accounts(connection)}
     rows, values = [], []
-    for key in ledger_keys.of_account(engine):
+    for key in ledger_keys.of_account(connection):
         state = "blocked" if key.blocked else "replaced" if key.replaced_by else "works"
         rows.append(
             [key.id, names.get(key.account, key.account), key.name, key.prefix + "…", state, key.expires or "never"]
@@ -77,13 +92,16 @@ def _list(engine: Engine, options: argparse.Namespace) -> Told:
     return Told({"keys": values}, table(["key", "account", "name", "begins", "state", "expires"], rows))
 
 
-def _rotate(engine: Engine, options: argparse.Namespace) -> Told:
-    issued = ledger_keys.rotate(engine, _key(options), grace=timedelta(days=options.days or 1))
-    return _issued(issued, f"the old key works for {options.days or 1} more day(s)")
+def _rotate(connection: Connection, options: argparse.Namespace) -> Told:
+    days = options.days or 1
+    issued = ledger_keys.rotate(connection, _key(options), grace=timedelta(days=days))
+    write_down(connection, "key rotated", _key(options), {"to": issued.key.id, "days": days})
+    return _issued(issued, f"the old key works for {days} more day(s)")
 
 
-def _block(engine: Engine, options: argparse.Namespace) -> Told:
-    key = ledger_keys.block(engine, _key(options))
+def _block(connection: Connection, options: argparse.Namespace) -> Told:
+    key = ledger_keys.block(connection, _key(options))
+    write_down(connection, "key blocked", key.id, {"account": key.account})
     return Told({"key": key.id, "blocked": key.blocked}, [f"{key.id} is blocked since {key.blocked}"])
 
 
@@ -93,28 +111,30 @@ def _key(options: argparse.Namespace) -> str:
     return str(options.key)
 
 
-def _credit(engine: Engine, options: argparse.Namespace) -> Told:
+def _credit(connection: Connection, options: argparse.Namespace) -> Told:
     if not options.amount:
         raise InputError("how much? Give --amount, as in --amount 5.00")
     try:
         amount = money.parse(options.amount)
     except ValueError as error:
         raise InputError(f"--amount: {error}") from error
-    account = account_named(engine, options.account)
+    account = account_named(connection, options.account)
     once = options.once or f"cli:{now().isoformat()}"
-    journal.credit(engine, account.id, amount, key=f"credit:{account.id}:{once}")
-    return _balance(engine, options)
+    journal.credit(connection, account.id, amount, key=f"credit:{account.id}:{once}")
+    detail = {"amount": amount, "currency": account.currency, "once": once}
+    write_down(connection, "credit given", account.id, detail)
+    return _balance(connection, options)
 
 
-def _balance(engine: Engine, options: argparse.Namespace) -> Told:
-    account = account_named(engine, options.account)
-    held = journal.balance(engine, account.id)
+def _balance(connection: Connection, options: argparse.Namespace) -> Told:
+    account = account_named(connection, options.account)
+    held = journal.balance(connection, account.id)
     available, reserved = money.show(held.available), money.show(held.reserved)
     values = {"account": account.id, "currency": held.currency, "available": available, "reserved": reserved}
     return Told(values, [f"{account.name}: {available} {held.currency} available, {reserved} reserved"])
 
 
-def account_named(engine: Engine, name: str) -> ledger_keys.Account:
+def account_named(engine: Engine | Connection, name: str) -> ledger_keys.Account:
     """The account of that name or id; raises InputError when there is none."""
     accounts = ledger_keys.all_accounts(engine)
     for account in accounts:

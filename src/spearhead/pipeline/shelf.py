@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from spearhead.core.errors import InputError
-from spearhead.pipeline.desk import opened
+from spearhead.pipeline.desk import opened, write_down
 from spearhead.pipeline.told import Told, table
 from spearhead.provenance import signing
 from spearhead.store import releases
@@ -18,11 +18,15 @@ def act(home: Home, action: str, name: str, *, keep: int = 3) -> Told:
         return listed(home)
     if action == "promote":
         done = releases.promote(home, engine, scenario, public_key=signing.ensure(home).public)
+        write_down(engine, "release promoted", done.name, {})
         return Told({"live": done.name}, [f"{done.name} answers to {done.manifest.scenario!r} now"])
     if action == "rollback":
         done = releases.rollback(home, engine, scenario)
+        write_down(engine, "release rolled back", scenario, {"to": done.name})
         return Told({"live": done.name}, [f"{done.name} answers to {done.manifest.scenario!r} again"])
     gone = releases.gc(home, engine, keep=keep, scenario=scenario)
+    for one in gone:
+        write_down(engine, "release removed", one, {})
     return Told({"removed": gone}, [f"removed {len(gone)}: {', '.join(gone)}" if gone else "nothing to remove"])
 
 

@@ -2,7 +2,7 @@
 
 from spearhead.data.withdraw import withdraw as take_back
 from spearhead.data.withdraw import withdrawn
-from spearhead.pipeline.desk import opened
+from spearhead.pipeline.desk import opened, write_down
 from spearhead.pipeline.told import Told
 from spearhead.store import releases
 from spearhead.store.home import Home
@@ -13,6 +13,7 @@ def withdraw(home: Home, record: str, *, reason: str) -> Told:
     engine = opened(home)
     take_back(home, engine, record, reason)
     marked = releases.mark_affected(home, engine, list(withdrawn(engine)))
+    write_down(engine, "record withdrawn", record, {"reason": reason[:500], "releases": marked})
     words = [f"withdrew {record}"]
     words.append(f"releases that learnt from it: {', '.join(marked)}" if marked else "no release learnt from it")
     ended = [name for name in marked if releases.stopped(releases.live(home, engine, name))]

@@ -1,5 +1,6 @@
 """The audit log: one changed byte is found, wherever it is."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
@@ -107,3 +110,29 @@ def test_writers_at_once_make_one_chain(store: Engine) -> None:
 def test_a_row_that_does_not_fit_is_refused(store: Engine) -> None:
     with pytest.raises(InputError, match="64 characters"):
         audit.append(store, actor="x" * 65, action="a", subject="s", detail={})
+
+
+def test_a_signed_head_comes_back_and_any_changed_byte_of_it_is_refused(store: Engine) -> None:
+    seed = bytes(range(32))
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
+    raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    write(store, 3)
+    file = audit.signed(audit.head(store), key=seed, clock=lambda: NOW)
+    assert audit.read_signed(file, public=raw) == audit.head(store)
+    fields = json.loads(file)
+    signature = bytes.fromhex(fields.pop("signature"))
+    public.verify(signature, digest.canonical(fields).encode())  # by the library itself
+    for place in range(0, len(file) - 1, 7):
+        changed = bytearray(file)
+        changed[place] ^= 1
+        with pytest.raises(InputError):
+            audit.read_signed(bytes(changed), public=raw)
+    for other in (b"", b"[]", b"{" * 5000, file.replace(b"audit head", b"other head")):
+        with pytest.raises(InputError, match="no signed head"):
+            audit.read_signed(other, public=raw)
+
+
+def test_the_newest_rows_come_first(store: Engine) -> None:
+    write(store, 4)
+    assert [row.subject for row in audit.newest(store, limit=2)] == ["rev_3", "rev_2"]
+    assert [row.subject for row in audit.newest(store, limit=9, before=3)] == ["rev_1", "rev_0"]

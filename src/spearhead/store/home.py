@@ -59,6 +59,11 @@ class Home:
         return self.root / "secrets"
 
     @property
+    def heads(self) -> Path:
+        """Signed heads of the audit log."""
+        return self.root / "audit"
+
+    @property
     def packages(self) -> Path:
         """Fetched packages by sha256."""
         return self.cache / "packages"

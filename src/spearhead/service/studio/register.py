@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from spearhead.core.errors import InputError
 from spearhead.ledger import keys
+from spearhead.provenance import audit
 from spearhead.service.studio import people
 from spearhead.service.studio.people import Person
 
@@ -32,6 +33,8 @@ def add(store: Engine, name: str, *, account: str, currency: str, roles: Sequenc
     else:
         issued = keys.first_admin(store, name=account, currency=currency)
         payer, secret = issued.key.account, issued.secret
+        detail = {"account": payer, "name": issued.key.name, "scopes": list(issued.key.scopes), "expires": None}
+        audit.append(store, actor=ACTOR, action="key made", subject=issued.key.id, detail=detail)
         words.append(f"account {account} ({payer}) was made with the first key, which may do everything")
         words.append(f"secret (shown once, keep it): {secret}")
     person = people.add(store, name, account=payer, roles=roles, password=password, actor=ACTOR)

@@ -9,8 +9,22 @@ PLACES = (
     Place("scenarios", "/scenarios", ("creator", "reviewer", "operator", "auditor")),
     Place("usage", "/usage", ("creator", "operator", "auditor")),
     Place("keys", "/keys", ("creator", "operator", "auditor")),
+    Place("audit", "/audit", ("auditor", "operator")),
     Place("verify", "/verify"),
 )
 """In the order of the navigation."""
-PAGES = ("home", "login", "manner", "appeal", "keys", "make", "gallery", "review", "scenarios", "usage", "verify")
+PAGES = (
+    "home",
+    "login",
+    "manner",
+    "appeal",
+    "keys",
+    "make",
+    "gallery",
+    "review",
+    "scenarios",
+    "usage",
+    "audit",
+    "verify",
+)
 """Modules of this folder."""

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from spearhead.engine import outputs
 from spearhead.engine.edits import REPLACED
+from spearhead.provenance import audit
 from spearhead.review import queue
 from spearhead.review.queue import Moved
 from spearhead.service.studio.page import PageError, form, go, render, signed_in, studio, text
@@ -43,7 +44,10 @@ async def ask(request: Request) -> Response:
     hours = up.policy.held_hours if up else HELD_HOURS
 
     def work(connection: Connection) -> None:
-        queue.appeal(connection, found["item"].id, actor=person.id, reason=reason, held_hours=hours, clock=engine.clock)
+        id, clock = found["item"].id, engine.clock
+        queue.appeal(connection, id, actor=person.id, reason=reason, held_hours=hours, clock=clock)
+        detail = {"output": found["output"].id}
+        audit.append(connection, actor=person.id, action="piece appealed", subject=id, detail=detail, clock=clock)
 
     try:
         await engine.desk.write(work)

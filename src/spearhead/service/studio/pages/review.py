@@ -22,6 +22,7 @@ from spearhead.core.media import Media
 from spearhead.engine import edits
 from spearhead.engine.held import settle_decided
 from spearhead.engine.outputs import MIME
+from spearhead.provenance import audit
 from spearhead.review import queue
 from spearhead.review.queue import Item, Moved
 from spearhead.service.studio import reviews
@@ -34,6 +35,7 @@ LOOKS = ("reviewer", "auditor")
 LONGEST_REASON = 2000
 SAID = ("approved", "joined", "rejected", "escalated", "back", "none", "edited", "renewed")
 """What the page before may have done; the next one says so."""
+_DONE = {"approve": "piece approved", "reject": "piece rejected", "escalate": "piece handed on"}
 _PERSON = re.compile(r"per_[0-9a-f]{20}")
 _FILE = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'",
@@ -141,11 +143,16 @@ async def decide(request: Request) -> Response:
 
     def work(connection: Connection) -> Item:
         if decision == "approve":
-            return queue.approve(
+            item = queue.approve(
                 connection, id, reviewer=person.id, blob=blob, reason=reason, version=version, clock=clock
             )
-        act = queue.reject if decision == "reject" else queue.escalate
-        return act(connection, id, reviewer=person.id, reason=reason, blob=blob, version=version, clock=clock)
+        else:
+            act = queue.reject if decision == "reject" else queue.escalate
+            item = act(connection, id, reviewer=person.id, reason=reason, blob=blob, version=version, clock=clock)
+        # Not the reason: it may hold words of the piece, and what is erased is to be gone.
+        detail = {"output": item.output, "blob": item.blob, "state": item.state}
+        audit.append(connection, actor=person.id, action=_DONE[decision], subject=id, detail=detail, clock=clock)
+        return item
 
     try:
         item = await _write(request, work)

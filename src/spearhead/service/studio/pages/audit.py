@@ -1,0 +1,46 @@
+"""The audit log: who did what to what, newest first, and whether all of it is as it was written. Changes nothing."""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from spearhead.provenance import audit, signing
+from spearhead.service.studio import reviews
+from spearhead.service.studio.page import PageError, render, signed_in, studio
+
+LOOKS = ("auditor", "operator")
+AT_ONCE = 50
+
+
+async def show(request: Request) -> Response:
+    """Fifty rows, from the newest or from under the row `before`; with `check`, every row is looked at."""
+    await signed_in(request, *LOOKS)
+    before = request.query_params.get("before", "")
+    if before and not (before.isascii() and before.isdecimal() and len(before) <= 12):
+        raise PageError(404, "no_page")
+    desk = studio(request).engine.desk
+    rows = await desk.read(
+        lambda connection: audit.newest(connection, limit=AT_ONCE + 1, before=int(before) if before else None)
+    )
+    names = await desk.read(lambda connection: reviews.names(connection, [row.actor for row in rows]))
+    checked = await asyncio.to_thread(_check, request) if "check" in request.query_params else None
+    values = {
+        "rows": rows[:AT_ONCE],
+        "more": rows[AT_ONCE - 1].id if len(rows) > AT_ONCE else None,
+        "names": names,
+        "checked": checked,
+    }
+    return render(request, "audit.html", values)
+
+
+def _check(request: Request) -> dict[str, object]:
+    """Not at the engine's desk: a long log must not keep answers waiting."""
+    home, store = studio(request).home, studio(request).engine.desk.database
+    heads = audit.kept(home.heads, public=signing.ensure(home).public)
+    found = audit.problems(store, heads)
+    return {"row": found[0][0] if found else None, "rows": audit.head(store).rows, "heads": len(heads)}
+
+
+ROUTES = [Route("/audit", show)]

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def _listed(made: list[Invoice], nothing: str, *, note: str = "") -> Told:
 def _pay(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
     account = _named(engine, options)
     once = options.once or f"cli:{clock().isoformat()}"
-    left = invoices.pay(engine, account.id, _amount(options), key=once, clock=clock)
+    left = invoices.pay(engine, account.id, desk.amount(options), key=once, clock=clock)
     words = [f"{account.name}: {money.show(left)} {account.currency} are still to be paid"]
     return Told({"account": account.id, "owed": money.show(left)}, words)
 
@@ -155,15 +155,15 @@ def _end(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
 
 def _grant(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
     account = _named(engine, options)
-    expires = clock() + timedelta(days=options.days) if options.days else None
+    life = desk.days(options)
     made = grants.give(
         engine,
         account.id,
-        _amount(options),
+        desk.amount(options),
         key=options.once or f"cli:{clock().isoformat()}",
         priority=options.priority,
         promotional=options.promotional,
-        expires=expires,
+        expires=clock() + life if life else None,
         note=options.name or "",
         clock=clock,
     )
@@ -292,12 +292,6 @@ def _named(engine: Engine, options: argparse.Namespace) -> ledger_keys.Account:
 
 def _account(engine: Engine, name: str) -> ledger_keys.Account:
     return desk.account_named(engine, name)
-
-
-def _amount(options: argparse.Namespace) -> int:
-    if not options.amount:
-        raise InputError("how much? Give --amount, as in --amount 5.00")
-    return _amount_of(options.amount)
 
 
 def _amount_of(text: str) -> int:

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,9 @@ def test_help_imports_nothing_heavy() -> None:
         (("verify", "nowhere.txt"), "there is no such file"),
         (("keys", "block"), "--key"),
         (("keys", "credit", "--amount", "much"), "is not an amount"),
+        (("keys", "credit", "--amount", "-5"), "--amount -5: wanted more than 0"),
+        (("keys", "create", "--days", "99999999999"), "--days 99999999999: wanted 1 to 36,500"),
+        (("keys", "create", "--days", "-1"), "--days -1: wanted 1 to 36,500"),
         (("store", "restore", "README.md"), "is not a SQLite database"),
         (("audit", "verify", "README.md"), "no signed head of an audit log"),
         (("audit", "show", "README.md"), "takes no FILE"),
@@ -96,6 +100,14 @@ def test_keys_are_made_shown_once_and_blocked(tmp_path: Path) -> None:
     assert "5.00 USD available" in spearhead("keys", "credit", "--amount", "5.00", "--once", "a", home=tmp_path).stdout
     assert spearhead("keys", "block", "--key", made["key"], home=tmp_path).returncode == 0
     assert "blocked" in spearhead("keys", "list", home=tmp_path).stdout
+
+
+def test_the_first_key_too_has_the_name_and_the_end_that_were_asked_for(tmp_path: Path) -> None:
+    made = json.loads(spearhead("keys", "create", "--days", "1", "--name", "boss", "--json", home=tmp_path).stdout)
+    assert made["name"] == "boss"
+    assert timedelta(hours=23) < datetime.fromisoformat(made["expires"]) - datetime.now(UTC) <= timedelta(days=1)
+    (listed,) = json.loads(spearhead("keys", "list", "--json", home=tmp_path).stdout)["keys"]
+    assert (listed["name"], listed["expires"]) == ("boss", made["expires"])
 
 
 def test_the_database_goes_into_a_backup_and_comes_back(tmp_path: Path) -> None:

@@ -102,15 +102,23 @@ def create_account(
     return account
 
 
-def first_admin(store: Engine | Connection, *, name: str = "admin", currency: str, clock: Clock = now) -> Issued:
-    """The first account and its key, which may do everything; refused when an administrator exists."""
+def first_admin(
+    store: Engine | Connection,
+    *,
+    name: str = "admin",
+    currency: str,
+    key: str = "first",
+    expires: datetime | None = None,
+    clock: Clock = now,
+) -> Issued:
+    """The first account and its `key`, which may do everything; refused when an administrator exists."""
     with writing(store) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("LOCK TABLE accounts IN EXCLUSIVE MODE"))
         if connection.execute(sa.select(accounts.c.id).where(accounts.c.role == "admin")).first():
             raise InputError("There is an administrator already: create further keys with their key.")
         account = create_account(connection, name, currency=currency, role="admin", clock=clock)
-        return create(connection, account.id, name="first", scopes=("admin",), clock=clock)
+        return create(connection, account.id, name=key, scopes=("admin",), expires=expires, clock=clock)
 
 
 def create(

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def _listed(made: list[Invoice], nothing: str, *, note: str = "") -> Told:
 def _pay(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     account = _named(connection, options)
     once = options.once or f"cli:{clock().isoformat()}"
-    amount = _amount(options)
+    amount = desk.amount(options)
     left = invoices.pay(connection, account.id, amount, key=once, clock=clock)
     desk.write_down(connection, "payment booked", account.id, {"amount": amount, "once": once}, clock=clock)
     words = [f"{account.name}: {money.show(left)} {account.currency} are still to be paid"]
@@ -170,15 +170,15 @@ def _end(connection: Connection, options: argparse.Namespace, clock: Clock) -> T
 
 def _grant(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     account = _named(connection, options)
-    expires = clock() + timedelta(days=options.days) if options.days else None
+    life = desk.days(options)
     made = grants.give(
         connection,
         account.id,
-        _amount(options),
+        desk.amount(options),
         key=options.once or f"cli:{clock().isoformat()}",
         priority=options.priority,
         promotional=options.promotional,
-        expires=expires,
+        expires=clock() + life if life else None,
         note=options.name or "",
         clock=clock,
     )
@@ -318,12 +318,6 @@ def _named(connection: Engine | Connection, options: argparse.Namespace) -> ledg
 
 def _account(connection: Engine | Connection, name: str) -> ledger_keys.Account:
     return desk.account_named(connection, name)
-
-
-def _amount(options: argparse.Namespace) -> int:
-    if not options.amount:
-        raise InputError("how much? Give --amount, as in --amount 5.00")
-    return _amount_of(options.amount)
 
 
 def _amount_of(text: str) -> int:

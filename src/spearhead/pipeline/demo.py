@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from spearhead.core.errors import SpearheadError
 from spearhead.pipeline import desk, road, trust
@@ -20,41 +21,84 @@ from spearhead.pipeline.show import drive
 from spearhead.scenario.read import Loaded
 from spearhead.store.home import Home
 
+if TYPE_CHECKING:
+    import httpx
+
 QUESTION = "And he said unto them, Whither goest thou? Verily I know not whence thou comest."
+LOG = "demo-server.log"
 READY_WITHIN = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the served release answered; one that review held has no file yet, and names its review."""
+
+    text: str
+    labels: dict[str, str]
+    receipt: dict[str, Any]
+    file: bytes | None
+    review: str = ""
+
+
 def run(loaded: Loaded, *, home: Home, quiet: bool, as_json: bool) -> int:
-    """Walk, serve, ask, show; gives the road's exit code when a bar was missed."""
+    """Walk, serve, ask, show; gives the road's exit code when a bar was missed.
+
+    An answer that waits for a person is what the scenario's policy asks for, so it is shown and is no failure.
+    """
     start = time.monotonic()
     outcome = drive(road.walk(loaded, home=home, until="report"), quiet=quiet)
     if not as_json:
         print("\n".join(outcome.lines()))
     if outcome.exit_code:
         return outcome.exit_code
-    secret = desk.demo_key(home, loaded.scenario.price.currency)
     question = _question(outcome)
-    with _server(home, loaded.scenario.name) as address:
-        if loaded.scenario.scenario.modality == "image":
-            answer, ending = _ask_picture(address, secret, loaded.scenario.name, question), "png"
-        else:
-            answer, ending = _ask(address, secret, loaded.scenario.name, question), "txt"
-    file = home.root / f"demo-answer.{ending}"
-    file.write_bytes(answer.pop("file"))
-    traced = trust.trace(home, file)
+    answer = _answer(loaded, home, question)
+    file = home.root / f"demo-answer.{'png' if loaded.scenario.scenario.modality == 'image' else 'txt'}"
+    traced = None
+    if answer.file is not None:
+        file.write_bytes(answer.file)
+        traced = trust.trace(home, file)
+    exit_code = traced.exit_code if traced else 0
     if as_json:
-        print(json.dumps({**outcome.as_dict(), "answer": answer, "trace": traced.as_dict()}, indent=2, default=str))
-        return traced.exit_code
-    print(f"\nasked over the API:  {question}\nanswered:            {answer['text'] or file}")
+        told = {"text": answer.text, "labels": answer.labels, "receipt": answer.receipt, "review": answer.review}
+        found = {**outcome.as_dict(), "answer": told, "trace": traced.as_dict() if traced else None}
+        print(json.dumps(found, indent=2, default=str))
+        return exit_code
+    print(f"\nasked over the API:  {question}")
+    print(f"answered:            {_held(answer) if answer.file is None else answer.text or file}")
     print("\nlabel (headers):")
-    print("\n".join(f"  {name}: {value}" for name, value in answer["labels"].items()))
-    print(f"\ntrace of {file}:")
-    print("\n".join(f"  {line}" for line in traced.lines()))
+    print("\n".join(f"  {name}: {value}" for name, value in answer.labels.items()))
+    if traced:
+        print(f"\ntrace of {file}:")
+        print("\n".join(f"  {line}" for line in traced.lines()))
     print("\nreceipt:")
-    print("\n".join(f"  {name}: {value}" for name, value in answer["receipt"].items()))
+    print("\n".join(f"  {name}: {value}" for name, value in answer.receipt.items()))
     print(f"\ndone in {time.monotonic() - start:.0f} s; report: {outcome.report}")
     print(f"next: spearhead serve {loaded.scenario.name}   (keys: spearhead keys create)")
-    return traced.exit_code
+    return exit_code
+
+
+def _held(answer: Asked) -> str:
+    return (
+        f"nothing yet: review held it for a person as {answer.review}. Decide in the studio, at / of "
+        "`spearhead serve`; its file, label and trace come with the approval"
+    )
+
+
+def _answer(loaded: Loaded, home: Home, question: str) -> Asked:
+    """What a server of its own answers to one question of a new key."""
+    import httpx
+
+    name = loaded.scenario.name
+    secret = desk.demo_key(home, loaded.scenario.price.currency)
+    asking = _ask_picture if loaded.scenario.scenario.modality == "image" else _ask
+    with _server(home, name) as address:
+        try:
+            with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {secret}"}, timeout=60) as client:
+                return asking(client, name, question)
+        except httpx.HTTPError as error:
+            log = home.root / LOG
+            raise SpearheadError(f"the server broke off: {type(error).__name__}: {error}; its log: {log}") from error
 
 
 @contextlib.contextmanager
@@ -65,7 +109,7 @@ def _server(home: Home, name: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = home.root / "demo-server.log"
+    log = home.root / LOG
     command = [sys.executable, "-m", "spearhead.cli", "serve", name, "--home", str(home.root), "--port", str(port)]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=stream, env=dict(os.environ))
@@ -96,44 +140,46 @@ def _question(outcome: Outcome) -> str:
     return QUESTION if outcome.name == "modern-english" or given is None else given.text
 
 
-def _ask_picture(address: str, secret: str, model: str, question: str) -> dict[str, Any]:
+def _ask_picture(client: "httpx.Client", model: str, question: str) -> Asked:
     """One picture as its labelled file, and its receipt."""
-    import httpx
-
     body = {"model": model, "prompt": question, "response_format": "url"}
-    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {secret}"}, timeout=60) as client:
-        answer = client.post("/v1/images/generations", json=body)
-        if answer.status_code != 200:
-            raise SpearheadError(f"the API answered {answer.status_code}: {answer.text[:300]}")
-        if (where := answer.json()["data"][0].get("url")) is None:
-            raise SpearheadError("the picture was withheld or waits for a person; ask again")
-        file = client.get(where).raise_for_status()
-        receipt = client.get(f"/v1/receipts/{answer.headers['x-request-id']}").raise_for_status()
-    return {"text": "", "labels": _labels(dict(answer.headers)), "file": file.content, "receipt": receipt.json()}
+    answer = _good(client.post("/v1/images/generations", json=body))
+    headers = dict(answer.headers)
+    where, review = answer.json()["data"][0].get("url"), headers.get("x-review-id", "")
+    return _asked(client, "", headers, file=where, review=review)
 
 
-def _labels(headers: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.startswith(("x-spearhead", "x-ai-"))}
-
-
-def _ask(address: str, secret: str, model: str, question: str) -> dict[str, Any]:
+def _ask(client: "httpx.Client", model: str, question: str) -> Asked:
     """One streamed answer, its labelled file and its receipt."""
-    import httpx
-
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
-    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {secret}"}, timeout=60) as client:
-        words = []
-        with client.stream("POST", "/v1/chat/completions", json=body) as stream:
-            if stream.status_code != 200:
-                raise SpearheadError(f"the API answered {stream.status_code}: {stream.read().decode()[:300]}")
-            headers = dict(stream.headers)
-            for line in stream.iter_lines():
-                if line.startswith("data: ") and line != "data: [DONE]":
-                    event = json.loads(line[6:])
-                    if "error" in event:
-                        raise SpearheadError(f"the answer broke off: {event['error']['message']}")
-                    words += [choice["delta"].get("content") or "" for choice in event["choices"]]
-        request, output = headers["x-request-id"], headers["x-spearhead-output"]
-        file = client.get(f"/v1/outputs/{output}/file").raise_for_status()
-        receipt = client.get(f"/v1/receipts/{request}").raise_for_status()
-    return {"text": "".join(words), "labels": _labels(headers), "file": file.content, "receipt": receipt.json()}
+    words, review, finish = [], "", ""
+    with client.stream("POST", "/v1/chat/completions", json=body) as stream:
+        if stream.status_code != 200:
+            stream.read()
+        _good(stream)
+        headers = dict(stream.headers)
+        for line in stream.iter_lines():
+            if line.startswith("data: ") and line != "data: [DONE]":
+                event = json.loads(line[6:])
+                if "error" in event:
+                    raise SpearheadError(f"the answer broke off: {event['error']['message']}")
+                words += [choice["delta"].get("content") or "" for choice in event["choices"]]
+                review = event.get("x_review_id") or review
+                finish = next((choice["finish_reason"] for choice in event["choices"]), None) or finish
+    file = None if finish == "content_filter" else f"/v1/outputs/{headers['x-spearhead-output']}/file"
+    return _asked(client, "".join(words), headers, file=file, review=review)
+
+
+def _asked(client: "httpx.Client", text: str, headers: dict[str, str], *, file: str | None, review: str) -> Asked:
+    """The answer with its receipt and, where one may be had, its file."""
+    if file is None and not review:
+        raise SpearheadError("review withheld the answer, and nothing was charged: ask again, or look at [review]")
+    receipt = _good(client.get(f"/v1/receipts/{headers['x-request-id']}")).json()
+    labels = {name: value for name, value in headers.items() if name.startswith(("x-spearhead", "x-ai-"))}
+    return Asked(text, labels, receipt, _good(client.get(file)).content if file else None, review)
+
+
+def _good(answer: "httpx.Response") -> "httpx.Response":
+    if answer.status_code != 200:
+        raise SpearheadError(f"the API answered {answer.status_code}: {answer.text[:300]}")
+    return answer

@@ -21,6 +21,8 @@ from spearhead.store.home import Home
 DEMO = "demo"
 ACTOR = "command line"
 """Who did it, in the audit log."""
+MOST_DAYS = 36_500
+"""Days until a key or a grant may end: a hundred years."""
 
 
 def opened(home: Home) -> Engine:
@@ -50,15 +52,17 @@ def write_down(
 
 
 def _create(connection: Connection, options: argparse.Namespace) -> Told:
-    accounts = ledger_keys.all_accounts(connection)
+    accounts, life = ledger_keys.all_accounts(connection), days(options)
+    expires = now() + life if life else None
     if not accounts:
-        issued = ledger_keys.first_admin(connection, name=options.account, currency=options.currency)
+        issued = ledger_keys.first_admin(
+            connection, name=options.account, currency=options.currency, key=options.name, expires=expires
+        )
     else:
         known = [account for account in accounts if options.account in (account.name, account.id)]
         account = (
             known[0] if known else ledger_keys.create_account(connection, options.account, currency=options.currency)
         )
-        expires = now() + timedelta(days=options.days) if options.days else None
         issued = ledger_keys.create(connection, account.id, name=options.name, expires=expires)
     key = issued.key
     detail = {"account": key.account, "name": key.name, "scopes": list(key.scopes), "expires": key.expires}
@@ -69,12 +73,18 @@ def _create(connection: Connection, options: argparse.Namespace) -> Told:
 def _issued(issued: ledger_keys.Issued, hint: str) -> Told:
     key = issued.key
     words = [
-        f"key {key.id} of account {key.account}: {', '.join(key.scopes)}"
+        f"key {key.id} ({key.name}) of account {key.account}: {', '.join(key.scopes)}"
         + (f", until {key.expires}" if key.expires else ""),
         f"secret (shown once, keep it): {issued.secret}",
         hint,
     ]
-    values = {"key": key.id, "account": key.account, "secret": issued.secret, "expires": key.expires}
+    values = {
+        "key": key.id,
+        "account": key.account,
+        "name": key.name,
+        "secret": issued.secret,
+        "expires": key.expires,
+    }
     return Told(values, words)
 
 
@@ -93,10 +103,10 @@ def _list(connection: Connection, options: argparse.Namespace) -> Told:
 
 
 def _rotate(connection: Connection, options: argparse.Namespace) -> Told:
-    days = options.days or 1
-    issued = ledger_keys.rotate(connection, _key(options), grace=timedelta(days=days))
-    write_down(connection, "key rotated", _key(options), {"to": issued.key.id, "days": days})
-    return _issued(issued, f"the old key works for {days} more day(s)")
+    grace = days(options) or timedelta(days=1)
+    issued = ledger_keys.rotate(connection, _key(options), grace=grace)
+    write_down(connection, "key rotated", _key(options), {"to": issued.key.id, "days": grace.days})
+    return _issued(issued, f"the old key works for {grace.days} more day(s)")
 
 
 def _block(connection: Connection, options: argparse.Namespace) -> Told:
@@ -111,17 +121,32 @@ def _key(options: argparse.Namespace) -> str:
     return str(options.key)
 
 
-def _credit(connection: Connection, options: argparse.Namespace) -> Told:
+def days(options: argparse.Namespace) -> timedelta | None:
+    """What --days gives; None when it is left out or 0."""
+    if not 0 <= options.days <= MOST_DAYS:
+        raise InputError(f"--days {options.days}: wanted 1 to {MOST_DAYS:,}, or 0 for no end")
+    return timedelta(days=options.days) if options.days else None
+
+
+def amount(options: argparse.Namespace) -> int:
+    """What --amount gives, in billionths."""
     if not options.amount:
         raise InputError("how much? Give --amount, as in --amount 5.00")
     try:
-        amount = money.parse(options.amount)
+        value = money.parse(options.amount)
     except ValueError as error:
         raise InputError(f"--amount: {error}") from error
+    if not 0 < value <= journal.MOST:
+        raise InputError(f"--amount {options.amount}: wanted more than 0 and at most {money.show(journal.MOST)}")
+    return value
+
+
+def _credit(connection: Connection, options: argparse.Namespace) -> Told:
+    value = amount(options)
     account = account_named(connection, options.account)
     once = options.once or f"cli:{now().isoformat()}"
-    journal.credit(connection, account.id, amount, key=f"credit:{account.id}:{once}")
-    detail = {"amount": amount, "currency": account.currency, "once": once}
+    journal.credit(connection, account.id, value, key=f"credit:{account.id}:{once}")
+    detail = {"amount": value, "currency": account.currency, "once": once}
     write_down(connection, "credit given", account.id, detail)
     return _balance(connection, options)
 

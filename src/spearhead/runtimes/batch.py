@@ -38,6 +38,7 @@ async def answer_all(
     """Each answer as it is complete, in no order; the first failure ends the rest."""
     waiting = enumerate(prompts)
     running: set[asyncio.Task[list[Answer]]] = set()
+    done: set[asyncio.Task[list[Answer]]] = set()
     try:
         while True:
             while len(running) < parallel and (entry := next(waiting, None)) is not None:
@@ -49,9 +50,10 @@ async def answer_all(
                 for answer in task.result():
                     yield answer
     finally:
+        # Those that are done are gathered too: many fail with the first, and a failure that nobody takes is printed.
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*running, *done, return_exceptions=True)
 
 
 def run_all(

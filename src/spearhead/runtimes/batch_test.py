@@ -1,6 +1,7 @@
 """Many prompts through the table model, and through an endpoint that serves it."""
 
 import asyncio
+import gc
 import socket
 import subprocess
 import sys
@@ -101,3 +102,14 @@ def test_an_endpoint_that_is_not_there_is_one_line() -> None:
             Remote("ftp://x/v1", model="x")
 
     asyncio.run(main())
+
+
+def test_many_prompts_to_an_endpoint_that_is_not_there_are_one_failure(caplog: pytest.LogCaptureFixture) -> None:
+    async def start() -> Remote:
+        return Remote("http://127.0.0.1:9/v1", model="x")
+
+    with pytest.raises(RuntimeFailed, match="127.0.0.1:9"):
+        for _ in run_all(start, [ask("a", 7)] * 40):
+            pass
+    gc.collect()  # what asyncio says of a failure that nobody took, it says when the task is collected
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []

@@ -27,6 +27,7 @@ from spearhead.core.generation import (
     Settled,
 )
 from spearhead.core.manifest import PriceTag
+from spearhead.engine import run as run_module
 from spearhead.engine.held import settle_decided
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import choose, follow, opened
@@ -414,5 +415,42 @@ def test_what_was_changed_since_it_was_released_is_not_served(
             async with opened(home, room=Room(threads=1)):
                 raise AssertionError("it opened")
         assert len(psutil.Process().children(recursive=True)) == before
+
+    run(test)
+
+
+@pytest.mark.parametrize("stays_away", [False, True])
+def test_a_settlement_is_asked_for_until_it_is_written_and_never_given_up_in_silence(
+    tmp_path: Path,
+    make_release: Any,
+    stays_away: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(run_module, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(run_module, "LAST_PAUSES", (0.0, 0.01))
+
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            got: list[Event] = []
+            async for event in engine.run(ask(account, "hello")):
+                got.append(event)
+                if isinstance(event, Accepted):
+                    with store.begin() as connection:
+                        connection.exec_driver_sql("ALTER TABLE usage_events RENAME TO away")
+            assert isinstance(got[-1], Failed)
+            await asyncio.sleep(0.5)  # far longer than all the pauses that are written down
+            assert not any(record.levelname == "ERROR" for record in caplog.records)
+            if stays_away:
+                await engine.aclose()
+            with store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE away RENAME TO usage_events")
+            for _ in range(50 * (not stays_away)):
+                if not journal.balance(store, account).reserved:
+                    break
+                await asyncio.sleep(0.1)
+            assert (journal.balance(store, account).reserved > 0) is stays_away
+            said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+            assert [account in one and "given up" in one for one in said] == [True] * stays_away
 
     run(test)

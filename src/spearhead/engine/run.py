@@ -4,7 +4,9 @@ The only place where review, runtimes, labels and ledger meet. Knows nothing of 
 """
 
 import asyncio
+import contextlib
 import dataclasses
+import itertools
 import logging
 import random
 import uuid
@@ -59,6 +61,10 @@ MOST_WAITING = 4
 """Files that may wait for their seal; past it an answer waits for its own."""
 SEALS_AFTER = 0.001
 """Seconds in which the last bytes of an answer leave before its seal wants the processor."""
+PAUSES = (0.2, 1.0, 5.0, 15.0, 60.0)
+"""Seconds before each further try of a settlement that the database could not take; the last goes on for ever."""
+LAST_PAUSES = (0.0, 0.2, 1.0, 5.0)
+"""The same once the engine closes; then it is given up."""
 _KEPT = ("seed", "context", "stop")
 """Keys of the generation table that are not sampling options of a runtime."""
 
@@ -148,6 +154,7 @@ class Engine:
     """Releases that could not be loaded, and the moment (monotonic) from which each is tried again."""
     machine: Machine = field(default_factory=Machine)
     _settling: set["asyncio.Task[Any]"] = field(default_factory=set)
+    _closing: asyncio.Event = field(default_factory=asyncio.Event)
     _looking: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="looks"))
     """Checks that take long queue here, and keep nothing else waiting that wants a thread."""
 
@@ -256,7 +263,8 @@ class Engine:
         yield Settled(receipt)
 
     async def aclose(self) -> None:
-        """Wait until every settlement under way is written."""
+        """Wait until every settlement under way is written, or given up where the database stays away."""
+        self._closing.set()
         while self._settling:
             await asyncio.gather(*self._settling, return_exceptions=True)
         self._looking.shutdown(wait=False)
@@ -266,6 +274,7 @@ class Engine:
         try:
             return await self.desk.write(work, account=account)
         except StoreUnavailable as error:
+            log.warning("a settlement of %s waits for the database: %s", account, error)
             self.keep(asyncio.create_task(self._settle_again(work, account=account)))
             return error
 
@@ -489,13 +498,27 @@ class Engine:
         return await self.settle(work, account=job.request.account)
 
     async def _settle_again(self, work: Any, *, account: str) -> None:
-        for pause in (0.2, 1, 5, 15, 60):
-            await asyncio.sleep(pause)
-            try:
-                await self.desk.write(work, account=account)
+        """Ask the database until it answers; once the engine closes, a few times more."""
+        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._closing.wait()
+            if self._closing.is_set():
+                break
+            if await self._written(work, account=account):
                 return
-            except StoreUnavailable:
-                continue
+        for pause in LAST_PAUSES:
+            await asyncio.sleep(pause)
+            if await self._written(work, account=account):
+                return
+        log.error("a settlement of %s was given up: nothing is charged, and what it holds is given back later", account)
+
+    async def _written(self, work: Any, *, account: str) -> bool:
+        try:
+            await self.desk.write(work, account=account)
+        except StoreUnavailable:
+            return False
+        return True
 
     async def _in_any_case(self, work: Any) -> Any:
         """What `work` gives; it goes on to its end even when the one who waits is cancelled."""

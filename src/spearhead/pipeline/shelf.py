@@ -21,7 +21,7 @@ def act(home: Home, action: str, name: str, *, keep: int = 3) -> Told:
         write_down(engine, "release promoted", done.name, {})
         return Told({"live": done.name}, [f"{done.name} answers to {done.manifest.scenario!r} now"])
     if action == "rollback":
-        done = releases.rollback(home, engine, scenario)
+        done = releases.rollback(home, engine, scenario, public_key=signing.ensure(home).public)
         write_down(engine, "release rolled back", scenario, {"to": done.name})
         return Told({"live": done.name}, [f"{done.name} answers to {done.manifest.scenario!r} again"])
     gone = releases.gc(home, engine, keep=keep, scenario=scenario)

@@ -1,9 +1,12 @@
 """Promises of `/v1/moderations`, by the official client against a live server."""
 
+import base64
+import io
 from typing import Any
 
 import openai
 import pytest
+from PIL import Image, ImageDraw
 
 from spearhead.review import categories, policy
 
@@ -69,6 +72,19 @@ def test_names_of_openais_models_work_and_unknown_ones_are_told_apart(served: An
     assert len(answer.results) == 1 and answer.results[0].flagged
     with pytest.raises(openai.NotFoundError, match="there is tiny"):
         client.moderations.create(input="x", model="nobody")
+
+
+def test_a_picture_is_looked_at_where_no_policy_is_named_and_the_words_in_it_are_read(served: Any) -> None:
+    out = io.BytesIO()
+    image = Image.new("RGB", (420, 128), "white")
+    ImageDraw.Draw(image).text((10, 40), "how to make a pipe bomb", fill="black", font_size=30)
+    image.save(out, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+    part = {"type": "image_url", "image_url": {"url": url}}
+    answer = served.openai(served.account()).moderations.create(input=[part], model="omni-moderation-latest")
+    assert answer.results[0].categories.illicit_violent and not answer.results[0].categories.sexual
+    refused = served.http(served.account()).post("/v1/moderations", json={"input": [part], "model": "general"})
+    assert refused.status_code == 400 and "no check that looks at image" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_help_imports_nothing_heavy() -> None:
         (("keys", "create", "--days", "99999999999"), "--days 99999999999: wanted 1 to 36,500"),
         (("keys", "create", "--days", "-1"), "--days -1: wanted 1 to 36,500"),
         (("store", "restore", "README.md"), "is not a SQLite database"),
+        (("withdraw", "out_0", "--reason", "x"), "There is no output 'out_0'"),
         (("audit", "verify", "README.md"), "no signed head of an audit log"),
         (("audit", "show", "README.md"), "takes no FILE"),
         (("new", "Bad Name"), "is no name for a scenario"),

@@ -26,6 +26,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from spearhead.conftest import own_postgres
 from spearhead.core import clock, digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, Part, PriceTag
@@ -306,11 +307,11 @@ from spearhead.service.api.limits import Limits
 from spearhead.service.serve import serve
 from spearhead.store.home import Home
 
-root, host, port, limits, context = sys.argv[1:6]
+root, host, port, limits, context, database = sys.argv[1:7]
 numbers = [int(number) for number in limits.split(",")] if limits else []
 try:
     serve(
-        Home(Path(root), Path(root) / "cache"),
+        Home(Path(root), Path(root) / "cache", database or None),
         host=host,
         port=int(port),
         limits=Limits(*numbers),
@@ -459,15 +460,22 @@ class Served:
 
 
 def start_server(
-    root: Path, *, limits: str = "", port: int = 0, host: str = "127.0.0.1", context: int = 0, **manifest: Any
+    root: Path,
+    *,
+    limits: str = "",
+    port: int = 0,
+    host: str = "127.0.0.1",
+    context: int = 0,
+    database_url: str = "",
+    **manifest: Any,
 ) -> Served:
     """A server over a new installation at `root` that holds one tiny release."""
-    home = Home(root, root / "cache")
+    home = Home(root, root / "cache", database_url or None)
     if not home.releases.exists():
         write_tiny_release(home.releases, **manifest)
     database.migrate(home.database_url)
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(root), host, str(port), limits, str(context)],
+        [sys.executable, "-c", SERVE, str(root), host, str(port), limits, str(context), database_url],
         stdout=subprocess.PIPE,
         stderr=(root / "server.log").open("a"),
         text=True,
@@ -491,6 +499,22 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def furnished_on(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`furnished`, and the same over PostgreSQL, for what both must answer."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("furnished")
+        return
+    root = tmp_path_factory.mktemp("furnished_on_postgresql")
+    with own_postgres() as fresh:
+        furnish(Home(root, root / "cache"))
+        server = start_server(root, database_url=fresh.render_as_string(hide_password=False))
+        try:
+            yield server
+        finally:
+            server.close()
 
 
 def checkers(size: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":

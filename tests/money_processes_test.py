@@ -1,18 +1,15 @@
 """Promises of the books when several API processes keep them on one PostgreSQL: nobody waits in a circle."""
 
-import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
-import sqlalchemy as sa
 
+from spearhead.conftest import own_postgres
 from spearhead.ledger import invoices, journal, keys, limits, usage
 from spearhead.store import database
 
-HOW = "set SPEARHEAD_TEST_POSTGRES=postgresql://USER@HOST:PORT/DATABASE (a role that may create databases) to run it"
 SERVER = """
 import asyncio, sys
 from spearhead.core.clock import now
@@ -51,21 +48,10 @@ asyncio.run(main())
 @pytest.fixture
 def url() -> Iterator[str]:
     """The URL of an empty, migrated PostgreSQL database."""
-    if not (server := os.environ.get("SPEARHEAD_TEST_POSTGRES")):
-        if "SPEARHEAD_CI" in os.environ:  # there it is started by `.ci/run`: a skip would hide that it was not
-            pytest.fail(HOW)
-        pytest.skip(HOW)
-    parsed, name = sa.make_url(server).set(drivername="postgresql+psycopg"), f"spearhead_test_{secrets.token_hex(6)}"
-    admin = sa.create_engine(parsed, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        connection.execute(sa.text(f"ALTER DATABASE {name} SET synchronous_commit = off"))  # nobody cuts the power
-    fresh = parsed.set(database=name).render_as_string(hide_password=False)
-    database.migrate(fresh)
-    yield fresh
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    with own_postgres() as fresh:
+        url = fresh.render_as_string(hide_password=False)
+        database.migrate(url)
+        yield url
 
 
 def test_two_processes_that_group_their_writes_never_deadlock(url: str) -> None:

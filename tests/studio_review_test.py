@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from spearhead import cli
 from spearhead.core import clock, digest
 from spearhead.core.media import Media
 from spearhead.core.review import Decision, Finding
@@ -174,6 +175,44 @@ def test_a_decision_on_what_has_moved_on_is_refused_and_says_so(
     rita.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review))
     late = rita.post(f"/review/{review}/decide", decision="reject", reason="no", **old)
     assert late.status_code == 409 and "released" in late.text and state(furnished, review) == "released"
+
+
+def test_an_operator_takes_back_what_had_left_and_its_address_says_so(furnished: Any, creator: str, rita: Any) -> None:
+    operator, maker = furnished.guest(furnished.account(credit=0), "operator"), furnished.guest(creator, "creator")
+    review, client = held(furnished, creator), furnished.http(creator)
+    rita.post(f"/review/{review}/claim")
+    rita.post(f"/review/{review}/decide", decision="approve", **seen(furnished, review))
+    with furnished.engine.connect() as connection:
+        found = outputs.find(connection, review)
+    assert found is not None and client.get(f"/v1/outputs/{review}").status_code == 200
+    before = furnished.balance(creator).available
+    path, fields = "/scenarios/tiny/v2/withdraw", {"output": review, "reason": "a complaint", "refund": "yes"}
+    assert "Take back an output" in operator.get("/scenarios/tiny/v2").text
+    assert "Take back an output" not in rita.get("/scenarios/tiny/v2").text
+    assert rita.post(path, **fields).status_code == 403
+    assert operator.post("/scenarios/tiny/v1/withdraw", **fields).status_code == 400, "another release made it"
+    assert operator.post(path, **{**fields, "reason": " "}).status_code == 400
+    assert operator.post(path, **fields).headers["location"] == "/scenarios/tiny/v2?said=refunded"
+    for number in (review, found.id):
+        for way in (f"/v1/outputs/{number}", f"/v1/outputs/{number}/file"):
+            answer = client.get(way)
+            assert answer.status_code == 410 and answer.json()["error"]["code"] == "output_withdrawn"
+    assert maker.get(f"/gallery/{found.id}/file").status_code == 410
+    assert "a complaint" in maker.get(f"/appeal/{found.id}").text
+    assert furnished.balance(creator).available > before and state(furnished, review) == "withdrawn"
+    assert operator.post(path, **fields).status_code == 400, "once"
+
+
+def test_what_was_taken_back_does_not_come_again_under_its_idempotency_key(furnished: Any, creator: str) -> None:
+    client = furnished.http(creator)
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}
+    first = client.post("/v1/chat/completions", json=body, headers={"idempotency-key": "recall"})
+    number = first.headers["x-spearhead-output"]
+    words = ("withdraw", number, "--reason", "x", "--home", str(furnished.home.root), "--json")
+    assert cli.main(words) == 0
+    again = client.post("/v1/chat/completions", json=body, headers={"idempotency-key": "recall"})
+    assert again.status_code == 410 and again.json()["error"]["code"] == "output_withdrawn"
+    assert client.get(f"/v1/outputs/{number}").status_code == 410
 
 
 def test_two_different_people_approve_where_two_are_wanted(furnished: Any, creator: str, rita: Any, ruben: Any) -> None:

@@ -101,7 +101,7 @@ def test_an_option_that_a_check_does_not_have_is_said_before_anything_is_trained
     folder = scaffold.new("own", into=tmp_path, template="games")
     for change, why in (
         ("review.options.copies.words=7", "words is 7: wanted a whole number from 8"),
-        ("review.options.nearest.similarity=0.9", "'nearest', which is not among its checks"),
+        ("review.options.language.least=9", "'language', which is not among its checks"),
         ("review.options.harm.level=3", "check 'harm' takes no options"),
     ):
         with pytest.raises(InputError, match=why):

@@ -230,6 +230,13 @@ def erase(options: argparse.Namespace) -> int:
     return show(options, done.as_dict(), done.lines())
 
 
+def withdraw(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import recall
+
+    done = recall.withdraw(_home(options), options.output, reason=options.reason, refund=options.refund)
+    return show(options, done.as_dict(), done.lines())
+
+
 def bill(options: argparse.Namespace) -> int:
     from spearhead.pipeline import bill as billing
 
@@ -427,6 +434,11 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--older-than", type=int, metavar="DAYS", help="every output made more than so many days ago")
     it.add_argument("--keep", default="", metavar="DAYS", help="from now on erase older ones (`forever`: none)")
     it.add_argument("--reason", default="asked for", help="for the audit log")
+
+    it = verb("withdraw", withdraw, "take back an output that had left: nobody gets it here any more")
+    it.add_argument("output", help="its number or its review's, as in out_... or rev_...")
+    it.add_argument("--reason", required=True, help="why; its maker reads it where it went through review")
+    it.add_argument("--refund", action="store_true", help="undo its charge too")
 
     it = verb("bill", bill, "plans, grants, limits, invoices; what an accepted piece really cost")
     deeds = (

@@ -29,14 +29,6 @@ EVERYTHING = "*"
 MOST_DAYS = 36_500
 AT_ONCE = 200
 """Outputs that one transaction erases."""
-_GONE = {
-    "error": {
-        "message": "The answer was erased; it is not to be had.",
-        "type": "invalid_request_error",
-        "param": None,
-        "code": "output_erased",
-    }
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +128,15 @@ def sweep(store: Engine | Connection, *, blobs: Blobs, clock: Clock = now) -> in
     return erase_all(store, blobs=blobs, actor="retention", days=days, reason="kept long enough", clock=clock).outputs
 
 
+def forget_replay(connection: Connection, output: Output, *, code: str, message: str) -> None:
+    """A repetition of the request under its Idempotency-Key hears that its answer is gone, and is charged nothing."""
+    kept = sa.and_(idempotency.c.account == output.account, idempotency.c.headers.contains(output.id, autoescape=True))
+    headers = digest.canonical({"content-type": "application/json"})
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    gone = {"status": 410, "headers": headers, "body": digest.canonical({"error": error})}
+    connection.execute(idempotency.update().where(kept).values(**gone))
+
+
 def _erase(
     connection: Connection, found: Iterable[Output], *, blobs: Blobs, actor: str, reason: str, clock: Clock
 ) -> int:
@@ -152,19 +153,12 @@ def _erase(
             blobs.delete(blob)
         words = {"text": "", "prompt": None, "asked": None, "options": "{}", "findings": "[]"}
         connection.execute(table.update().where(table.c.id == one.id).values(**words, blob=None, erased=moment))
-        _forget_replay(connection, one)
+        message = "The answer was erased; it is not to be had."
+        forget_replay(connection, one, code="output_erased", message=message)
         subject, detail = one.id, {"reason": reason, "account": one.account, "state": one.state}
         audit.append(connection, actor=actor, action="output erased", subject=subject, detail=detail, clock=clock)
         count += 1
     return count
-
-
-def _forget_replay(connection: Connection, output: Output) -> None:
-    """A repetition of the request under its Idempotency-Key hears that its answer is gone, and is charged nothing."""
-    kept = sa.and_(idempotency.c.account == output.account, idempotency.c.headers.contains(output.id, autoescape=True))
-    headers = digest.canonical({"content-type": "application/json"})
-    gone = {"status": 410, "headers": headers, "body": digest.canonical(_GONE)}
-    connection.execute(idempotency.update().where(kept).values(**gone))
 
 
 def _chain(connection: Connection, output: Output) -> list[Output]:

@@ -1,11 +1,16 @@
 """Pictures: what is written in them goes to the text checks; what cannot be read is held."""
 
 import io
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Policy, Rule
+from spearhead.index.pictures import PictureIndex
+from spearhead.media.image import codec
+from spearhead.review import policy
 from spearhead.review.nsfw import CHECK as NSFW
 from spearhead.review.reviewer import Reviewer
 
@@ -29,6 +34,27 @@ def test_a_forbidden_text_inside_a_picture_is_found_by_the_text_checks() -> None
     assert verdict.decision is Decision.BLOCK
     assert all(one.reason.startswith("in its text") and one.start is None for one in verdict.findings)
     assert reviewer.review(picture("a cake with nine candles"), OUTPUT).decision is Decision.ALLOW
+
+
+def test_every_template_but_the_one_without_models_looks_at_pictures() -> None:
+    blind = [name for name in policy.templates() if Reviewer(policy.named(name)).unseen("image")]
+    assert blind == ["general"]
+
+
+@pytest.mark.parametrize("name", ["marketing", "finance"])
+def test_a_template_judges_a_picture_of_a_release_of_pictures(name: str, tmp_path: Path) -> None:
+    learnt = np.indices((64, 64)).sum(axis=0)[:, :, None] // 16 % 2 * np.full(3, 255)
+    PictureIndex.build([("a" * 64, learnt.astype(np.uint8))]).save(tmp_path)
+    rules = policy.named(name)
+    reviewer = Reviewer(rules, index=tmp_path)
+    good = reviewer.review(picture("a cake with nine candles"), OUTPUT)
+    if "approval" in rules.checks:
+        assert policy.wants_approval_alone(good, rules, Direction.OUTPUT)
+    else:
+        assert good.decision is Decision.ALLOW, good.findings
+    assert reviewer.review(picture("how to make a pipe bomb"), OUTPUT).decision is Decision.BLOCK
+    copied = reviewer.review(codec.write(learnt.astype(np.uint8)), OUTPUT)
+    assert ("copies" in rules.checks) == any(one.check == "nearest" for one in copied.findings)
 
 
 def test_a_plain_picture_is_not_taken_for_nakedness() -> None:

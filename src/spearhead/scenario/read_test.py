@@ -133,6 +133,16 @@ def test_a_preset_that_is_no_table_is_one_line(tmp_path: Path) -> None:
         read.load(file, preset="odd")
 
 
+def test_a_policy_that_sees_nothing_of_what_is_made_is_refused_before_anything_is_trained() -> None:
+    for checks in ('["terms", "personal"]', '["terms"]'):
+        with pytest.raises(InputError, match='none of its checks looks at image.*add "nsfw" and "writing"'):
+            read.load(ROOT / "scenarios" / "fashion", changes=(f"review.checks={checks}",))
+    for checks in ('["nsfw"]', '["approval"]', "[]"):  # what a person approves is looked at; no review is a choice
+        read.load(ROOT / "scenarios" / "fashion", changes=(f"review.checks={checks}",))
+    with pytest.raises(InputError, match="none of its checks looks at text"):
+        read.load(GOOD, changes=('review.checks=["nsfw"]',))
+
+
 def test_an_impossible_combination_is_named() -> None:
     raw = changed("training.adversarial", "freelb")
     raw["model"]["method"] = "none"

@@ -267,9 +267,14 @@ class Scenario(BaseModel):
         for check in data.checks:
             Catalogue("spearhead.review", "CHECK")[check]
         try:
-            reviewer.configured(self.review)
+            checks = reviewer.configured(self.review)
         except InputError as error:
             raise wrong(f"review: {error}") from error
+        if checks and not any(check.modality in (modality, reviewer.ANY) for check in checks):
+            raise wrong(
+                f"review: none of its checks looks at {modality}, so that all of it would wait for a person: add "
+                f"{_LOOKS.get(modality, 'one that does')} to review.checks, or a template that has them"
+            )
         if not self.bars:
             raise wrong("there are no [[bars]]: a release needs at least one bar to reach")
         for bar in self.bars:
@@ -294,6 +299,10 @@ class Scenario(BaseModel):
         if self.training.device not in ("auto", "cpu", "cuda", "mps"):
             raise wrong(f"training.device is {self.training.device!r}: wanted auto, cpu, cuda or mps")
         return self
+
+
+_LOOKS = {"image": '"nsfw" and "writing"', "text": '"terms" and "personal"'}
+"""Checks that a scenario of a modality begins with."""
 
 
 def _leaves_some(data: DataConfig) -> None:

@@ -214,10 +214,16 @@ def restore(path: Path, url: str, *, clock: clock.Clock = clock.now) -> Path | N
     return kept
 
 
-def trouble(error: BaseException, dialect: str) -> StoreUnavailable | None:
-    """What to raise where a driver's error is trouble with the database, as against trouble with a statement."""
+def trouble(error: BaseException, dialect: str) -> SpearheadError | None:
+    """What to raise where a driver's error is trouble with the database, as against trouble with a statement.
+
+    PostgreSQL's texts hold no NUL, so that whoever sends one, in an id or a filter, is told what SQLite tells by
+    finding nothing: it is their mistake, and no failure.
+    """
     kinds = ("OperationalError", "InterfaceError", "InternalError")
     names = {kind.__name__ for kind in type(error).__mro__}
+    if "DataError" in names and "NUL (0x00)" in str(error):
+        return InputError("There is a NUL character in what was sent: nothing here has one in its name or its words.")
     if names.isdisjoint(kinds) and type(error) is not sqlite3.DatabaseError:
         return None
     hint = " It has no tables yet: migrate it first." if "no such table" in str(error) else ""

@@ -82,6 +82,8 @@ class CopiesCheck:
     words: int = 40
     similarity: float = 0.8
     index: Path | None = None
+    pictures_only: bool = False
+    """Of a release that learnt from pictures alone: the words in its pictures copy no text of its training."""
     name: str = field(default="copies", init=False)
     modality: str = field(default="text", init=False)
 
@@ -102,18 +104,18 @@ class CopiesCheck:
         return replace(self, words=words, similarity=float(similarity))
 
     def against(self, index: Path) -> "CopiesCheck":
-        """This check with the index of a release; one of a release of pictures says nothing about texts.
+        """This check with the index of a release; one of a release of pictures holds no text that could be copied.
 
         Raises InputError when the folder holds neither.
         """
         if (index / pictures.NAMES).is_file() and not (index / NAMES).is_file():
-            return self
+            return replace(self, pictures_only=True)
         opened(index)
         return replace(self, index=index)
 
     def looks(self, context: Context) -> bool:
         """Only outputs can copy: prompts are the user's own, and data are what is copied."""
-        return context.direction is Direction.OUTPUT
+        return context.direction is Direction.OUTPUT and not self.pictures_only
 
     def scanner_for(self, context: Context) -> _Scanner:
         """A scanner for one stream."""

@@ -1,8 +1,9 @@
 """`POST /v1/moderations`: what the checks of a policy see in texts and pictures, in the shape of the OpenAI endpoint.
 
 Knows no check: the policy names them. `model` is a served scenario (its live policy) or a policy template; left out, or
-one of OpenAI's names, it is the template `general`. Beside the 13 categories each result tells the same decision in
-every other vocabulary (`vocabularies`), and what the policy decides (`decision`). It is free, and counts as a request.
+one of OpenAI's names, it is the template `general`, with the checks of pictures where there are some. Beside the 13
+categories each result tells the same decision in every other vocabulary (`vocabularies`), and what the policy decides
+(`decision`). It is free, and counts as a request.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Finding
 from spearhead.engine.run import Engine
 from spearhead.ledger.keys import Principal
+from spearhead.media.image import codec
 from spearhead.review import categories, policy
 from spearhead.review.reviewer import CHECKS, Reviewer
 from spearhead.review.scanner import Comparing
@@ -41,6 +43,8 @@ MOST_CHARACTERS = 100_000
 """Of all texts of a request: a check that judges meaning takes about a second for ten thousand."""
 MOST_PICTURES = 4
 MIMES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+PICTURES = ("nsfw", "writing")
+"""What looks at pictures where no policy was named: `general` needs no model, and without one none is seen."""
 _ALIASES = ("omni-moderation", "text-moderation")
 
 _PART: dict[str, Any] = {
@@ -98,7 +102,7 @@ def mount(app: FastAPI, desk: Desk, who: Who) -> None:
         ask = read(raw)
         ticket = await desk.gate.enter(principal, tokens=0)
         try:
-            reviewer, name = await asyncio.to_thread(chosen, desk.engine, ask.model)
+            reviewer, name = await asyncio.to_thread(chosen, desk.engine, ask)
             results = await asyncio.to_thread(judge, reviewer, ask)
         finally:
             desk.gate.leave(ticket, tokens=0)
@@ -135,11 +139,12 @@ def read(raw: Mapping[str, Any]) -> Ask:
         raise wrong_value("input", f"input is longer than {MOST_CHARACTERS:,} characters: send it in parts.")
     if sum(piece.modality == "image" for piece in pieces) > MOST_PICTURES:
         raise wrong_value("input", f"input has more than {MOST_PICTURES} pictures: send them one by one.")
-    return Ask(groups, model or DEFAULT, Direction(direction))
+    return Ask(groups, model or _ALIASES[0], Direction(direction))
 
 
-def chosen(engine: Engine, model: str) -> tuple[Reviewer, str]:
+def chosen(engine: Engine, ask: Ask) -> tuple[Reviewer, str]:
     """The reviewer that `model` names, and its name as the answer tells it; raises a 404 or 400."""
+    model = ask.model
     if (loaded := engine.releases.get(model)) is not None:
         return loaded.reviewer, model
     name = DEFAULT if model.startswith(_ALIASES) else model
@@ -152,16 +157,18 @@ def chosen(engine: Engine, model: str) -> tuple[Reviewer, str]:
             code="model_not_found",
         )
     try:
-        return _of_template(name), name
+        seen = name != model and any(piece.modality == "image" for group in ask.groups for piece in group)
+        return _of_template(name, pictures=seen), name
     except InputError as error:  # a check of the policy needs something that is not installed
         raise ApiError(400, str(error), param="model", code="model_not_available") from error
 
 
 @cache
-def _of_template(name: str) -> Reviewer:
+def _of_template(name: str, *, pictures: bool) -> Reviewer:
     rules = policy.named(name)
     # What a release learnt from is not at hand here; without it a comparison would hold everything.
     checks = tuple(check for check in rules.checks if not isinstance(CHECKS[check], Comparing))
+    checks += PICTURES if pictures else ()
     options = {check: value for check, value in rules.options.items() if check in checks}
     return Reviewer(dataclasses.replace(rules, checks=checks, options=options))
 
@@ -172,6 +179,11 @@ def judge(reviewer: Reviewer, ask: Ask) -> list[dict[str, Any]]:
         if reviewer.unseen(piece.modality):
             why = f"the policy has no check that looks at {piece.modality}; name another as model."
             raise ApiError(400, f"input: {why}", param="input", code="unsupported_parameter")
+        if piece.modality == "image":
+            try:
+                codec.read(piece)
+            except InputError as error:  # a check would hold it as unreadable, which says nothing of what it shows
+                raise wrong_value("input", f"input: the picture cannot be read: {error}.") from error
     return [_result(reviewer, group, ask.direction) for group in ask.groups]
 
 

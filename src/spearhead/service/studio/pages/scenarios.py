@@ -1,7 +1,7 @@
 """Every installed release: verdict with its arithmetic, bars, scores beside baselines, rights, policy, price, report.
 
-Everyone who is signed in sees them; what a release costs is for operators and auditors. Operators promote and roll
-back.
+Everyone who is signed in sees them; what a release costs is for operators and auditors. Operators promote, roll back
+and take back single outputs, by their number: what these say is not shown to them.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ from starlette.routing import Route
 
 from spearhead.core.clock import Clock
 from spearhead.core.errors import InputError
+from spearhead.engine import outputs, recall
+from spearhead.engine.recall import Recalled
 from spearhead.provenance import audit, signing
 from spearhead.service.studio import scenarios
 from spearhead.service.studio.page import PageError, form, go, render, signed_in, studio, text
@@ -23,7 +25,7 @@ from spearhead.store.releases import Release
 
 INSIDE = ("operator", "auditor")
 """Who sees costs."""
-SAID = ("promoted", "rolled_back")
+SAID = ("promoted", "rolled_back", "withdrawn", "refunded")
 REPORT = {
     # A page of its own with its styles and pictures inside: nothing runs in it, nothing is fetched, and the sandbox
     # gives it an origin of its own.
@@ -132,6 +134,28 @@ async def rollback(request: Request) -> Response:
     return go(f"/scenarios/{target.manifest.scenario}/{target.manifest.version}?said=rolled_back")
 
 
+async def withdraw(request: Request) -> Response:
+    """Take back an output of this release."""
+    person = await signed_in(request, "operator")
+    fields = await form(request)
+    release = await _release(request)
+    number, reason = text(fields, "output", most=64), text(fields, "reason", most=recall.LONGEST_REASON)
+    refund = text(fields, "refund", most=4) == "yes"
+    room = studio(request)
+
+    def work(connection: Connection) -> Recalled:
+        found = outputs.current(connection, number)
+        if found is None or found.release != release.name:
+            raise InputError(f"{release.name} made no output {number!r}.")
+        clock = room.engine.clock
+        return recall.recall(connection, number, actor=person.id, reason=reason, refund=refund, clock=clock)
+
+    done = await room.engine.desk.write(work)
+    room.line.forget(done.request)
+    said = "refunded" if done.refunded else "withdrawn"
+    return go(f"/scenarios/{release.manifest.scenario}/{release.manifest.version}?said={said}")
+
+
 def _write_down(store: Engine | Connection, action: str, subject: str, *, actor: str, clock: Clock) -> None:
     audit.append(store, actor=actor, action=action, subject=subject, detail={}, clock=clock)
 
@@ -156,4 +180,5 @@ ROUTES = [
     Route("/scenarios/{scenario}/{version}", show),
     Route("/scenarios/{scenario}/{version}/report", report),
     Route("/scenarios/{scenario}/{version}/promote", promote, methods=["POST"]),
+    Route("/scenarios/{scenario}/{version}/withdraw", withdraw, methods=["POST"]),
 ]

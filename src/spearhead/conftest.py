@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,19 +24,28 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[tuple[sa.URL, str]]:
-    """The server, and a migrated database on it to copy."""
+@contextmanager
+def own_postgres(*, template: str = "template1") -> Iterator[sa.URL]:
+    """A new database on the server for tests, gone afterwards; without a server the test is skipped, in CI it fails."""
     if not (server := os.environ.get("SPEARHEAD_TEST_POSTGRES")):
         if "SPEARHEAD_CI" in os.environ:  # there it is started by `.ci/run`: a skip would hide that it was not
             pytest.fail(HOW)
         pytest.skip(HOW)
-    parsed = sa.make_url(server).set(drivername="postgresql+psycopg")
-    name = f"spearhead_model_{secrets.token_hex(6)}"
-    _order(parsed, f"CREATE DATABASE {name}")
-    database.migrate(parsed.set(database=name).render_as_string(hide_password=False))
-    yield parsed, name
-    _order(parsed, f"DROP DATABASE {name} WITH (FORCE)")
+    parsed, name = sa.make_url(server).set(drivername="postgresql+psycopg"), f"spearhead_test_{secrets.token_hex(6)}"
+    _order(parsed, f"CREATE DATABASE {name} TEMPLATE {template}")
+    _order(parsed, f"ALTER DATABASE {name} SET synchronous_commit = off")  # no test here cuts the server's power
+    try:
+        yield parsed.set(database=name)
+    finally:
+        _order(parsed, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The name of a migrated database to copy."""
+    with own_postgres() as fresh:
+        database.migrate(fresh.render_as_string(hide_password=False))
+        yield str(fresh.database)
 
 
 def _order(server: sa.URL, words: str) -> None:
@@ -52,12 +62,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         shutil.copy(request.getfixturevalue("migrated"), tmp_path / "spearhead.db")
         yield f"sqlite:///{tmp_path / 'spearhead.db'}"
         return
-    server, model = request.getfixturevalue("postgres")
-    name = f"spearhead_test_{secrets.token_hex(6)}"
-    _order(server, f"CREATE DATABASE {name} TEMPLATE {model}")
-    _order(server, f"ALTER DATABASE {name} SET synchronous_commit = off")  # no test here cuts the server's power
-    yield server.set(database=name).render_as_string(hide_password=False)
-    _order(server, f"DROP DATABASE {name} WITH (FORCE)")
+    with own_postgres(template=request.getfixturevalue("postgres")) as fresh:
+        yield fresh.render_as_string(hide_password=False)
 
 
 @pytest.fixture

@@ -209,9 +209,12 @@ def _sentence(error: ValidationError, root: type, *, renamed: dict[str, str] | N
     """The first thing that is wrong, and how many more there are."""
     items = error.errors(include_url=False)
     first = items[0]
-    parts = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    parts = _place(first)
     where = ".".join((renamed or {}).get(part, part) if n == 0 else part for n, part in enumerate(parts))
-    more = f" (and {len(items) - 1} more)" if len(items) > 1 else ""
+    # A key that takes a number or a word complains twice of one value: the word is told with the number's bound.
+    word = next((it for it in items[1:] if it["type"] == "literal_error" and _place(it) == parts), None)
+    others = len(items) - 1 - (word is not None)
+    more = (f", or {word['ctx']['expected']}" if word else "") + (f" (and {others} more)" if others else "")
     given = repr(first["input"])
     given = given if len(given) <= 60 else given[:57] + "..."
     kind = first["type"]
@@ -233,6 +236,12 @@ def _sentence(error: ValidationError, root: type, *, renamed: dict[str, str] | N
         return f"{where}: {given} was given, wanted {_WANTED[kind]}{more}"
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"{where}: {given} was given: {message}{more}"
+
+
+def _place(item: Any) -> list[str]:
+    """Where an error is, without the steps that are pydantic's own."""
+    own = ("function-", "constrained-", "literal[")
+    return [str(part) for part in item["loc"] if not str(part).startswith(own)]
 
 
 def _keys(kind: Any, path: list[str]) -> list[str]:

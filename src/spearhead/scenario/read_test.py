@@ -85,6 +85,12 @@ def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_train
         ("data.cleaning.shortest", 601, "data.cleaning.shortest is 601, above the 600 that are the most"),
         ("review.people", 0, "review.people: 0 was given, wanted at least 1"),
         ("review.rules.0.block", 9, "review.rules.0.block: 9 was given, wanted at most 1"),
+        (
+            "evaluation.perplexity_cases",
+            "every",
+            "evaluation.perplexity_cases: 'every' was given, wanted a whole number",
+        ),
+        ("evaluation.perplexity_cases", -1, "perplexity_cases: -1 was given, wanted at least 0, or 'all'"),
         ("bars.0.p", 5, "bars.0.p: 5 was given, wanted at most 1"),
         ("training.augment", {"typoes": 0.5}, "training.augment: 'typoes' is unknown: wanted typos, drop_words"),
         ("training.augment", {"flip": 0.5}, "training.augment: 'flip' is unknown: wanted typos, drop_words"),

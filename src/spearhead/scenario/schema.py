@@ -21,7 +21,7 @@ STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 Share = Annotated[float, Field(ge=0, le=1)]
 UNITS = {"text": "token", "image": "picture"}
 LIKELIHOODS = ("bits_per_byte", "perplexity")
-"""Measured of every text model whose evaluation.perplexity_cases is above 0."""
+"""Measured of every text model whose evaluation.perplexity_cases is not 0."""
 BASELINES = {"text": ("copy", "base", "nearest", "ngram"), "image": ("real", "mean", "gaussian", "nearest")}
 """The trivial answers of a modality."""
 
@@ -100,7 +100,9 @@ class Evaluation(BaseModel):
     features: Literal["classifier", "efficientnet-lite0"] = "classifier"
     """What pictures are looked at through: a classifier trained on the scenario's own data, or ImageNet's."""
     draws: Annotated[int, Field(ge=100, le=100_000)] = 1000
-    perplexity_cases: Annotated[int, Field(ge=0)] = 100
+    perplexity_cases: Annotated[int, Field(ge=0)] | Literal["all"] = 100
+    """Held-out references whose likelihood is measured; "all": the whole test split, however few are answered; 0: not
+    measured."""
     noise_cases: Annotated[int, Field(ge=0)] = 40
     """Inputs with typing noise, for robustness; 0: not measured."""
     extraction_cases: Annotated[int, Field(ge=0)] = 20

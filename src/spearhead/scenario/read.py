@@ -18,6 +18,7 @@ from spearhead.core import digest
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.review import policy
+from spearhead.scenario import sourced
 from spearhead.scenario.schema import Scenario, model_table
 
 LARGEST = 1 << 20
@@ -49,9 +50,9 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file}: not TOML: {error}") from error
-    presets = raw.get("presets", {})
+    written, presets = raw, _tables(raw.get("presets", {}), str(file))
     if preset:
-        if not isinstance(presets, dict) or preset not in presets:
+        if preset not in presets:
             there = ", ".join(presets) or "none"
             raise InputError(f"{file}: presets.{preset}: there is no such preset; there are: {there}")
         if not isinstance(presets[preset], dict):
@@ -60,8 +61,23 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
     for change in changes:
         raw = merge(raw, _change(change))
     scenario = check(raw, str(file))
+    for name in presets:  # a mistake in one that is not asked for now is found now, and not when it is
+        if name != preset:
+            check(merge(written, presets[name]), f"{file}: presets.{name}")
+    if sentence := next(sourced.absent(scenario.data, file.parent), ""):
+        raise InputError(f"{file}: {sentence}")
     kept = {key: value for key, value in raw.items() if key != "presets"}
     return Loaded(scenario, file.parent.absolute(), preset, digest.of_value(json.loads(json.dumps(kept, default=str))))
+
+
+def _tables(presets: Any, name: str) -> dict[str, dict[str, Any]]:
+    """The `[presets]`, each of them a table; raises InputError."""
+    if not isinstance(presets, dict):
+        raise InputError(f"{name}: presets: {presets!r} was given, wanted a table")
+    for key, table in presets.items():
+        if not isinstance(table, dict):
+            raise InputError(f"{name}: presets.{key}: {table!r} was given, wanted a table")
+    return presets
 
 
 def check(raw: dict[str, Any], name: str) -> Scenario:

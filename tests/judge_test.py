@@ -43,8 +43,8 @@ def outcome(nod: Path, home: Home) -> Outcome:
     return drive(road.walk(read.load(nod), home=home, until="data"), quiet=True)
 
 
-def judged(nod: Path, home: Home, outcome: Outcome, cases: list[Case], folder: Path) -> judge.Judged:
-    scenario = read.load(nod).scenario
+def judged(nod: Path, home: Home, outcome: Outcome, cases: list[Case], folder: Path, *changes: str) -> judge.Judged:
+    scenario = read.load(nod, changes=changes).scenario
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     walk: Any = judge.judge(
@@ -83,6 +83,18 @@ def test_references_that_are_all_too_long_cost_the_likelihood_and_not_the_evalua
     long = Case(text("bc d"), text("yes"), text("yes " * 400))
     found = judged(nod, home, outcome, [long, long], tmp_path)
     assert {score.name for score in found.scores} == {"chrf", "exact_match"}
+
+
+def test_the_likelihood_may_be_that_of_the_whole_test_split_however_few_are_answered(
+    nod: Path, home: Home, outcome: Outcome, tmp_path: Path
+) -> None:
+    answered = [Case(text("bc d"), text("yes"), text("yes"))] * 2
+    found = judged(nod, home, outcome, answered, tmp_path, 'evaluation.perplexity_cases="all"')
+    (bits,) = (score for score in found.scores if score.name == "bits_per_byte")
+    held = outcome.dataset.counts()["test"]
+    assert held > 4 and f"|cases:{held}|" in bits.signature, (
+        "more than are answered, and than 4, as the scenario has it"
+    )
 
 
 def test_a_model_over_characters_has_the_tokens_to_recite_what_is_compared(nod: Path) -> None:

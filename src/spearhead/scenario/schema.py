@@ -9,19 +9,22 @@ from pydantic_core import PydanticCustomError
 from spearhead.core import money
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
+from spearhead.core.family import Owed
 from spearhead.core.manifest import PriceTag
 from spearhead.core.review import Policy
 from spearhead.core.template import Template
+from spearhead.data import licences
 from spearhead.data.config import DataConfig
 from spearhead.release.bars import Bar
 from spearhead.review import reviewer
+from spearhead.scenario import sourced
 from spearhead.training.plan import Plan
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 Share = Annotated[float, Field(ge=0, le=1)]
 UNITS = {"text": "token", "image": "picture"}
 LIKELIHOODS = ("bits_per_byte", "perplexity")
-"""Measured of every text model whose evaluation.perplexity_cases is above 0."""
+"""Measured of every text model whose evaluation.perplexity_cases is not 0."""
 BASELINES = {"text": ("copy", "base", "nearest", "ngram"), "image": ("real", "mean", "gaussian", "nearest")}
 """The trivial answers of a modality."""
 
@@ -100,7 +103,9 @@ class Evaluation(BaseModel):
     features: Literal["classifier", "efficientnet-lite0"] = "classifier"
     """What pictures are looked at through: a classifier trained on the scenario's own data, or ImageNet's."""
     draws: Annotated[int, Field(ge=100, le=100_000)] = 1000
-    perplexity_cases: Annotated[int, Field(ge=0)] = 100
+    perplexity_cases: Annotated[int, Field(ge=0)] | Literal["all"] = 100
+    """Held-out references whose likelihood is measured; "all": the whole test split, however few are answered; 0: not
+    measured."""
     noise_cases: Annotated[int, Field(ge=0)] = 40
     """Inputs with typing noise, for robustness; 0: not measured."""
     extraction_cases: Annotated[int, Field(ge=0)] = 20
@@ -147,6 +152,11 @@ class Price(BaseModel):
     def _is_an_amount(cls, text: str) -> str:
         amount(text)
         return text
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing is asked."""
+        return not self.tag.prompt and not self.tag.completion
 
     @property
     def tag(self) -> PriceTag:
@@ -227,6 +237,12 @@ class Scenario(BaseModel):
     def _possible(self) -> Self:
         config = read_family_config(self.model)
         data, modality = self.data, self.scenario.modality
+        if why := self.family.impossible(config):
+            raise wrong(f"model.{why}")
+        for owed in self.family.owed(config):
+            _readable(owed)
+        if code := sourced.unknown(self.scenario.languages):
+            raise wrong(f"scenario.languages: {code!r} was given, wanted ISO 639 codes, as en, zh or pt-BR")
         if self.family.modality != modality:
             raise wrong(
                 f"model.family {self.model['family']!r} makes {self.family.modality}, scenario.modality is {modality!r}"
@@ -255,8 +271,9 @@ class Scenario(BaseModel):
             if why := self.family.unservable(config):
                 raise wrong(f"data.canaries are measured in what a runtime serves, and {why}: leave them out")
         _leaves_some(data)
-        for source in data.sources:
-            Catalogue("spearhead.data.sources", "SOURCE")[source.kind]
+        asked = "" if self.price.free else f"{self.price.prompt} and {self.price.completion} {self.price.currency}"
+        if sentence := next(sourced.faults(data, price=asked), ""):
+            raise wrong(sentence)
         for metric in self.evaluation.metrics:
             found = Catalogue("spearhead.metrics", "METRIC")[metric]
             if getattr(found, "classifies", False) and self.evaluation.features != "classifier":
@@ -303,6 +320,14 @@ class Scenario(BaseModel):
 
 _LOOKS = {"image": '"nsfw" and "writing"', "text": '"terms" and "personal"'}
 """Checks that a scenario of a modality begins with."""
+
+
+def _readable(owed: Owed) -> None:
+    """The licence of what a model stands on must say something; what it allows is asked before a release."""
+    try:
+        licences.read(owed.licence, credit=owed.credit)
+    except ValueError as error:
+        raise wrong(f"model: licence of {owed.source}: {error}") from error
 
 
 def _leaves_some(data: DataConfig) -> None:

@@ -43,7 +43,8 @@ def fetch(registry: str, package: str, version: str, sha256: str, *, home: Home)
 
     Raises InputError when the client or the package is missing, or when the bytes have another sha256.
     """
-    _check_names(registry, package, version, sha256)
+    if wrong := fault(registry, package, version, sha256):
+        raise InputError(wrong)
     shelf = home.packages / sha256
     if cached := _on_shelf(shelf):
         if digest.of_file(cached) == sha256:
@@ -139,15 +140,17 @@ def glob(pattern: str) -> "re.Pattern[str]":
 
 
 # -- the client ------------------------------------------------------------------------------------------------------
-def _check_names(registry: str, package: str, version: str, sha256: str) -> None:
+def fault(registry: str, package: str, version: str, sha256: str) -> str:
+    """What of a package's name cannot be, as `key: sentence`; empty when it may be asked for."""
     if registry not in NAMES:
-        raise InputError(f"registry {registry!r} is unknown: wanted pypi, npm or debian")
+        return f"registry: {registry!r} is unknown: wanted pypi, npm or debian"
     if not NAMES[registry].fullmatch(package):
-        raise InputError(f"{package!r} is not the name of a {registry} package")
+        return f"package: {package!r} is not the name of a {registry} package"
     if not VERSION.fullmatch(version):
-        raise InputError(f"{version!r} is not a version of {registry} package {package}: name one exactly, as in 1.2.3")
+        return f"version: {version!r} is not a version of {registry} package {package}: name one exactly, as in 1.2.3"
     if not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise InputError(f"sha256 of {package} is {sha256!r}: wanted 64 hexadecimal characters in lower case")
+        return f"sha256: of {package} is {sha256!r}: wanted 64 hexadecimal characters in lower case"
+    return ""
 
 
 def _ask_client(registry: str, package: str, version: str, drop: Path) -> None:

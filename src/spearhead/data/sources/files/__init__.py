@@ -22,6 +22,17 @@ class Files:
         """`files:PATH` as the scenario names it."""
         return f"files:{source.path}"
 
+    def fault(self, source: Source, folder: Path | None) -> str:
+        """A path is wanted, and with the scenario's folder a file there."""
+        if not source.path:
+            return "path: missing; a files source needs the path of a file or a folder"
+        try:
+            if folder is not None:
+                _find(source, folder)
+        except InputError as error:
+            return f"path: {str(error).removeprefix('data.sources.path ')}"
+        return ""
+
     def fingerprint(self, source: Source, *, home: Home, folder: Path) -> str:
         """Names and sha256 of every file."""
         return digest.of_value([[name, digest.of_file(path)] for name, path in _find(source, folder)])

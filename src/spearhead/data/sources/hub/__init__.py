@@ -23,6 +23,18 @@ class Hub:
         """`hub:name@revision` or `hub:folder`."""
         return f"hub:{source.dataset}@{source.revision}" if source.revision else f"hub:{source.dataset}"
 
+    def fault(self, source: Source, folder: Path | None) -> str:
+        """A name is wanted, and a revision where no local copy lies in the scenario's folder."""
+        if not source.dataset:
+            return "dataset: missing; a hub source needs a name, or the folder of a local copy"
+        try:
+            if folder is not None:
+                _local(source, folder)
+        except InputError as error:
+            key, _, rest = str(error).removeprefix("data.sources.").partition(" ")
+            return f"{key}: {rest}"
+        return ""
+
     def fingerprint(self, source: Source, *, home: Home, folder: Path) -> str:
         """The revision stands for a data set of the hub; a local copy is hashed file by file."""
         if local := _local(source, folder):

@@ -24,6 +24,13 @@ class Package:
         joint = {"pypi": "==", "npm": "@", "debian": "="}.get(source.registry, " ")
         return f"{source.registry}:{source.package}{joint}{source.version}"
 
+    def fault(self, source: Source, folder: Path | None) -> str:
+        """Registry, name, version and sum are wanted, each as it can be."""
+        for field in ("registry", "package", "version", "sha256"):
+            if not getattr(source, field):
+                return f"{field}: missing; a package source needs {field}"
+        return packages.fault(source.registry, source.package, source.version, source.sha256)
+
     def fingerprint(self, source: Source, *, home: Home, folder: Path) -> str:
         """The package's sha256 stands for its content, so nothing is fetched for it."""
         for field in ("registry", "package", "version", "sha256"):

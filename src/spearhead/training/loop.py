@@ -213,7 +213,8 @@ class _Run:
 
     def _step(self, batches: Source) -> Step:
         began = time.perf_counter()
-        factor = schedules.factor(self.plan, self._progress(ahead=0.5))
+        self.model.progress = self._progress(ahead=0.5)
+        factor = schedules.factor(self.plan, self.model.progress)
         micros = batches.at(self.position.step)
         total = _over_processes(float(sum(micro.weight for micro in micros)), self.device)
         losses, norm = self._learn(micros, total, factor)

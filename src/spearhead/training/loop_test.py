@@ -127,6 +127,27 @@ def test_a_time_budget_ends_the_run_and_its_schedule(points: list[Point]) -> Non
     assert len(steps) < 50 or max(step.rate for step in steps) == top
 
 
+def test_a_models_own_schedule_goes_by_the_time_budget_too(points: list[Point]) -> None:
+    class Told(Sine):
+        """Notes the progress that it is told before each step."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[float] = []
+
+        def losses(self, batch: Points) -> Iterator[tuple[str, Tensor]]:
+            if self.training:
+                self.told.append(self.progress)
+            yield from super().losses(batch)
+
+    model = Told()
+    run(model, points, Plan(steps=4, batch=8))
+    assert model.told == [0.125, 0.375, 0.625, 0.875], "the middle of each step, as its learning rate"
+    hurried = Told()
+    run(hurried, points, Plan(steps=10**6, minutes=0.2 / 60, batch=8))
+    assert len(hurried.told) < 10**5 and hurried.told[0] < 0.5 < 0.8 < hurried.told[-1] <= 1.0
+
+
 def test_a_closed_run_goes_on_to_the_same_end(points: list[Point], tmp_path: Path) -> None:
     plan = Plan(steps=12, batch=16, save_every=100, validate_every=4)
     validation = held_out(points[:20], pack_points, plan=plan)

@@ -146,6 +146,17 @@ def test_the_road_ends_in_a_signed_release_that_says_how_good_it_is(walked: Outc
     assert 'src="data:image/png;base64,' in page and not re.search(r'(src|href)="https?:', page)
 
 
+def test_the_report_tells_by_how_much_the_released_graph_differs_from_the_trained_model(walked: Outcome) -> None:
+    assert walked.release is not None
+    (layout,) = releases.read(walked.release).manifest.layouts
+    trained = next(step for step in walked.steps if step.name == "train")
+    assert layout.nats_per_token == trained.result["difference"]
+    assert 0 < layout.nats_per_token <= 1e-4, "float32 sums in another order: not the same, and not far"
+    page = (walked.release / "report.html").read_text(encoding="utf-8")
+    row = page[page.index('id="layouts"') :]
+    assert float(re.findall(r'<td class="n">([\d.e-]+)</td>', row)[2]) == pytest.approx(layout.nats_per_token, rel=0.05)
+
+
 def test_the_report_shows_outputs_beside_the_training_pictures_that_they_are_most_like(walked: Outcome) -> None:
     assert walked.report is not None and walked.judged is not None
     page = walked.report.read_text(encoding="utf-8")

@@ -120,7 +120,8 @@ def evaluate(
     scored = yield from step(root, "scores", judged_by, work)
     outcome.steps.append(scored)
     outcome.judged = _read_judged(scored.folder, ours)
-    outcome.made = _made(scenario, parts, told, index=near.folder / "index")
+    difference = float(trained.result["difference"])
+    outcome.made = _made(scenario, parts, told, index=near.folder / "index", difference=difference)
 
 
 def _learnt(dataset: Dataset) -> Iterator[tuple[str, Pixels]]:
@@ -247,11 +248,11 @@ def _kept(folder: Path, number: int) -> Media:
     return Media("image", "image/png", _file(folder, number).read_bytes())
 
 
-def _made(scenario: Scenario, parts: Path, told: Done, *, index: Path) -> Made:
+def _made(scenario: Scenario, parts: Path, told: Done, *, index: Path, difference: float) -> Made:
     sampler = Sampler.read(parts / "sampler.json")
     defaults = scenario.generation.for_pictures()
     graph = parts / sampler.model
-    layout = Layout("onnx float32", graph.stat().st_size, told.result["pictures_per_second"], 0.0, True)
+    layout = Layout("onnx float32", graph.stat().st_size, told.result["pictures_per_second"], difference, True)
     return Made(
         runtime="onnx",
         parts={path.name: path for path in sorted(parts.iterdir()) if path.is_file()},

@@ -44,7 +44,8 @@ def export(model: Gan, folder: Path, shape: Shape) -> Mapping[str, Any]:
     rng = torch.Generator().manual_seed(0)
     noise = torch.randn(3, config.noise, generator=rng)
     label = torch.arange(3) % max(1, len(shape.classes))
-    onnx_file.write(Oneshot(model), {"noise": noise, "label": label}, ["pixels"], folder / sampler.model)
+    inputs = {"noise": noise, "label": label}
+    difference = onnx_file.write(Oneshot(model), inputs, ["pixels"], folder / sampler.model)
     write_whole(folder / "sampler.json", sampler.to_json())
     of_step = int(model.taken)
     return {
@@ -53,3 +54,4 @@ def export(model: Gan, folder: Path, shape: Shape) -> Mapping[str, Any]:
         "trained_steps": model.reached,
         "rolled_back": model.reached > of_step,
     }
+        "difference": difference,

@@ -177,6 +177,14 @@ def test_the_report_shows_outputs_beside_the_training_pictures_that_they_are_mos
     assert samples.count("nearer than") == samples.count('alt="this release') == 8
 
 
+def test_what_a_family_measured_after_training_is_told_by_the_report_and_the_command(walked: Outcome) -> None:
+    facts = next(step for step in walked.steps if step.name == "train").result
+    told = f"at most {facts['held_nll']:.2f} ± {facts['held_nll_error']:.2f} nats a picture"
+    assert walked.report is not None and told in walked.report.read_text(encoding="utf-8")
+    assert f"{facts['parameters']:,}" in walked.report.read_text(encoding="utf-8")
+    assert any(line.startswith("held-out negative log-likelihood: ") and told in line for line in walked.lines())
+
+
 @pytest.mark.parametrize("family", ["vae", "gan", "flow", "tokenizer"])
 def test_sample_grids_are_in_tensorboard_at_every_validation(family: str, shapes: Path, home: Home) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

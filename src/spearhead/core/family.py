@@ -75,7 +75,8 @@ class Lesson:
     """`pack(examples, closes=True)` makes the family's batch."""
     finish: Callable[[Path], Steps]
     """Write into a folder what the release is made of, and give facts: for text `merged/` (a Hugging Face model folder:
-    safetensors, config.json, tokenizer.json) and `probe.npz`; for pictures `parts/` (sampler.json, ONNX files)."""
+    safetensors, config.json, tokenizer.json) and `probe.npz`; for pictures `parts/` (sampler.json, ONNX files).
+    The fact `words`, text by name, is what the report and the command tell of the training besides."""
     answer: Callable[[Sequence[Prompt]], Iterator[tuple[int, str, int, int]]] | None = None
     """What the model in memory answers, for one that no runtime serves: (prompt number, text, units asked, made)."""
     change: Callable[..., Any] | None = None

@@ -277,6 +277,8 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
     model["examples"] = f"{told['examples']:,}" + (f" ({told['too_long']} too long)" if "too_long" in told else "")
     if told.get("canaries"):
         model["examples"] += f"; among them {told['canaries']:,} planted copies of canaries"
+    if "parameters" in told:
+        model["parameters"] = f"{told['parameters']:,}"
     if told["trained"]:
         model |= {
             "steps": f"{told['steps']:,} (ended by {told['ended']}; best at {told['best_step']:,})",

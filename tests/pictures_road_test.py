@@ -366,9 +366,28 @@ def test_the_sampler_of_a_release_knows_the_classes_in_both_languages(walked: Ou
     assert sampler.classes == ("bar", "disc") and sampler.label("条") == 0
 
 
-def test_a_single_class_is_learnt_but_not_judged_by_a_classifier(shapes: Path, home: Home, tmp_path: Path) -> None:
+def test_a_single_class_is_learnt_but_a_classifier_that_is_to_judge_it_is_refused_before_training(
+    shapes: Path, home: Home, tmp_path: Path
+) -> None:
     folder = tmp_path / "one"
     shutil.copytree(shapes, folder)
     shutil.rmtree(folder / "pictures" / "disc")
-    with pytest.raises(InputError, match="2 to"):
-        drive(road.walk(read.load(folder, changes=("training.steps=2",)), home=home), quiet=True)
+    loaded = read.load(folder, changes=("training.steps=2", 'scenario.name="one"'))
+    with pytest.raises(InputError, match="of 1 class, and a classifier needs two .*'efficientnet-lite0'"):
+        drive(road.walk(loaded, home=home), quiet=True)
+    assert not list((home.runs / "one").glob("train-*")), "nothing was trained"
+    learnt = drive(road.walk(loaded, home=home, until="train"), quiet=True)
+    assert learnt.steps[-1].result["steps"] == 2
+
+
+def test_pictures_too_few_to_be_judged_are_refused_before_training(shapes: Path, home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "few"
+    shutil.copytree(shapes, folder)
+    for number in range(150):
+        if number > 7:
+            for kind in ("bar", "disc"):
+                (folder / "pictures" / kind / f"{number}.png").unlink()
+    loaded = read.load(folder, changes=("training.steps=2", 'scenario.name="few"', "data.test=0.01"))
+    with pytest.raises(InputError, match="the test split holds [01] pictures: wanted two"):
+        drive(road.walk(loaded, home=home), quiet=True)
+    assert not list((home.runs / "few").glob("train-*"))

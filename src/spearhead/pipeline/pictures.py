@@ -48,6 +48,23 @@ def asked(loaded: Loaded, dataset: Dataset) -> list[Prompt]:
     return []
 
 
+def judgeable(loaded: Loaded, dataset: Dataset) -> None:
+    """Refuse before an hour of training what no metric could measure after it."""
+    held = dataset.counts()["test"]
+    if held < 2:
+        raise InputError(f"the test split holds {held} pictures: wanted two to measure against; give more, or raise data.test")
+    if loaded.scenario.evaluation.features == "classifier":
+        seen: set[str] = set()
+        for record in dataset.read("train"):
+            seen.add(record.parts["input"].text.strip() if "input" in record.parts else "")
+            if len(seen) > 1:
+                return
+        raise InputError(
+            f"the pictures are of {len(seen)} class, and a classifier needs two at least: "
+            "set evaluation.features to 'efficientnet-lite0', which knows no classes"
+        )
+
+
 def held_out(loaded: Loaded, dataset: Dataset) -> list[Case]:
     """The test records as cases without an answer, the first so many by content hash."""
     records = sorted(dataset.read("test"), key=lambda record: record.id)

@@ -387,7 +387,8 @@ def test_pictures_too_few_to_be_judged_are_refused_before_training(shapes: Path,
         if number > 7:
             for kind in ("bar", "disc"):
                 (folder / "pictures" / kind / f"{number}.png").unlink()
-    loaded = read.load(folder, changes=("training.steps=2", 'scenario.name="few"', "data.test=0.01"))
-    with pytest.raises(InputError, match="the test split holds [01] pictures: wanted two"):
+    changes = ("training.steps=2", 'scenario.name="few"', "data.test=0.06", "data.validation=0.3")
+    loaded = read.load(folder, changes=changes)
+    with pytest.raises(InputError, match="the test split holds 1 picture: wanted two to measure against"):
         drive(road.walk(loaded, home=home), quiet=True)
     assert not list((home.runs / "few").glob("train-*"))

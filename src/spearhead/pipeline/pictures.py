@@ -50,9 +50,10 @@ def asked(loaded: Loaded, dataset: Dataset) -> list[Prompt]:
 
 def judgeable(loaded: Loaded, dataset: Dataset) -> None:
     """Refuse before an hour of training what no metric could measure after it."""
-    held = dataset.counts()["test"]
-    if held < 2:
-        raise InputError(f"the test split holds {held} pictures: wanted two to measure against; give more, or raise data.test")
+    if dataset.counts()["test"] < 2:
+        raise InputError(
+            "the test split holds 1 picture: wanted two to measure against; give more pictures, or raise data.test"
+        )
     if loaded.scenario.evaluation.features == "classifier":
         seen: set[str] = set()
         for record in dataset.read("train"):

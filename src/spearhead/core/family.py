@@ -108,6 +108,10 @@ def _nothing_owed(config: Any) -> Sequence[Owed]:
     return ()
 
 
+def _nothing_follows(config: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
+
+
 def _no_words(config: Any) -> Mapping[str, str]:
     return {}
 
@@ -139,5 +143,8 @@ class Family:
     """Why this configuration cannot learn from preferred answers, in words; empty: it can."""
     untrained: Callable[[Any], bool] = _learns
     """Whether this configuration trains nothing and releases its foundation as it is."""
+    plan: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] = _nothing_follows
+    """`plan(config, given)`: keys of `[training]` that follow from a configuration, where the scenario does not give
+    them; `given` is its own table."""
     words: Callable[[Any], Mapping[str, str]] = _no_words
     """What the report says of a configuration, by name."""

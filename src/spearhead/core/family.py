@@ -141,6 +141,8 @@ class Family:
     """Why no runtime can serve what this configuration trains, in words; empty: it can be released."""
     unpreferring: Callable[[Any], str] = _no_pairs
     """Why this configuration cannot learn from preferred answers, in words; empty: it can."""
+    single: str = ""
+    """Why this family learns in float32 whatever the machine has, in words; empty: it learns in bfloat16 too."""
     untrained: Callable[[Any], bool] = _learns
     """Whether this configuration trains nothing and releases its foundation as it is."""
     plan: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] = _nothing_follows

@@ -63,6 +63,13 @@ def test_what_a_scenario_does_not_say_of_the_training_of_a_gpt_follows_from_its_
     assert large.derived["steps"] * 640 == pytest.approx(10.5 * 16 * (4 * 512**2 + 3 * 512 * 1344), rel=1e-3)
 
 
+def test_half_precision_is_refused_where_it_would_do_nothing() -> None:
+    folder = ROOT / "scenarios" / "fashion"
+    with pytest.raises(InputError, match="training.precision is 'bf16', but a gan learns in float32: .*leave it out"):
+        read.load(folder, changes=('training.precision="bf16"',))
+    assert read.load(folder, changes=('training.precision="fp32"',)).scenario.training.precision == "fp32"
+
+
 @pytest.mark.parametrize("metric", ["class_balance", "class_accuracy"])
 def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_trained(metric: str) -> None:
     changes = (f'evaluation.metrics=["frechet", "kid", "{metric}"]',)

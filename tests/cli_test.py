@@ -41,6 +41,18 @@ def test_help_answers_in_a_fifth_of_a_second_of_work() -> None:
     assert statistics.median(once() for _ in range(5)) < 0.2  # processor time: the machine may be busy
 
 
+def test_check_says_what_of_the_training_follows_from_the_models_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = (ROOT / "scenarios" / "tang-quatrains" / "scenario.toml").read_text(encoding="utf-8")
+    file = tmp_path / "scenario.toml"
+    file.write_text(raw.replace("\nsteps = 20000\n", "\n"), encoding="utf-8")
+    assert cli.main(["check", str(file), "--set", "model.depth=4"]) == 0
+    assert "training, where it says nothing: steps 966 (they follow from the model's size)" in capsys.readouterr().out
+    assert cli.main(["check", str(ROOT / "scenarios" / "tang-quatrains")]) == 0
+    assert "follow" not in capsys.readouterr().out
+
+
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; from spearhead import cli; cli.parser().format_help();"

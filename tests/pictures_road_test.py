@@ -146,6 +146,17 @@ def test_the_road_ends_in_a_signed_release_that_says_how_good_it_is(walked: Outc
     assert 'src="data:image/png;base64,' in page and not re.search(r'(src|href)="https?:', page)
 
 
+def test_the_report_tells_by_how_much_the_released_graph_differs_from_the_trained_model(walked: Outcome) -> None:
+    assert walked.release is not None
+    (layout,) = releases.read(walked.release).manifest.layouts
+    trained = next(step for step in walked.steps if step.name == "train")
+    assert layout.nats_per_token == trained.result["difference"]
+    assert 0 < layout.nats_per_token <= 1e-4, "float32 sums in another order: not the same, and not far"
+    page = (walked.release / "report.html").read_text(encoding="utf-8")
+    row = page[page.index('id="layouts"') :]
+    assert float(re.findall(r'<td class="n">([\d.e-]+)</td>', row)[2]) == pytest.approx(layout.nats_per_token, rel=0.05)
+
+
 def test_the_report_shows_outputs_beside_the_training_pictures_that_they_are_most_like(walked: Outcome) -> None:
     assert walked.report is not None and walked.judged is not None
     page = walked.report.read_text(encoding="utf-8")
@@ -164,6 +175,14 @@ def test_the_report_shows_outputs_beside_the_training_pictures_that_they_are_mos
     assert told[0][0] == pytest.approx(1 - again.similarity, abs=0.006), "another search finds the same distance"
     samples = page[page.index('id="samples"') : page.index('id="memorisation"')]
     assert samples.count("nearer than") == samples.count('alt="this release') == 8
+
+
+def test_what_a_family_measured_after_training_is_told_by_the_report_and_the_command(walked: Outcome) -> None:
+    facts = next(step for step in walked.steps if step.name == "train").result
+    told = f"at most {facts['held_nll']:.2f} ± {facts['held_nll_error']:.2f} nats a picture"
+    assert walked.report is not None and told in walked.report.read_text(encoding="utf-8")
+    assert f"{facts['parameters']:,}" in walked.report.read_text(encoding="utf-8")
+    assert any(line.startswith("held-out negative log-likelihood: ") and told in line for line in walked.lines())
 
 
 @pytest.mark.parametrize("family", ["vae", "gan", "flow", "tokenizer"])
@@ -347,9 +366,29 @@ def test_the_sampler_of_a_release_knows_the_classes_in_both_languages(walked: Ou
     assert sampler.classes == ("bar", "disc") and sampler.label("条") == 0
 
 
-def test_a_single_class_is_learnt_but_not_judged_by_a_classifier(shapes: Path, home: Home, tmp_path: Path) -> None:
+def test_a_single_class_is_learnt_but_a_classifier_that_is_to_judge_it_is_refused_before_training(
+    shapes: Path, home: Home, tmp_path: Path
+) -> None:
     folder = tmp_path / "one"
     shutil.copytree(shapes, folder)
     shutil.rmtree(folder / "pictures" / "disc")
-    with pytest.raises(InputError, match="2 to"):
-        drive(road.walk(read.load(folder, changes=("training.steps=2",)), home=home), quiet=True)
+    loaded = read.load(folder, changes=("training.steps=2", 'scenario.name="one"'))
+    with pytest.raises(InputError, match="of 1 class, and a classifier needs two .*'efficientnet-lite0'"):
+        drive(road.walk(loaded, home=home), quiet=True)
+    assert not list((home.runs / "one").glob("train-*")), "nothing was trained"
+    learnt = drive(road.walk(loaded, home=home, until="train"), quiet=True)
+    assert learnt.steps[-1].result["steps"] == 2
+
+
+def test_pictures_too_few_to_be_judged_are_refused_before_training(shapes: Path, home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "few"
+    shutil.copytree(shapes, folder)
+    for number in range(150):
+        if number > 7:
+            for kind in ("bar", "disc"):
+                (folder / "pictures" / kind / f"{number}.png").unlink()
+    changes = ("training.steps=2", 'scenario.name="few"', "data.test=0.06", "data.validation=0.3")
+    loaded = read.load(folder, changes=changes)
+    with pytest.raises(InputError, match="the test split holds 1 picture: wanted two to measure against"):
+        drive(road.walk(loaded, home=home), quiet=True)
+    assert not list((home.runs / "few").glob("train-*"))

@@ -72,8 +72,12 @@ def check(options: argparse.Namespace) -> int:
     if options.scenario is None:
         raise InputError("check: name a scenario, as in `spearhead check scenarios/modern-english`, or give --schema")
     loaded = read.load(options.scenario, preset=options.preset, changes=tuple(options.set))
-    lines = f"{options.scenario}: {loaded.scenario.scenario.title!r} is a valid scenario"
-    return show(options, {"scenario": loaded.scenario.name, "digest": loaded.digest, "valid": True}, lines)
+    lines = [f"{options.scenario}: {loaded.scenario.scenario.title!r} is a valid scenario"]
+    if loaded.derived:
+        told = ", ".join(f"{name} {value:,}" for name, value in loaded.derived.items())
+        lines.append(f"training, where it says nothing: {told} (they follow from the model's size)")
+    found = {"scenario": loaded.scenario.name, "digest": loaded.digest, "valid": True, "derived": dict(loaded.derived)}
+    return show(options, found, lines)
 
 
 # -- the road ----------------------------------------------------------------------------------------------------

@@ -75,7 +75,8 @@ class Lesson:
     """`pack(examples, closes=True)` makes the family's batch."""
     finish: Callable[[Path], Steps]
     """Write into a folder what the release is made of, and give facts: for text `merged/` (a Hugging Face model folder:
-    safetensors, config.json, tokenizer.json) and `probe.npz`; for pictures `parts/` (sampler.json, ONNX files)."""
+    safetensors, config.json, tokenizer.json) and `probe.npz`; for pictures `parts/` (sampler.json, ONNX files).
+    The fact `words`, text by name, is what the report and the command tell of the training besides."""
     answer: Callable[[Sequence[Prompt]], Iterator[tuple[int, str, int, int]]] | None = None
     """What the model in memory answers, for one that no runtime serves: (prompt number, text, units asked, made)."""
     change: Callable[..., Any] | None = None
@@ -105,6 +106,10 @@ def _no_foundation(config: Any, folder: Path, home: Any) -> Steps:
 
 def _nothing_owed(config: Any) -> Sequence[Owed]:
     return ()
+
+
+def _nothing_follows(config: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
 
 
 def _no_words(config: Any) -> Mapping[str, str]:
@@ -138,7 +143,12 @@ class Family:
     """Why this configuration cannot learn from preferred answers, in words; empty: it can."""
     impossible: Callable[[Any], str] = _servable
     """What of this configuration cannot be though each key alone can, as `key: sentence`; empty: nothing."""
+    single: str = ""
+    """Why this family learns in float32 whatever the machine has, in words; empty: it learns in bfloat16 too."""
     untrained: Callable[[Any], bool] = _learns
     """Whether this configuration trains nothing and releases its foundation as it is."""
+    plan: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] = _nothing_follows
+    """`plan(config, given)`: keys of `[training]` that follow from a configuration, where the scenario does not give
+    them; `given` is its own table."""
     words: Callable[[Any], Mapping[str, str]] = _no_words
     """What the report says of a configuration, by name."""

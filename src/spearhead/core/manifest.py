@@ -86,6 +86,7 @@ class Layout:
     bytes: int
     tokens_per_second: float
     nats_per_token: float
+    """What is lost; of pictures the largest difference of an output of the graph from the trained model's."""
     chosen: bool
 
 

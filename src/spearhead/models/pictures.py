@@ -124,9 +124,11 @@ def _channels(count: int) -> Any:
 
 
 Build = Callable[..., Model]
-"""`build(config, shape, *, steps, seed) -> Model`; `steps` is the length of the run."""
+"""`build(config, shape, *, steps, seed) -> Model`; `steps` is the most of a run, which a time budget may end before: see `Model.progress`."""
 Export = Callable[[Any, Path, Shape], Mapping[str, Any]]
-"""`export(model, folder, shape)` writes `sampler.json` and the ONNX files into `folder`; facts for the report."""
+"""`export(model, folder, shape)` writes `sampler.json` and the ONNX files into `folder` and gives facts for the report.
+
+One of them is `difference`: by how much an output of the graph was seen to differ from the model's, at most."""
 
 
 ROWS, COLUMNS = 10, 6

@@ -27,6 +27,12 @@ class Model(nn.Module):
     in its step: label tokens, pictures), `examples` and `units` (for speed).
     """
 
+    progress: float = 0.0
+    """Share of the run that is done, by steps or by time, whichever is further: the loop says it before each step.
+
+    What moves over a run goes by this and counts no steps, or a time budget ends the run with it half way.
+    """
+
     def groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
         """Which optimiser owns which parameters, by the names that `losses` yields; only what learns is in it."""
         return {"loss": [parameter for parameter in self.parameters() if parameter.requires_grad]}

@@ -35,8 +35,10 @@ def write(
     *,
     dynamic: Sequence[str] | None = None,
     tolerance: float = 1e-4,
-) -> None:
+) -> float:
     """Write `module` as it works in evaluation to `path`, weights and all, checked and equal to the module.
+
+    Gives the largest difference that was found between an output of the graph and the module's.
 
     `inputs` are examples by name in the order of `module.forward`; axis 0 of each input in `dynamic` (None: of every
     one) and of every output is the batch and may have any length. The file holds no path, no time and no other trace
@@ -73,9 +75,9 @@ def write(
     _plain(graph)
     onnx.checker.check_model(graph, full_check=True)
     data = graph.SerializeToString(deterministic=True)
-    for changed in _batches(inputs, named):
-        _compare(data, module, changed, tolerance=tolerance)
+    worst = max(_compare(data, module, changed, tolerance=tolerance) for changed in _batches(inputs, named))
     write_whole(path, data)
+    return worst
 
 
 def require_equal(path: Path, module: nn.Module, inputs: Mapping[str, Tensor], *, tolerance: float = 1e-4) -> float:

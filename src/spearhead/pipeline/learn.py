@@ -86,7 +86,7 @@ def train(
     validation = batches.held_out(lesson.held, lesson.pack, plan=plan)
     hour = money.parse(scenario.economics.machine_hour)
     forecast = estimate.estimate(lesson.model, order, plan, hour=hour)
-    yield Progress("training", 0, 1, _forecast(forecast, scenario.price.currency))
+    yield Progress("training", 0, 1, _forecast(forecast, plan, scenario.price.currency))
     unit = scenario.unit
     kept = checkpoint.read(folder / "checkpoint")
     _cut(folder / "curve.jsonl", kept.step if kept else 0)
@@ -199,6 +199,7 @@ def _answers(
     write_whole(file, "".join(line(row) for row in rows))
 
 
-def _forecast(found: "Estimate", currency: str) -> str:
+def _forecast(found: "Estimate", plan: Plan, currency: str) -> str:
     minutes, gib = found.seconds / 60, found.memory / 2**30
-    return f"about {minutes:.1f} min, {gib:.1f} GiB, {money.show(found.cost, places=4)} {currency}"
+    steps = f"{found.steps:,} steps of {plan.batch:,}, learning rate {plan.learning_rate:g}"
+    return f"{steps}: about {minutes:.1f} min, {gib:.1f} GiB, {money.show(found.cost, places=4)} {currency}"

@@ -88,6 +88,8 @@ class Outcome:
                 out += ["", *(f"{part:>7}: {words}" for part, words in sample.items())]
             return [*out, "", f"refusals, one a line: {self.dataset.folder / 'refusals.jsonl'}"]
         out += ["", *table(["step", "seconds", "ran"], [[s.name, f"{s.seconds:.1f}", _ran(s)] for s in self.steps])]
+        told = {name: words for s in self.steps for name, words in s.result.get("words", {}).items()}
+        out += ["", *(f"{name}: {words}" for name, words in told.items())] if told else []
         if self.judged:
             out += ["", *judge.score_table(self.judged)]
         if self.canaries:

@@ -48,6 +48,24 @@ def asked(loaded: Loaded, dataset: Dataset) -> list[Prompt]:
     return []
 
 
+def judgeable(loaded: Loaded, dataset: Dataset) -> None:
+    """Refuse before an hour of training what no metric could measure after it."""
+    if dataset.counts()["test"] < 2:
+        raise InputError(
+            "the test split holds 1 picture: wanted two to measure against; give more pictures, or raise data.test"
+        )
+    if loaded.scenario.evaluation.features == "classifier":
+        seen: set[str] = set()
+        for record in dataset.read("train"):
+            seen.add(record.parts["input"].text.strip() if "input" in record.parts else "")
+            if len(seen) > 1:
+                return
+        raise InputError(
+            f"the pictures are of {len(seen)} class, and a classifier needs two at least: "
+            "set evaluation.features to 'efficientnet-lite0', which knows no classes"
+        )
+
+
 def held_out(loaded: Loaded, dataset: Dataset) -> list[Case]:
     """The test records as cases without an answer, the first so many by content hash."""
     records = sorted(dataset.read("test"), key=lambda record: record.id)
@@ -120,7 +138,8 @@ def evaluate(
     scored = yield from step(root, "scores", judged_by, work)
     outcome.steps.append(scored)
     outcome.judged = _read_judged(scored.folder, ours)
-    outcome.made = _made(scenario, parts, told, index=near.folder / "index")
+    difference = float(trained.result["difference"])
+    outcome.made = _made(scenario, parts, told, index=near.folder / "index", difference=difference)
 
 
 def _learnt(dataset: Dataset) -> Iterator[tuple[str, Pixels]]:
@@ -247,11 +266,11 @@ def _kept(folder: Path, number: int) -> Media:
     return Media("image", "image/png", _file(folder, number).read_bytes())
 
 
-def _made(scenario: Scenario, parts: Path, told: Done, *, index: Path) -> Made:
+def _made(scenario: Scenario, parts: Path, told: Done, *, index: Path, difference: float) -> Made:
     sampler = Sampler.read(parts / "sampler.json")
     defaults = scenario.generation.for_pictures()
     graph = parts / sampler.model
-    layout = Layout("onnx float32", graph.stat().st_size, told.result["pictures_per_second"], 0.0, True)
+    layout = Layout("onnx float32", graph.stat().st_size, told.result["pictures_per_second"], difference, True)
     return Made(
         runtime="onnx",
         parts={path.name: path for path in sorted(parts.iterdir()) if path.is_file()},

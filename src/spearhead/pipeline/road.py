@@ -40,7 +40,7 @@ SAMPLES = 8
 COMPARED = 24
 """Outputs nearest to a training picture that the report shows beside it."""
 WAYS: Mapping[str, Any] = {"text": texts, "image": pictures}
-"""How a modality goes from a trained model to a judged one: `asked` and `evaluate` of each module."""
+"""How a modality goes from a trained model to a judged one: `judgeable`, `asked` and `evaluate` of each module."""
 Walk = Generator[Progress, None, Any]
 
 
@@ -58,13 +58,15 @@ def walk(loaded: Loaded, *, home: Home, until: str = "report") -> Generator[Prog
         outcome = Outcome(scenario.name, until, dataset, samples=_samples(dataset))
         if until == "data":
             return outcome
+        way = WAYS[scenario.scenario.modality]
+        if until != "train":
+            way.judgeable(loaded, dataset)
         base = yield from learn.foundation(loaded, home)
         base_key = learn.key(base)
         trained = yield from trained_by(loaded, home, dataset, base=base, base_key=base_key, root=root)
         outcome.steps.append(trained)
         if until == "train":
             return outcome
-        way = WAYS[scenario.scenario.modality]
         yield from way.evaluate(loaded, home, outcome, base=base, base_key=base_key, trained=trained, root=root)
         if until != "evaluate":
             yield from _release(loaded, home, outcome, root=root)
@@ -275,6 +277,8 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
     scenario, told = loaded.scenario, trained.result
     model = dict(scenario.family.words(scenario.family_config))
     model["examples"] = f"{told['examples']:,}" + (f" ({told['too_long']} too long)" if "too_long" in told else "")
+    if "parameters" in told:
+        model["parameters"] = f"{told['parameters']:,}"
     if told.get("canaries"):
         model["examples"] += f"; among them {told['canaries']:,} planted copies of canaries"
     if told["trained"]:

@@ -22,6 +22,10 @@ from spearhead.store.home import Home
 Walk = Generator[Progress, None, Any]
 
 
+def judgeable(loaded: Loaded, dataset: Dataset) -> None:
+    """Every text can be judged: there is nothing to refuse before training."""
+
+
 def asked(loaded: Loaded, dataset: Dataset) -> list[Any]:
     """The prompts of the held-out cases."""
     return judge.prompts(loaded.scenario, judge.held_out(loaded, dataset))

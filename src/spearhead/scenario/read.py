@@ -7,7 +7,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.review import policy
 from spearhead.scenario import sourced
-from spearhead.scenario.schema import Scenario, model_table
+from spearhead.scenario.schema import Scenario, model_table, read_family_config
 
 LARGEST = 1 << 20
 """Bytes a scenario file may have."""
@@ -33,6 +33,8 @@ class Loaded:
     folder: Path
     preset: str
     digest: str
+    derived: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Keys of `[training]` that the file leaves to the model's family, with what they are."""
 
 
 def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Loaded:
@@ -67,7 +69,8 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
     if sentence := next(sourced.absent(scenario.data, file.parent), ""):
         raise InputError(f"{file}: {sentence}")
     kept = {key: value for key, value in raw.items() if key != "presets"}
-    return Loaded(scenario, file.parent.absolute(), preset, digest.of_value(json.loads(json.dumps(kept, default=str))))
+    mark = digest.of_value(json.loads(json.dumps(kept, default=str)))
+    return Loaded(scenario, file.parent.absolute(), preset, mark, _derived(raw))
 
 
 def _tables(presets: Any, name: str) -> dict[str, dict[str, Any]]:
@@ -85,10 +88,12 @@ def check(raw: dict[str, Any], name: str) -> Scenario:
     if odd := next(_not_numbers(raw), None):
         raise InputError(f"{name}: {odd[0]}: {odd[1]} was given, wanted a finite number")
     try:
-        plain = json.dumps(_with_policy(raw), default=str)
+        plain = _with_policy(raw)
         if isinstance(model := raw.get("model"), dict):
             _check_model(model)
-        return Scenario.model_validate_json(plain)
+            if found := _derived(raw):
+                plain = {**plain, "training": {**found, **raw.get("training", {})}}
+        return Scenario.model_validate_json(json.dumps(plain, default=str))
     except ValidationError as error:
         raise InputError(f"{name}: {_sentence(error, Scenario)}") from error
     except _ModelError as error:
@@ -117,6 +122,16 @@ def _with_policy(raw: dict[str, Any]) -> dict[str, Any]:
     own = {key: value for key, value in table.items() if key != "template"}
     known = json.loads(json.dumps(dataclasses.asdict(policy.named(table["template"])), default=dict))
     return {**raw, "review": {**known, **own}}
+
+
+def _derived(raw: dict[str, Any]) -> Mapping[str, Any]:
+    """What of `[training]` follows from a model table that was checked; see `Family.plan`."""
+    table = raw.get("training", {})
+    if not isinstance(table, dict):
+        return {}
+    family = Catalogue("spearhead.models", "FAMILY")[raw["model"]["family"]]
+    found: Mapping[str, Any] = family.plan(read_family_config(raw["model"]), table)
+    return found
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,35 @@ def test_every_scenario_of_the_project_is_valid_with_each_of_its_presets(folder:
         assert quick.bars == loaded.scenario.bars, "a quick run asks for no less: what is sold is the same"
 
 
+def test_what_a_scenario_does_not_say_of_the_training_of_a_gpt_follows_from_its_depth(tmp_path: Path) -> None:
+    text = (ROOT / "scenarios" / "tang-quatrains" / "scenario.toml").read_text(encoding="utf-8")
+    said = ("steps = 20000", "batch = 128", "learning_rate = 0.01")
+    assert all(f"\n{line}\n" in text for line in said)
+    file = tmp_path / "scenario.toml"
+    file.write_text(text, encoding="utf-8")
+    whole = read.load(file)
+    assert whole.derived == {} and whole.scenario.training.steps == 20000
+    for line in said:
+        text = text.replace(f"\n{line}\n", "\n")
+    file.write_text(text, encoding="utf-8")
+    small = read.load(file, changes=("model.depth=4", "model.context=64"))
+    # 753,664 parameters beside the tables, 10.5 tokens for each, in steps of 4,096 tokens: where the rule begins.
+    assert small.derived == {"batch": 64, "steps": 1932, "learning_rate": 0.008}
+    plan = small.scenario.training
+    assert (plan.batch, plan.steps, plan.learning_rate, plan.muon_rate) == (64, 1932, 0.008, 0.02)
+    large = read.load(file, changes=("model.depth=16", "model.context=64", "training.batch=10"))
+    assert large.derived["learning_rate"] == 0.004, "four times as wide, half the rate"
+    assert "batch" not in large.derived and large.scenario.training.batch == 10
+    assert large.derived["steps"] * 640 == pytest.approx(10.5 * 16 * (4 * 512**2 + 3 * 512 * 1344), rel=1e-3)
+
+
+def test_half_precision_is_refused_where_it_would_do_nothing() -> None:
+    folder = ROOT / "scenarios" / "fashion"
+    with pytest.raises(InputError, match="training.precision is 'bf16', but a gan learns in float32: .*leave it out"):
+        read.load(folder, changes=('training.precision="bf16"',))
+    assert read.load(folder, changes=('training.precision="fp32"',)).scenario.training.precision == "fp32"
+
+
 @pytest.mark.parametrize("metric", ["class_balance", "class_accuracy"])
 def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_trained(metric: str) -> None:
     changes = (f'evaluation.metrics=["frechet", "kid", "{metric}"]',)

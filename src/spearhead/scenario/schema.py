@@ -303,6 +303,11 @@ class Scenario(BaseModel):
             if bar.minimum is None and bar.maximum is None and not bar.beats:
                 raise wrong(f"bars: the bar on {bar.metric!r} asks for nothing: give minimum, maximum or beats")
         _augments(self.training, modality)
+        if self.training.precision == "bf16" and self.family.single:
+            raise wrong(
+                f"training.precision is 'bf16', but a {self.model['family']} learns in float32: {self.family.single}; "
+                "leave it out"
+            )
         if self.training.objective == "dpo":
             _prefers(self.family.unpreferring(config), self.training)
         if self.training.adversarial != "none" and getattr(config, "method", "") == "none":

@@ -21,6 +21,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.files import whole_folder
 from spearhead.nn.disk import trouble_told
 from spearhead.nn.model import Model
+from spearhead.training.explosion import Level
 
 Tensors = dict[str, Tensor]
 
@@ -42,6 +43,8 @@ class Position:
     precision: str = "float32"
     ended: str = ""
     """Why it ended, once it has."""
+    level: Level = Level()
+    """Where the loss has been."""
 
 
 def learning(model: Model) -> Tensors:
@@ -138,7 +141,8 @@ def _saved(folder: Path) -> list[Path]:
 def _state(path: Path) -> tuple[Position, dict[str, Any]]:
     try:
         raw = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        return Position(**raw["position"]), raw["optimiser"]
+        told = raw["position"]
+        return Position(**{**told, "level": Level(**told["level"])}), raw["optimiser"]
     except (json.JSONDecodeError, KeyError, TypeError, OSError) as error:
         raise InputError(f"checkpoint {path} is damaged ({error}): remove it and start again") from error
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from spearhead.core import digest
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.nn.model import Model
-from spearhead.training import checkpoint, compress, devices, optimisers, schedules
+from spearhead.training import checkpoint, compress, devices, explosion, optimisers, schedules
 from spearhead.training.checkpoint import Position
 from spearhead.training.plan import NOT_THE_RESULT, Plan
 
@@ -82,7 +82,7 @@ class Trained:
 
     steps: int
     ended: str
-    """`steps`, `minutes` or `patience`."""
+    """`steps`, `minutes`, `patience` or `diverged`."""
     best_step: int
     best_loss: float
     """Validation loss of the weights in the model; infinite when nothing was validated."""
@@ -96,7 +96,7 @@ class Trained:
 
 
 class Diverged(SpearheadError):
-    """The loss or the gradient became infinite or not a number; the model was put back to its best weights."""
+    """The loss or the gradient became infinite or no number, or the loss exploded; the model has its best weights again."""
 
 
 def train(
@@ -113,7 +113,8 @@ def train(
 
     `validation` are micro-batches whose loss decides what is best (without them: the last weights). With a `folder`,
     the run is kept there every `save_every` steps and goes on from there, bit for bit, when it is called again.
-    Raises Diverged, and InputError when the folder holds another run.
+    Raises Diverged, and InputError when the folder holds another run. A run that has diverged after a validation is kept
+    as ended: called again, it gives its best weights.
     """
     made = optimisers.make(model, plan)
     if plan.steps < 1 or plan.batch < 1:
@@ -213,10 +214,16 @@ class _Run:
 
     def _step(self, batches: Source) -> Step:
         began = time.perf_counter()
-        factor = schedules.factor(self.plan, self._progress(ahead=0.5))
+        self.model.progress = self._progress(ahead=0.5)
+        factor = schedules.factor(self.plan, self.model.progress)
         micros = batches.at(self.position.step)
         total = _over_processes(float(sum(micro.weight for micro in micros)), self.device)
         losses, norm = self._learn(micros, total, factor)
+        name, loss = next(iter(losses.items()))
+        level = explosion.follow(self.position.level, loss, times=self.plan.explosion)
+        if level.exploded:
+            above = f"{name} is {loss:.4g} after {explosion.LONG} steps far above {level.lowest:.4g}, where it was"
+            self._diverged(f"{above} (training.explosion = {self.plan.explosion:g})")
         if self.smaller is not None:
             self.smaller.prune(self._progress(ahead=1))
         self._follow()
@@ -229,20 +236,21 @@ class _Run:
             elapsed=was.elapsed + seconds,
             units=was.units + units,
             weight=was.weight + weight,
+            level=level,
         )
         self.pace = seconds if not self.pace else 0.8 * self.pace + 0.2 * seconds
         ended = self._ended()
         every = self.plan.validate_every
         due = bool(self.validation) and (bool(ended) or bool(every and self.position.step % every == 0))
-        loss = self._validate() if due else None
+        judged = self._validate() if due else None
         settled = self.smaller is None or self.smaller.settled(self._progress())
-        better = loss is not None and settled and loss < self.position.best_loss
-        if loss is not None and better:
+        better = judged is not None and settled and judged < self.position.best_loss
+        if judged is not None and better:
             self.best = {
                 name: value.clone() for name, value in (self.average or checkpoint.learning(self.model)).items()
             }
-            self.position = dataclasses.replace(self.position, best_step=self.position.step, best_loss=loss, waited=0)
-        elif loss is not None and settled:
+            self.position = dataclasses.replace(self.position, best_step=self.position.step, best_loss=judged, waited=0)
+        elif judged is not None and settled:
             self.position = dataclasses.replace(self.position, waited=self.position.waited + 1)
         if not ended and self.plan.patience and self.position.waited >= self.plan.patience:
             ended = "patience"
@@ -252,7 +260,7 @@ class _Run:
         return Step(
             number=self.position.step,
             progress=1.0 if ended else self._progress(),
-            loss=next(iter(losses.values())),
+            loss=loss,
             losses=losses,
             rate=self.plan.learning_rate * factor,
             norm=norm,
@@ -260,7 +268,7 @@ class _Run:
             weight=weight,
             seconds=seconds,
             elapsed=self.position.elapsed,
-            validation=loss,
+            validation=judged,
             best=better,
             saved=bool(ended) and self.folder is not None,
             figures=self.model.figures(),
@@ -298,7 +306,7 @@ class _Run:
             norm = float(nn.utils.clip_grad_norm_(parameters, self.plan.clip or math.inf))
             norms.append(norm)
             if not (math.isfinite(seen[name]) and math.isfinite(norm)):
-                self._diverged(name, seen[name], norm)
+                self._diverged(f"{name} is {seen[name]}, gradient length {norm}")
             optimisers.set_rates(self.made[name], factor)
             for optimiser in self.made[name]:
                 optimiser.step()
@@ -342,16 +350,20 @@ class _Run:
     def _rounded(self) -> AbstractContextManager[None]:
         return nullcontext() if self.smaller is None else self.smaller.rounded(self._progress())
 
-    def _diverged(self, name: str, loss: float, norm: float) -> None:
+    def _diverged(self, told: str) -> None:
+        """Say why and end the run: with its best weights where there are any, so that calling it again gives them."""
         checkpoint.put_back(self.model, self.best)
         rate = f"training.learning_rate (now {self.plan.learning_rate:g})"
         if self.plan.optimiser == "muon":
             rate += f", training.muon_rate (now {self.plan.muon_rate:g})"
-        where = f"the best of step {self.position.best_step}" if self.position.best_step >= 0 else "those it began with"
-        raise Diverged(
-            f"training diverged at step {self.position.step + 1}: {name} is {loss}, gradient length {norm}. "
-            f"The weights are {where}. Lower {rate} or training.clip"
-        )
+        number, best = self.position.step + 1, self.position.best_step
+        where = "No weights were validated before"
+        if best >= 0:
+            where = f"The best weights are those of step {best}"
+            self.position, self.saved_at = dataclasses.replace(self.position, ended="diverged"), -1
+            if self._save():
+                where += f" and are kept in {self.folder}: the same command again goes on with them"
+        raise Diverged(f"training diverged at step {number}: {told}. {where}. Lower {rate} or training.clip")
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return autocast(self.device, getattr(torch, self.position.precision))

@@ -1,5 +1,6 @@
 """What the loop promises: exact accumulation, best weights kept, no step half done."""
 
+import dataclasses
 import os
 import resource
 import signal
@@ -94,7 +95,54 @@ def test_a_loss_that_is_no_number_stops_the_run_with_the_best_weights(points: li
                 best = weights(model)
     assert best and all(torch.equal(best[name], p) for name, p in weights(model).items())
     kept = checkpoint.read(tmp_path)
-    assert kept is not None and kept.step == 20
+    assert kept is not None and (kept.step, kept.ended) == (22, "diverged")
+    again = Sine()
+    steps, trained = run(again, points, plan, validation=validation, folder=tmp_path)
+    assert steps == [] and (trained.ended, trained.best_step) == ("diverged", 20)
+    assert all(torch.equal(best[name], p) for name, p in weights(again).items()), "and they are there for a release"
+
+
+class Exploding(Sine):
+    """From a step on its loss is so many times as large, for as long as is said."""
+
+    def __init__(self, *, at: int, steps: int, times: float) -> None:
+        super().__init__()
+        self.at, self.steps, self.times = at, steps, times
+
+    def losses(self, batch: Points) -> Iterator[tuple[str, Tensor]]:
+        for name, loss in super().losses(batch):
+            yield name, loss * (self.times if self.training and 0 <= self.calls - self.at < self.steps else 1.0)
+
+
+def test_a_loss_that_explodes_and_stays_a_number_stops_the_run_with_the_best_weights(
+    points: list[Point], tmp_path: Path
+) -> None:
+    plan = Plan(steps=90, batch=16, learning_rate=1e-3, validate_every=5, save_every=5)
+    validation = held_out(points[:50], pack_points, plan=plan)
+
+    def seen(*, steps: int, times: float, plan: Plan = plan, folder: Path | None = None) -> Trained:
+        return run(Exploding(at=41, steps=steps, times=times), points, plan, validation=validation, folder=folder)[1]
+
+    with pytest.raises(
+        Diverged, match=r"step 65: loss is .* after 25 steps far above .*explosion = 10.*kept in .*Lower"
+    ):
+        seen(steps=50, times=1000.0, folder=tmp_path)
+    kept = checkpoint.read(tmp_path)
+    assert kept is not None and kept.ended == "diverged"
+    assert seen(steps=50, times=1000.0, folder=tmp_path).best_step == kept.best_step > 0
+    assert seen(steps=24, times=1000.0).ended == "steps", "a few bad batches are no explosion"
+    assert seen(steps=50, times=2.0).ended == "steps", "nor is a loss that has merely risen"
+    assert seen(steps=50, times=1000.0, plan=dataclasses.replace(plan, explosion=0.0)).ended == "steps"
+
+
+def test_a_run_that_diverges_before_anything_was_validated_says_that_nothing_is_kept(
+    points: list[Point], tmp_path: Path
+) -> None:
+    plan = Plan(steps=50, batch=16, save_every=2)
+    with pytest.raises(Diverged, match=r"step 6: .*No weights were validated before\. Lower"):
+        run(Sine(poison_at=6), points, plan, folder=tmp_path)
+    kept = checkpoint.read(tmp_path)
+    assert kept is not None and (kept.step, kept.ended) == (4, "")
 
 
 def test_early_stop_keeps_the_best_weights(points: list[Point]) -> None:
@@ -125,6 +173,27 @@ def test_a_time_budget_ends_the_run_and_its_schedule(points: list[Point]) -> Non
     assert all(step.rate <= 0.26 * top for step, at in zip(steps, began, strict=True) if at > 0.9)
     assert steps[0].rate < 0.2 * top and all(step.rate <= top for step in steps)
     assert len(steps) < 50 or max(step.rate for step in steps) == top
+
+
+def test_a_models_own_schedule_goes_by_the_time_budget_too(points: list[Point]) -> None:
+    class Told(Sine):
+        """Notes the progress that it is told before each step."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[float] = []
+
+        def losses(self, batch: Points) -> Iterator[tuple[str, Tensor]]:
+            if self.training:
+                self.told.append(self.progress)
+            yield from super().losses(batch)
+
+    model = Told()
+    run(model, points, Plan(steps=4, batch=8))
+    assert model.told == [0.125, 0.375, 0.625, 0.875], "the middle of each step, as its learning rate"
+    hurried = Told()
+    run(hurried, points, Plan(steps=10**6, minutes=0.2 / 60, batch=8))
+    assert len(hurried.told) < 10**5 and hurried.told[0] < 0.5 < 0.8 < hurried.told[-1] <= 1.0
 
 
 def test_a_closed_run_goes_on_to_the_same_end(points: list[Point], tmp_path: Path) -> None:

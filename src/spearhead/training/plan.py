@@ -53,6 +53,9 @@ class Plan:
     """Steps between two looks at the held-out loss; 0: only at the end, so nothing can be stopped by `patience`."""
     patience: Whole = 0
     """Stop after so many validations without a better loss; 0: never. The best weights are kept either way."""
+    explosion: NotNegative = 10.0
+    """Stop when the loss has lain, for 25 steps in a row, this many times its first value (or its lowest level, where that
+    is further from zero) above its lowest level; 0: never. The best weights are kept."""
     save_every: Whole = 100
     """Steps between two checkpoints; 0: only when the run ends or is interrupted."""
     seed: Whole = 0

@@ -29,7 +29,7 @@ def export(model: Flow, folder: Path, shape: Shape) -> Mapping[str, Any]:
         "label": torch.arange(count),
     }
     path = folder / "model.onnx"
-    onnx_file.write(network, inputs, ("velocity",), path)
+    difference = onnx_file.write(network, inputs, ("velocity",), path)
     config = model.config
     sampler = Sampler(
         kind="flow",
@@ -42,4 +42,5 @@ def export(model: Flow, folder: Path, shape: Shape) -> Mapping[str, Any]:
         guidance=config.guidance if shape.classes else 1.0,
     )
     write_whole(folder / "sampler.json", sampler.to_json())
-    return {"graph_bytes": path.stat().st_size, "solver": config.solver, "solver_steps": config.steps}
+    size = path.stat().st_size
+    return {"graph_bytes": size, "solver": config.solver, "solver_steps": config.steps, "difference": difference}

@@ -54,7 +54,7 @@ def test_cutout_takes_a_square_of_half_the_side_at_most() -> None:
 def test_real_and_made_pictures_are_changed_before_the_critic_in_both_turns(shape: Shape) -> None:
     config = replace(PRESETS["debug"], augment=("cutout",), augment_share=1.0)
     model = build(config, shape, steps=1, seed=0)
-    model.taken += 1  # the end of the run, where every picture is changed
+    model.progress = 1.0  # the end of the run, where every picture is changed
     seen: list[Tensor] = []
     model.critic.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach().clone()))
     batch = Pictures(torch.ones(16, 1, 8, 8), torch.zeros(16, dtype=torch.long))

@@ -44,12 +44,18 @@ def export(model: Gan, folder: Path, shape: Shape) -> Mapping[str, Any]:
     rng = torch.Generator().manual_seed(0)
     noise = torch.randn(3, config.noise, generator=rng)
     label = torch.arange(3) % max(1, len(shape.classes))
-    onnx_file.write(Oneshot(model), {"noise": noise, "label": label}, ["pixels"], folder / sampler.model)
+    inputs = {"noise": noise, "label": label}
+    difference = onnx_file.write(Oneshot(model), inputs, ["pixels"], folder / sampler.model)
     write_whole(folder / "sampler.json", sampler.to_json())
     of_step = int(model.taken)
+    told = f"of step {of_step:,}, the last"
+    if model.reached > of_step:
+        told = f"of step {of_step:,} of {model.reached:,}: rolled back to the smallest held-out distance"
     return {
         "maker_parameters": sum(parameter.numel() for parameter in model.maker.parameters()),
         "weights_of_step": of_step,
         "trained_steps": model.reached,
         "rolled_back": model.reached > of_step,
+        "words": {"weights": told},
+        "difference": difference,
     }

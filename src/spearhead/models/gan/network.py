@@ -36,9 +36,9 @@ CHUNK = 256
 class Gan(Model):
     """A maker, a critic, and the random filters that judge them."""
 
-    def __init__(self, config: Config, shape: Shape, *, steps: int, seed: int) -> None:
+    def __init__(self, config: Config, shape: Shape, *, seed: int) -> None:
         super().__init__()
-        self.config, self.shape, self.steps, self.seed = config, shape, steps, seed
+        self.config, self.shape, self.seed = config, shape, seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.maker: nn.Module = _maker(config, shape)
@@ -85,7 +85,7 @@ class Gan(Model):
     def course(self) -> tuple[float, float]:
         """The share of pictures that are augmented, and the weight of the gradient penalty, at this step of the run."""
         config = self.config
-        falling = 0.5 * (1 + math.cos(math.pi * min(1.0, int(self.taken) / self.steps)))
+        falling = 0.5 * (1 + math.cos(math.pi * self.progress))
         return config.augment_share * (1 - falling), config.penalty_end + (
             config.penalty - config.penalty_end
         ) * falling
@@ -190,13 +190,8 @@ class Gan(Model):
 
 
 def build(config: Config, shape: Shape, *, steps: int, seed: int) -> Gan:
-    """The network of a configuration; `steps` is the length of the run, over which penalty and augmentation move.
-
-    Raises InputError for a size that its convolutions cannot make.
-    """
-    if steps < 1:
-        raise InputError(f"training.steps is {steps}: wanted at least 1")
-    return Gan(config, shape, steps=steps, seed=seed)
+    """The network of a configuration; raises InputError for a size that its convolutions cannot make."""
+    return Gan(config, shape, seed=seed)
 
 
 def _maker(config: Config, shape: Shape) -> nn.Module:

@@ -4,7 +4,7 @@ from collections.abc import Generator, Mapping
 
 from spearhead.core.family import Family, Lesson, Task
 from spearhead.core.generation import Progress
-from spearhead.models.gpt.config import Config, whole
+from spearhead.models.gpt.config import Config, plan, whole
 
 
 def _begin(task: Task) -> Generator[Progress, None, Lesson]:
@@ -29,6 +29,7 @@ FAMILY = Family(
         "small": Config(depth=4, context=128),
     },
     begin=_begin,
+    plan=plan,
     words=_words,
     options={
         "temperature": {"type": "number", "minimum": 0, "maximum": 2, "default": 0.8},

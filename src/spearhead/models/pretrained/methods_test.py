@@ -87,6 +87,20 @@ def test_adalora_takes_rank_where_it_matters_least(tiny: Path, examples: list[Ex
     assert sorted(sum(row) for row in pattern.values()) == sorted(ranks)
 
 
+def test_adalora_settles_its_ranks_in_a_run_that_a_time_budget_ends_early(tiny: Path, examples: list[Example]) -> None:
+    model = tuned(tiny, "adalora", steps=1000)
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for number in range(12):
+        model.progress = (number + 0.5) / 12  # a step of it is 83 of the plan's
+        for _, loss in model.losses(pack(examples[:8])):
+            torch.autograd.backward(loss)
+            optimiser.step()
+        optimiser.zero_grad()
+    ranks = [int((p.abs() > 0).sum()) for n, p in model.named_parameters() if "lora_E" in n]
+    assert sum(ranks) <= 4 * 14 and len(set(ranks)) > 1, "from 6 a matrix to 4 on average, as in a run of 1,000 steps"
+    assert model.network.peft_config["default"].rank_pattern is not None
+
+
 def test_ia3_scales_keys_values_and_the_feed_forward(tiny: Path, examples: list[Example]) -> None:
     model = tuned(tiny, "ia3")
     layer = model.causal.model.layers[0].self_attn.k_proj

@@ -1,5 +1,6 @@
 """A pretrained causal language model and the way it is tuned, as a `Model`: losses, scores and samples."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Tuned(Model):
         self.fast = fast
         self._swift: swift.Swift | None = None
         self.updates = 0
-        """Optimiser steps taken, for AdaLoRA's schedule."""
+        """Where AdaLoRA's schedule is, in optimiser steps of a run without a time budget."""
         inner = self.causal
         self.packs = config.method not in VIRTUAL_TOKENS and inner.config.model_type in packed.SUPPORTED
         if self.packs:
@@ -84,8 +85,9 @@ class Tuned(Model):
         yield "loss", loss
         if self.training and self.config.method == "adalora" and batch.closes:
             # The loop has stepped and the gradients are still there: rank is moved by their size.
-            self.updates += 1
-            self.network.base_model.update_and_allocate(self.updates)
+            tuner = self.network.base_model
+            self.updates = _moment(self.updates, self.progress, tuner.peft_config[tuner.trainable_adapter_name])
+            tuner.update_and_allocate(self.updates)
 
     def likelihoods(self, batch: Sequences) -> tuple[Tensor, Tensor]:
         """Negative log likelihood (nats) of each label token, and which sequence it is of: (labels,) both."""
@@ -312,6 +314,20 @@ def _sampling(options: Mapping[str, Any]) -> dict[str, Any]:
         "top_k": int(options.get("top_k", 0)),
         "min_p": float(options.get("min_p", 0.0)) or None,
     }
+
+
+def _moment(before: int, progress: float, schedule: Any) -> int:
+    """The next step of peft's schedule at this share of the run.
+
+    Where a time budget makes one step cover several of the schedule's, those that peft acts at are not leapt over:
+    the one at which it settles the ranks, and the multiples of `deltaT` at which it takes some.
+    """
+    now = max(before + 1, math.ceil(progress * schedule.total_step))
+    settled = schedule.total_step - schedule.tfinal
+    if before < settled <= now:
+        return int(settled)
+    acted = now - now % schedule.deltaT
+    return int(acted) if acted > before else now
 
 
 def _lengths(x: Tensor, owners: Tensor, count: int) -> Tensor:

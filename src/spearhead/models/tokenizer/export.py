@@ -43,8 +43,8 @@ def export(model: Tokenizer, folder: Path, shape: Shape) -> Mapping[str, Any]:
     pixels = torch.rand(3, shape.channels, shape.height, shape.width, generator=rng).to(device) * 2 - 1
     codes = torch.randint(model.vocab, (3, *model.grid), generator=rng).to(device)
     onnx_file.write(Encoder(model).eval(), {"pixels": pixels}, ("codes",), folder / "encoder.onnx")
-    onnx_file.write(Decoder(model).eval(), {"codes": codes}, ("pixels",), folder / "decoder.onnx")
+    difference = onnx_file.write(Decoder(model).eval(), {"codes": codes}, ("pixels",), folder / "decoder.onnx")
     form = Form((shape.height, shape.width), shape.channels, model.grid, model.vocab)
     write_whole(folder / "tokenizer.json", form.to_json().encode())
     sizes = {f"{name}_bytes": (folder / f"{name}.onnx").stat().st_size for name in ("encoder", "decoder")}
-    return {"codes": model.vocab, "codes_a_picture": model.grid[0] * model.grid[1], **sizes}
+    return {"codes": model.vocab, "codes_a_picture": model.grid[0] * model.grid[1], "difference": difference, **sizes}

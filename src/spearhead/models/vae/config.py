@@ -30,6 +30,6 @@ class Config:
     pseudo: Count = 500
     """Pseudo-pictures of the `vamp` prior."""
     warmup: Share = 0.2
-    """Share of the run's steps over which the divergence's weight rises from 0 to 1."""
+    """Share of the run over which the divergence's weight rises from 0 to 1."""
     conditional: bool = True
     """Whether classes, where the pictures have them, steer what is made."""

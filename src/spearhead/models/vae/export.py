@@ -43,7 +43,7 @@ def export(model: Vae, folder: Path, shape: Shape) -> Mapping[str, Any]:
     labels = torch.arange(4) % max(1, len(classes))
     inputs = {"noise": torch.randn(4, model.noise, generator=rng).to(device), "label": labels.to(device)}
     path = folder / "model.onnx"
-    onnx_file.write(maker, inputs, ("pixels",), path)
+    difference = onnx_file.write(maker, inputs, ("pixels",), path)
     sampler = Sampler("oneshot", (model.noise,), (shape.height, shape.width), shape.channels, classes)
     write_whole(folder / "sampler.json", sampler.to_json().encode())
-    return {"noise": model.noise, "graph_bytes": path.stat().st_size}
+    return {"noise": model.noise, "graph_bytes": path.stat().st_size, "difference": difference}

@@ -262,13 +262,11 @@ class Vae(Model):
     """The whole: `losses` yields the negative evidence lower bound (arXiv 1312.6114, equation 3), its divergence
     weighed by the warm-up while it learns."""
 
-    def __init__(self, config: Config, shape: Shape, *, steps: int) -> None:
+    def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         self.config = config
         self.classes = len(shape.classes) if config.conditional else 0
         self.shape = (shape.channels, shape.height, shape.width)
-        self.warm_steps = config.warmup * steps
-        self.taken = 0
         self.body: One | Two
         if config.network == "hierarchical":
             self.body = Two(shape, config.hidden, config.latent, classes=self.classes)
@@ -292,19 +290,11 @@ class Vae(Model):
     def losses(self, batch: Pictures) -> Iterator[tuple[str, Tensor]]:
         """The bound of fresh binary pixels; judged, not learning: with the same draws every time and no warm-up."""
         rng = None if self.training else torch.Generator(batch.pixels.device).manual_seed(JUDGE)
-        weight = min(1.0, (self.taken + 1) / self.warm_steps) if self.training and self.warm_steps else 1.0
+        weight = min(1.0, self.progress / self.config.warmup) if self.training and self.config.warmup else 1.0
         x = self.observe(batch.pixels, rng=rng)
         noise = torch.randn(len(x), self.config.latent * self.body.layers, generator=rng, device=x.device)
         missed, apart = self.bound(x, batch.labels, noise)
         yield "loss", (missed + weight * apart).mean()
-        if self.training and batch.closes:
-            self.taken += 1
-
-    def memory(self) -> dict[str, Tensor]:
-        return {"taken": torch.tensor(self.taken)}
-
-    def remember(self, memory: Mapping[str, Tensor]) -> None:
-        self.taken = int(memory["taken"])
 
     def sample(self, prompt: Any, count: int, *, rng: torch.Generator, options: Mapping[str, Any]) -> Iterator[Tensor]:
         """Pictures (n, c, h, w) in [-1, 1] of the classes `prompt` (n,); option `truncation` scales the noise."""
@@ -433,4 +423,4 @@ def build(config: Config, shape: Shape, *, steps: int, seed: int) -> Vae:
         raise InputError("model.latent and model.hidden must be at least 1, model.warmup between 0 and 1")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Vae(config, shape, steps=steps)
+        return Vae(config, shape)

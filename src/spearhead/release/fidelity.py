@@ -95,14 +95,16 @@ def exported(
 ) -> Generator[Progress, None, Array]:
     """The exported model's log-probabilities of the token after each prefix: (prefixes, vocabulary).
 
-    With `adapter`, a GGUF over `model`, those of the two together.
+    With `adapter`, a GGUF over `model`, those of the two together. Keys and values are kept whole: in eight bits, as
+    they are served, they alone would move what is compared by as much as a file in F16 may (0.03 nats on average).
     """
     from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
     if not prefixes:
         raise InputError("fidelity: no positions were given")
     longest = max(len(prefix) for prefix in prefixes)
-    settings = Settings(slots=1, context=max(64, -(-(longest + 2) // 64) * 64), threads=threads, adapter=adapter)
+    context = max(64, -(-(longest + 2) // 64) * 64)
+    settings = Settings(slots=1, context=context, threads=threads, adapter=adapter, cache="f16")
     rows: list[Array] = []
     with asyncio.Runner() as runner:
         runtime = runner.run(LlamaCpp.start(model, tokenizer, settings=settings))

@@ -13,6 +13,8 @@ from spearhead.core.generation import Progress, Prompt
 from spearhead.core.template import Segment
 from spearhead.nn import gguf_adapter, gguf_file
 from spearhead.release import calibration, fidelity, quantise
+from spearhead.runtimes.conftest import needs_openvino
+from spearhead.runtimes.llamacpp.engines import OPENVINO, WISH
 
 VOCAB, WIDTH = 320, 64
 T = TypeVar("T")
@@ -203,6 +205,18 @@ def test_an_export_says_what_the_trained_model_says_and_a_wrong_one_is_refused(
     bad = fidelity.compare(wanted, run(fidelity.exported(broken, tokenizer, prefixes, threads=1))[1])
     with pytest.raises(SpearheadError, match="does not say what the trained model says: largest difference"):
         fidelity.require(bad, layout="F16")
+
+
+@needs_openvino
+def test_an_export_is_compared_without_the_rounding_of_the_served_cache(
+    tiny: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = tiny
+    monkeypatch.setenv(WISH, OPENVINO.name)  # which keeps keys and values in eight bits when it serves
+    prefixes = [[int(token) for token in np.random.default_rng(n).integers(3, 250, 40)] for n in range(4)]
+    wanted = reference(model, prefixes)
+    found = fidelity.compare(wanted, run(fidelity.exported(model, tokenizer, prefixes, threads=1))[1])
+    assert found.mean < 0.001
 
 
 def test_differences_are_what_a_hand_would_reckon() -> None:

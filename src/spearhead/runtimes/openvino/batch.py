@@ -207,14 +207,14 @@ class Batch:
                 blocks += one.blocks[: -(-at // size)]
                 block_begins.append(len(blocks))
             rows += range(len(tokens) - _last(one, fed), len(tokens))
-        if len(tokens) == 1:  # so does a product over one row: it is computed twice
+        if len(tokens) == 1:  # so does a product over one row: it is computed twice, and so is a row alone
             tokens, places, past, blocks = tokens * 2, places * 2, past * 2, blocks * 2
             begins, block_begins = [0, 1, 2], [0, len(blocks) // 2, len(blocks)]
         lists: Mapping[str, Any] = dict(zip(graph.PAGING, (past, begins, blocks, block_begins), strict=True))
         inputs = {name: np.array(values, np.int32) for name, values in lists.items()}
         inputs[graph.LONGEST] = np.array(max(one.done + len(fed) for one, fed in taken), np.int32)
         inputs |= {"tokens": np.array(tokens, np.int64), "places": np.array(places, np.int64)}
-        inputs["rows"] = np.array(rows or [0], np.int64)
+        inputs["rows"] = np.array(rows if len(rows) > 1 else (rows or [0]) * 2, np.int64)
         for name, values in inputs.items():
             self._request.set_tensor(name, ov.Tensor(values))
         self._request.infer()

@@ -126,8 +126,8 @@ class _Builder:
         x = op.gather(table, tokens, self.whole_number(0))  # (tokens, width)
         turn = self.rotation(places)
         for layer in range(it.layers):
-            x = self.layer(x, f"blk.{layer}.", turn=turn, paging=paging, layer=layer)
-        x = self.norm(op.gather(x, rows, self.whole_number(0)), "output_norm.weight")
+            x = self.layer(x, f"blk.{layer}.", turn=turn, paging=paging, layer=layer, rows=rows)
+        x = self.norm(x, "output_norm.weight")
         if "output.weight" in self.left:
             table = self.matrix([("output.weight", (it.vocabulary, it.width), 0)])
         out = op.result(op.matmul(x, table, False, True))
@@ -136,14 +136,20 @@ class _Builder:
         self.shelf.filled()  # before anybody looks: equal constants are merged
         return ov.Model([out], self.inputs, "text")
 
-    def layer(self, x: Any, name: str, *, turn: tuple[Any, Any], paging: Mapping[str, Any], layer: int) -> Any:
+    def layer(
+        self, x: Any, name: str, *, turn: tuple[Any, Any], paging: Mapping[str, Any], layer: int, rows: Any
+    ) -> Any:
+        """One layer over all tokens; the last one leaves `rows` alone, of the others nobody reads more than the cache."""
         it = self.shape
         wide, narrow = it.queries * it.head, it.keys * it.head
         h = self.norm(x, f"{name}attn_norm.weight")
-        both = [(f"{name}attn_q", wide, it.width, it.queries), (f"{name}attn_k", narrow, it.width, it.keys)]
-        q, k = self.split(self.rotated(self.product(h, both), turn, name), (wide, narrow))
-        v = self.product(h, [(f"{name}attn_v", narrow, it.width, 0)])
+        parts = [(f"{name}attn_q", wide, it.width, it.queries), (f"{name}attn_k", narrow, it.width, it.keys)]
+        parts += [(f"{name}attn_v", narrow, it.width, 0)]
+        turning, v = self.split(self.product(h, parts), (wide + narrow, narrow))
+        q, k = self.split(self.rotated(turning, turn, name), (wide, narrow))
         attended = self.attention(q, k, v, paging=paging, layer=layer)
+        if layer + 1 == it.layers:
+            x, attended = (op.gather(values, rows, self.whole_number(0)) for values in (x, attended))
         x = op.add(x, self.product(attended, [(f"{name}attn_output", it.width, wide, 0)]))
         h = self.norm(x, f"{name}ffn_norm.weight")
         gate, up = (self.product(h, [(f"{name}ffn_{part}", it.hidden, it.width, 0)]) for part in ("gate", "up"))
@@ -166,29 +172,33 @@ class _Builder:
         return made.output(0)
 
     def rotation(self, places: Any) -> tuple[Any, Any]:
-        """Cosine and sine (tokens, 1, head) of rotary positions (Su et al. 2021, equation 34), halves together."""
+        """Cosine and sine (tokens, 1, 1, head) of rotary positions (Su et al. 2021, equation 34), halves together."""
         it = self.shape
         steps = it.theta ** (-np.arange(0, it.head, 2, dtype=np.float64) / it.head)
         if (factors := self.left.pop("rope_freqs.weight", None)) is not None:
             steps = steps / weights.floats(factors).reshape(-1)
         both = np.concatenate([steps, steps]).astype(np.float32).reshape(1, -1)
-        signs = np.repeat(np.array([-1, 1], np.float32), it.head // 2)
-        axis = self.numbers(1)
-        angles = op.multiply(op.unsqueeze(op.convert(places, "f32"), axis), op.constant(both))
-        sine = op.multiply(op.sin(angles), op.constant(signs.reshape(1, -1)))
-        return op.unsqueeze(op.cos(angles), axis), op.unsqueeze(sine, axis)
+        angles = op.multiply(op.unsqueeze(op.convert(places, "f32"), self.numbers(1)), op.constant(both))
+        between = self.numbers(1, 2)
+        return op.unsqueeze(op.cos(angles), between), op.unsqueeze(op.sin(angles), between)
 
     def rotated(self, x: Any, turn: tuple[Any, Any], name: str) -> Any:
-        """Queries and keys (tokens, heads x head), normed by head where the model does so, turned by their places."""
+        """Queries and keys (tokens, heads x head), normed by head where the model does so, turned by their places.
+
+        Written as the runtime knows it: what is turned becomes one operation that way.
+        """
         it = self.shape
-        x = op.reshape(x, self.numbers(-1, it.queries + it.keys, it.head), False)
+        heads, half = it.queries + it.keys, it.head // 2
+        x = op.reshape(x, self.numbers(-1, heads, 1, it.head), False)  # (tokens, heads, 1, head)
         if it.architecture == "qwen3":
             gains = [self.floats(f"{name}attn_{part}_norm.weight", it.head) for part in ("q", "k")]
-            x = self.normed(x, np.repeat(np.stack(gains), (it.queries, it.keys), axis=0)[None])
-        low = op.slice(x, self.numbers(0), self.numbers(it.head // 2), self.numbers(1), self.numbers(2))
-        high = op.slice(x, self.numbers(it.head // 2), self.numbers(it.head), self.numbers(1), self.numbers(2))
-        x = op.add(op.multiply(x, turn[0]), op.multiply(op.concat([high, low], 2), turn[1]))
-        return op.reshape(x, self.numbers(-1, (it.queries + it.keys) * it.head), False)
+            x = self.normed(x, np.repeat(np.stack(gains), (it.queries, it.keys), axis=0)[None, :, None])
+        low = op.slice(x, self.numbers(0), self.numbers(half), self.numbers(1), self.numbers(3))
+        high = op.slice(x, self.numbers(half), self.numbers(it.head), self.numbers(1), self.numbers(3))
+        minus = self.shared("f32", np.full((1, 1, 1, 1), -1, np.float32))
+        turned = op.concat([op.multiply(high, minus), low], -1)
+        x = op.add(op.multiply(x, turn[0]), op.multiply(turned, turn[1]))
+        return op.reshape(x, self.numbers(-1, heads * it.head), False)
 
     def norm(self, x: Any, name: str) -> Any:
         """`x` (tokens, width), normed."""

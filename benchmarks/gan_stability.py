@@ -13,7 +13,8 @@ more, so that it is looked at with fewer of them until its last measurement (few
 Distances are Frechet distances over the features that the table names, and comparable only under that name. Prints a
 Markdown table and one line of JSON last; exit code 3 when a seed misses the ratio, when the mean final distance is not
 below the autoencoder's and the Gaussian's, or when the flow's is not below the mean. With `--folder` a run that was
-broken off goes on, and what is finished there is not done again; `--seeds 0` trains the peers alone.
+broken off goes on, and what is finished there is only looked at anew where `--made`, `--solver` or `--guidance` ask for
+another look; `--seeds 0` trains the peers alone and claims nothing.
 """
 
 import argparse
@@ -199,8 +200,9 @@ def learn(given: argparse.Namespace, data: Data, far: Callable[[Bytes], float], 
     rows = [] if folder is None else kept(folder / "measured.jsonl")
 
     def look(step: int, seconds: float, held: float, *, last: bool) -> None:
-        made = drawn(given, model, name=name, count=given.flow_made if name == "flow" and not last else given.made)
-        row = {"step": step, "seconds": seconds, "distance": far(made), "held": held, "made": len(made)}
+        how = manner(given, name, last=last)
+        made = drawn(model, name=name, how=how)
+        row = {"step": step, "seconds": seconds, "distance": far(made), "held": held, **how}
         rows.append(row)
         print(f"{name} seed {seed}, of {steps:,} steps: {json.dumps(row)}", file=sys.stderr, flush=True)
         if folder is not None:
@@ -215,7 +217,8 @@ def learn(given: argparse.Namespace, data: Data, far: Callable[[Bytes], float], 
             save_file(checkpoint.snapshot(model), folder / "looked-at.safetensors")
         look(step.number, step.elapsed, step.validation, last=step.progress == 1.0)
     at = None if folder is None else checkpoint.read(folder / "checkpoint")
-    if folder is not None and at is not None and (not rows or rows[-1]["step"] < at.step):
+    wanted = {"step": at and at.step, **manner(given, name, last=True)}
+    if folder is not None and at is not None and (not rows or wanted.items() - rows[-1].items()):
         checkpoint.put_back(model, load_file(folder / "looked-at.safetensors"))
         with torch.no_grad():
             loss = float(next(iter(model.eval().losses(held)))[1])
@@ -234,23 +237,31 @@ def learn(given: argparse.Namespace, data: Data, far: Callable[[Bytes], float], 
     )
 
 
-def drawn(given: argparse.Namespace, model: Any, *, name: str, count: int) -> Bytes:
-    """So many pictures of a model as it is, every class as often; the same noise each time."""
+def manner(given: argparse.Namespace, name: str, *, last: bool) -> dict[str, Any]:
+    """How a look is taken: of how many pictures, and how the flow draws them."""
+    if name != "flow":
+        return {"made": given.made}
+    count = given.made if last else given.flow_made
+    return {"made": count, "steps": DRAWN_IN, "solver": given.solver, "guidance": given.guidance}
+
+
+def drawn(model: Any, *, name: str, how: dict[str, Any]) -> Bytes:
+    """Pictures of a model as it is, every class as often; the same noise each time."""
     import torch
 
     from spearhead.models import pictures
 
-    labels, rng = torch.arange(count) % len(NAMES), torch.Generator().manual_seed(1)
-    options = {"steps": DRAWN_IN, "solver": given.solver, "guidance": given.guidance} if name == "flow" else {}
+    labels, rng = torch.arange(how["made"]) % len(NAMES), torch.Generator().manual_seed(1)
+    part = 250 if name == "flow" else len(labels)  # 25 passes in the cache, or one in memory
     found = []
     with torch.random.fork_rng(devices=[]):
-        for part in torch.split(labels, 250 if name == "flow" else count):  # 25 passes in the cache, or one in memory
-            *_, end = model.sample(part, len(part), rng=rng, options=options)
+        for some in torch.split(labels, part):
+            *_, end = model.sample(some, len(some), rng=rng, options=how if name == "flow" else {})
             found.append(pictures.pixels(end))
     return np.concatenate(found)
 
 
-def kept(file: Path) -> list[dict[str, float]]:
+def kept(file: Path) -> list[dict[str, Any]]:
     """What was measured before the run was broken off."""
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
 

@@ -72,7 +72,9 @@ def leap(folder: Path, sampler: Sampler) -> Path:
         helper.make_node("Mul", ["x", "nothing"], ["still"]),
         helper.make_node("Add", ["still", "long"], ["velocity"]),
     ]
-    return save(folder, sampler, nodes, {"nothing": np.float32([0]), "shape": np.array([-1, 1, 1, 1])}, "velocity")
+    return save(
+        folder, sampler, nodes, {"nothing": np.zeros(1, np.float32), "shape": np.array([-1, 1, 1, 1])}, "velocity"
+    )
 
 
 def mix(folder: Path) -> Path:

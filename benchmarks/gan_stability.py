@@ -2,19 +2,25 @@
 
     python benchmarks/gan_stability.py --minutes 10 --seeds 3
     python benchmarks/gan_stability.py --minutes 10 --preset style --peers ""
+    python benchmarks/gan_stability.py --minutes 10 --seeds 3 --peers flow --flow-steps 6000 --folder FOLDER
 
 Trains through the project's own loop on FashionMNIST, once for each seed, and measures the averaged maker on the way
 against the 10,000 test pictures. Nothing is rolled back: the last measurement is of the last weights. Beside it, once
 each with the same minutes: DCGAN, the variational autoencoder, flow matching drawn in 25 steps, and without training a
-Gaussian for each class and real training pictures. Distances are Frechet distances over the features that the table
-names, and comparable only under that name. Prints a Markdown table and one line of JSON last; exit code 3 when a seed
-misses the ratio, when the mean final distance is not below the autoencoder's and the Gaussian's, or when the flow's is
-not below the mean. With `--folder` a run that was broken off goes on.
+Gaussian for each class and real training pictures. The flow may be given a time of its own (`--flow-minutes`), or
+steps (`--flow-steps`), where other work would make minutes mean little; each of its pictures takes 25 evaluations and
+more, so that it is looked at with fewer of them until its last measurement (fewer pictures tell a larger distance).
+Distances are Frechet distances over the features that the table names, and comparable only under that name. Prints a
+Markdown table and one line of JSON last; exit code 3 when a seed misses the ratio, when the mean final distance is not
+below the autoencoder's and the Gaussian's, or when the flow's is not below the mean. With `--folder` a run that was
+broken off goes on, and what is finished there is only looked at anew where `--made`, `--solver` or `--guidance` ask for
+another look; `--seeds 0` trains the peers alone and claims nothing.
 """
 
 import argparse
 import dataclasses
 import json
+import math
 import statistics
 import sys
 import time
@@ -51,6 +57,12 @@ def main() -> int:
     parser.add_argument("--average", type=float, default=0.998, help="decay of the averaged weights")
     parser.add_argument("--looks", type=int, default=12, help="measurements of a run")
     parser.add_argument("--made", type=int, default=5000, help="pictures made for each measurement")
+    parser.add_argument("--flow-minutes", type=float, help="of the flow's training (default: as --minutes)")
+    parser.add_argument("--flow-steps", type=int, default=0, help="of the flow's training, instead of minutes")
+    parser.add_argument("--flow-looks", type=int, default=6, help="measurements of the flow (default 6)")
+    parser.add_argument("--flow-made", type=int, default=1000, help="pictures of the flow's looks but the last")
+    parser.add_argument("--solver", choices=("euler", "heun"), default="euler", help="of the flow (default: euler)")
+    parser.add_argument("--guidance", type=float, default=1.0, help="of the flow (default 1: none)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="keep runs and grids of samples here, and go on from here")
     given = parser.parse_args()
@@ -74,6 +86,8 @@ class Run:
     parameters: int
     distances: dict[int, float]
     held: dict[int, float]
+    made: dict[int, int]
+    """How many pictures each distance is of."""
 
     @property
     def final(self) -> float:
@@ -102,7 +116,7 @@ def measure(given: argparse.Namespace, peers: Sequence[str]) -> int:
         fixed["real training pictures"] = far(data.learnt[: given.made])
     print(table([*runs, *peer_runs], fixed, given, named))
     ratios = [run.final / run.best for run in runs]
-    mean = statistics.fmean(run.final for run in runs)
+    mean = statistics.fmean(run.final for run in runs) if runs else math.nan
     rivals = {run.name: run.final for run in peer_runs if run.name == "vae"}
     rivals |= {name: value for name, value in fixed.items() if name != "real training pictures"}
     missed = [f"seed {run.seed}" for run, ratio in zip(runs, ratios, strict=True) if ratio > RATIO]
@@ -115,7 +129,7 @@ def measure(given: argparse.Namespace, peers: Sequence[str]) -> int:
         "batch": given.batch,
         "rate": given.rate,
         "ratios": [round(ratio, 4) for ratio in ratios],
-        "mean_final": round(mean, 4),
+        "mean_final": round(mean, 4) if runs else None,
         "runs": [dataclasses.asdict(run) for run in [*runs, *peer_runs]],
         "fixed": fixed,
         "missed": missed,
@@ -144,10 +158,12 @@ def table(runs: Sequence[Run], fixed: dict[str, float], given: argparse.Namespac
 
 # -- training ----------------------------------------------------------------------------------------------------------
 def learn(given: argparse.Namespace, data: Data, far: Callable[[Bytes], float], *, name: str, seed: int) -> Run:
-    """One run of a preset of the gan family, of the autoencoder or of the flow, measured `given.looks` times."""
+    """One run of a preset of the gan family, of the autoencoder or of the flow, measured several times."""
     import torch
+    from safetensors.torch import load_file, save_file
 
     from spearhead.models import pictures
+    from spearhead.training import checkpoint
     from spearhead.training.batches import Batches
     from spearhead.training.loop import train
     from spearhead.training.plan import Plan
@@ -169,30 +185,45 @@ def learn(given: argparse.Namespace, data: Data, far: Callable[[Bytes], float], 
         [pictures.Picture(p, int(label)) for p, label in zip(data.held[:1024], data.held_labels[:1024], strict=True)]
     )
     folder = None if given.folder is None else given.folder / f"{name}-{seed}"
-    steps = planned(given, name, Batches(examples, pictures.pack, plan=plan), folder)
-    looks = given.looks if name != "flow" else 1  # 25 passes for each of its pictures take longer than to learn
-    plan = dataclasses.replace(plan, steps=steps, minutes=given.minutes, validate_every=max(1, steps // looks))
+    minutes, looks = given.minutes, given.looks
+    if name == "flow":
+        minutes = 0.0 if given.flow_steps else given.flow_minutes or given.minutes
+        looks = given.flow_looks
+    if name == "flow" and given.flow_steps:
+        steps = given.flow_steps
+    else:
+        trial = Batches(examples, pictures.pack, plan=plan)
+        steps = planned(given, name, trial, minutes=minutes, looks=looks, folder=folder)
+    plan = dataclasses.replace(plan, steps=steps, minutes=minutes, validate_every=max(1, steps // looks))
     batches = Batches(examples, pictures.pack, plan=plan)
     model = network(name, steps=steps, seed=seed)
     rows = [] if folder is None else kept(folder / "measured.jsonl")
-    labels = torch.arange(given.made) % len(NAMES)
-    for step in train(model, batches, plan, validation=[held], folder=folder and folder / "checkpoint"):
-        if step.validation is None:
-            continue
-        with torch.random.fork_rng(devices=[]):
-            *_, drawn = model.sample(
-                labels,
-                len(labels),
-                rng=torch.Generator().manual_seed(1),
-                options={"steps": DRAWN_IN} if name == "flow" else {},
-            )
-        made = pictures.pixels(drawn)
-        row = {"step": step.number, "seconds": step.elapsed, "distance": far(made), "held": step.validation}
+
+    def look(step: int, seconds: float, held: float, *, last: bool) -> None:
+        how = manner(given, name, last=last)
+        made = drawn(model, name=name, how=how)
+        row = {"step": step, "seconds": seconds, "distance": far(made), "held": held, **how}
         rows.append(row)
         print(f"{name} seed {seed}, of {steps:,} steps: {json.dumps(row)}", file=sys.stderr, flush=True)
         if folder is not None:
             write_whole(folder / "measured.jsonl", "".join(json.dumps(one) + "\n" for one in rows))
-            show(folder / f"{step.number:07d}.png", made[:60])
+            show(folder / f"{step:07d}.png", made[:60])
+
+    for step in train(model, batches, plan, validation=[held], folder=folder and folder / "checkpoint"):
+        if step.validation is None:
+            continue
+        if folder is not None:  # the last look may take longer than a person waits: it can be taken again
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(checkpoint.snapshot(model), folder / "looked-at.safetensors")
+        look(step.number, step.elapsed, step.validation, last=step.progress == 1.0)
+    at = None if folder is None else checkpoint.read(folder / "checkpoint")
+    wanted = {"step": at and at.step, **manner(given, name, last=True)}
+    if folder is not None and at is not None and (not rows or wanted.items() - rows[-1].items()):
+        checkpoint.put_back(model, load_file(folder / "looked-at.safetensors"))
+        with torch.no_grad():
+            loss = float(next(iter(model.eval().losses(held)))[1])
+        model.train()
+        look(at.step, at.elapsed, loss, last=True)
     last = rows[-1]
     return Run(
         name,
@@ -202,10 +233,35 @@ def learn(given: argparse.Namespace, data: Data, far: Callable[[Bytes], float], 
         sum(p.numel() for p in model.parameters()),
         {int(row["step"]): row["distance"] for row in rows},
         {int(row["step"]): row["held"] for row in rows},
+        {int(row["step"]): int(row["made"]) for row in rows},
     )
 
 
-def kept(file: Path) -> list[dict[str, float]]:
+def manner(given: argparse.Namespace, name: str, *, last: bool) -> dict[str, Any]:
+    """How a look is taken: of how many pictures, and how the flow draws them."""
+    if name != "flow":
+        return {"made": given.made}
+    count = given.made if last else given.flow_made
+    return {"made": count, "steps": DRAWN_IN, "solver": given.solver, "guidance": given.guidance}
+
+
+def drawn(model: Any, *, name: str, how: dict[str, Any]) -> Bytes:
+    """Pictures of a model as it is, every class as often; the same noise each time."""
+    import torch
+
+    from spearhead.models import pictures
+
+    labels, rng = torch.arange(how["made"]) % len(NAMES), torch.Generator().manual_seed(1)
+    part = 250 if name == "flow" else len(labels)  # 25 passes in the cache, or one in memory
+    found = []
+    with torch.random.fork_rng(devices=[]):
+        for some in torch.split(labels, part):
+            *_, end = model.sample(some, len(some), rng=rng, options=how if name == "flow" else {})
+            found.append(pictures.pixels(end))
+    return np.concatenate(found)
+
+
+def kept(file: Path) -> list[dict[str, Any]]:
     """What was measured before the run was broken off."""
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
 
@@ -234,7 +290,9 @@ def network(name: str, *, steps: int, seed: int) -> Any:
     return build(config, shape, steps=steps, seed=seed)
 
 
-def planned(given: argparse.Namespace, name: str, batches: Any, folder: Path | None) -> int:
+def planned(
+    given: argparse.Namespace, name: str, batches: Any, *, minutes: float, looks: int, folder: Path | None
+) -> int:
     """How many steps fit into the minutes, by a short trial on a model that is thrown away; once for each run."""
     from spearhead.training.loop import train
     from spearhead.training.plan import Plan
@@ -244,7 +302,7 @@ def planned(given: argparse.Namespace, name: str, batches: Any, folder: Path | N
         return int(json.loads(file.read_text("utf-8")))
     trial = Plan(steps=14, batch=given.batch, learning_rate=1e-4, precision="fp32", average=given.average)
     seconds = [step.seconds for step in train(network(name, steps=14, seed=0), batches, trial)]
-    steps: int = max(given.looks, int(given.minutes * 60 / statistics.median(seconds[4:])))
+    steps: int = max(looks, int(minutes * 60 / statistics.median(seconds[4:])))
     if file is not None:
         write_whole(file, json.dumps(steps))
     return steps

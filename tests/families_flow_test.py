@@ -148,6 +148,20 @@ def test_the_release_makes_the_pictures_that_torch_makes(learnt: Learnt) -> None
     assert float(np.abs(pixels(draft) - wanted).max()) <= 0.6  # rounded to whole numbers
 
 
+def test_a_release_that_leaps_makes_torchs_pictures_in_two_steps(tmp_path: Path) -> None:
+    given = lesson(leaps=0.4, steps=2, solver="euler", guidance=1.0)
+    list(learn(given, replace(PLAN, steps=20)))
+    ((draft,),) = drawn(finish(given, tmp_path), [ask("right", seed=11)])
+    noise = np.random.Generator(np.random.Philox(11)).standard_normal((1, 8, 8), dtype=np.float32)
+    label = torch.tensor([NAMES.index("right")])
+    x = torch.from_numpy(noise)[None]
+    with torch.no_grad():
+        for time in (0.0, 0.5):
+            x = x + given.model.velocity(x, torch.tensor([time]), label, torch.tensor([0.5])) / 2
+    wanted = (x[0].clamp(-1, 1) + 1).mul(127.5).permute(1, 2, 0).numpy()
+    assert float(np.abs(pixels(draft) - wanted).max()) <= 0.6  # rounded to whole numbers
+
+
 def test_the_released_model_gives_the_same_bytes_for_the_same_seed(learnt: Learnt) -> None:
     alone = [drawn(learnt.parts, [ask("top", seed=seed)])[0][0].media for seed in (4, 5)]
     crowd = drawn(learnt.parts, [ask("left", count=13, seed=100), ask("top", count=2, seed=4), ask("right", count=3)])

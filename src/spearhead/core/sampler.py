@@ -21,7 +21,9 @@ class Sampler:
     `oneshot`: inputs `noise` float32 (n, *noise) standard normal and `label` int64 (n,), output `pixels` float32
     (n, c, h, w) in [0, 1]. `flow`: inputs `x` float32 (n, c, h, w), `time` float32 (n,) and `label` int64 (n,), output
     `velocity` float32 (n, c, h, w); it is integrated from noise at time 0 to a picture in [-1, 1] at time 1. The label
-    `len(classes)` means no class; guidance mixes both velocities (arXiv 2207.12598, equation 6).
+    `len(classes)` means no class; guidance mixes both velocities (arXiv 2207.12598, equation 6). A graph that leaps has
+    one input more, `length` float32 (n,): its velocity is the mean one over so much time, that of a step of Euler's;
+    0: the one at `time`, which is what Heun asks for.
     """
 
     kind: Literal["oneshot", "flow"]

@@ -28,6 +28,7 @@ FAMILY = Family(
         "default": Config(),
         "small": Config(width=48),
         "fine": Config(patch=1, width=32, levels=(1, 2, 4), blocks=1),
+        "few": Config(leaps=0.25, steps=4, solver="euler", guidance=1.0),
         "dit": Config(network="dit", patch=4, width=144, blocks=6, heads=4),
         "colour": Config(size=64, channels=3, patch=4, width=64, levels=(1, 2), guidance=2.0),
     },

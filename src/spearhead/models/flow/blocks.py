@@ -82,20 +82,38 @@ class Waves(nn.Module):
         return torch.cos(time[:, None] * 4 * self.frequencies + self.phases) * math.sqrt(2)
 
 
-class Condition(nn.Module):
-    """Time and class as one vector."""
+class Length(nn.Module):
+    """How long a leap is, in [0, 1], as a vector."""
 
-    def __init__(self, classes: int, width: int) -> None:
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.waves = Waves(width)
+        self.mix = Dense(width, width)
+
+    def forward(self, length: Tensor) -> Tensor:
+        """(n,) to (n, width)."""
+        found: Tensor = self.mix(self.waves(length))
+        return found
+
+
+class Condition(nn.Module):
+    """Time and class, and of a model with leaps their length, as one vector."""
+
+    def __init__(self, classes: int, width: int, *, leaps: bool) -> None:
         """One row more than there are classes: the last one is no class."""
         super().__init__()
         self.waves = Waves(width)
         self.time = Dense(width, width)
         self.names = nn.Embedding(classes + 1, width)
         self.mix = Dense(width, width, gain=SILU)
+        self.length = Length(width) if leaps else None
 
-    def forward(self, time: Tensor, label: Tensor) -> Tensor:
-        """(n,) and (n,) to (n, width)."""
-        both = (self.time(self.waves(time)) + self.names(label)) * math.sqrt(0.5)
+    def forward(self, time: Tensor, label: Tensor, length: Tensor | None) -> Tensor:
+        """(n,), (n,) and (n,) to (n, width)."""
+        heard = [self.time(self.waves(time)), self.names(label)]
+        if self.length is not None:
+            heard.append(self.length(torch.zeros_like(time) if length is None else length))
+        both = sum(heard[1:], start=heard[0]) * math.sqrt(1 / len(heard))
         return F.silu(self.mix(F.silu(both)))
 
 

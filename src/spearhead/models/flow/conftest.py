@@ -13,6 +13,7 @@ NETWORKS = {
     "unet": Config(size=8, channels=3, width=16, heads=2, blocks=1, steps=4),
     "flat": Config(size=6, channels=3, patch=1, width=16, levels=(1,), blocks=1, heads=2, steps=4),
     "dit": Config(size=8, channels=3, network="dit", width=16, heads=2, blocks=2, steps=4),
+    "leaps": Config(size=8, channels=3, width=16, heads=2, blocks=1, leaps=0.5, steps=4, solver="euler", guidance=1.0),
 }
 
 

@@ -42,11 +42,11 @@ class DiT(nn.Module):
     """Squares of pixels as tokens with a learnt place."""
 
     def __init__(
-        self, *, size: int, channels: int, classes: int, patch: int, width: int, blocks: int, heads: int
+        self, *, size: int, channels: int, classes: int, patch: int, width: int, blocks: int, heads: int, leaps: bool
     ) -> None:
         super().__init__()
         self.patch, self.side, self.width = patch, size // patch, width
-        self.condition = Condition(classes, width)
+        self.condition = Condition(classes, width, leaps=leaps)
         self.modulation = nn.Linear(width, 6 * width)  # one for all blocks: arXiv 2310.00426, section 2.3
         self.into = nn.Linear(channels * patch * patch, width)
         self.places = nn.Parameter(0.02 * torch.randn(self.side**2, width))
@@ -57,9 +57,9 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
-        """(n, c, h, w), (n,) and (n,) to (n, c, h, w)."""
-        condition = self.condition(time, label)
+    def forward(self, x: Tensor, time: Tensor, label: Tensor, length: Tensor | None = None) -> Tensor:
+        """(n, c, h, w), (n,), (n,) and (n,) to (n, c, h, w)."""
+        condition = self.condition(time, label, length)
         modulation = self.modulation(condition)
         x = self.into(F.pixel_unshuffle(x, self.patch).flatten(2).transpose(1, 2)) + self.places
         for block in self.blocks:

@@ -16,7 +16,10 @@ from spearhead.nn import onnx_file
 
 
 def export(model: Flow, folder: Path, shape: Shape) -> Mapping[str, Any]:
-    """Write `model.onnx` (x, time, label to velocity) and `sampler.json` into `folder`; facts for the report."""
+    """Write `model.onnx` (x, time, label and, with leaps, length to velocity) and `sampler.json` into `folder`.
+
+    Gives facts for the report.
+    """
     network = copy.deepcopy(model.velocity).cpu().eval()
     for layer in network.modules():
         if isinstance(layer, Conv | Dense):
@@ -28,6 +31,8 @@ def export(model: Flow, folder: Path, shape: Shape) -> Mapping[str, Any]:
         "time": torch.linspace(0, 1, count),
         "label": torch.arange(count),
     }
+    if model.config.leaps:
+        inputs["length"] = 1 - inputs["time"]
     path = folder / "model.onnx"
     difference = onnx_file.write(network, inputs, ("velocity",), path)
     config = model.config

@@ -24,6 +24,8 @@ def test_the_graph_gives_the_velocity_of_the_network(made: Callable[..., Flow], 
         "time": torch.linspace(0, 1, 11),
         "label": torch.arange(11) % 4,
     }
+    if model.config.leaps:
+        inputs["length"] = torch.linspace(1, 0, 11)
     assert onnx_file.require_equal(tmp_path / "model.onnx", model.velocity, inputs, tolerance=1e-4) < 1e-4
     assert facts["graph_bytes"] == (tmp_path / "model.onnx").stat().st_size
 

@@ -1,11 +1,13 @@
 """Flow matching: a velocity that carries noise to pictures along straight lines, learnt by regression.
 
 x(t) = (1 - t) noise + t picture, and the network answers E[picture - noise | x(t), t] (arXiv 2210.02747, equation 23
-with sigma_min = 0). Knows no file.
+with sigma_min = 0). With leaps it also answers the mean velocity over a stretch of the way, from t to t + length, which
+one step of Euler's takes without an error. Knows no file.
 """
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,20 +30,29 @@ class Velocity(nn.Module):
 
     With pictures of variance s^2 around 0, x(t) has the variance v = (1 - t)^2 + (t s)^2 and the best linear velocity
     is x (t s^2 - (1 - t)) / v; what it leaves has the variance s^2 / v. So the network sees and gives numbers of unit
-    variance at every time (the preconditioning of arXiv 2206.00364, table 1, for straight paths).
+    variance at every time (the preconditioning of arXiv 2206.00364, table 1, for straight paths). Such pictures' flow
+    multiplies x by the ratio of lengths sqrt(v): a leap of length h has the mean velocity x (ratio - 1) / h, written
+    below so that h may be 0.
     """
 
     def __init__(self, network: nn.Module, *, deviation: float) -> None:
         super().__init__()
         self.network, self.deviation = network, deviation
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
-        """(n, c, h, w), (n,) and (n,) to (n, c, h, w)."""
+    def forward(self, x: Tensor, time: Tensor, label: Tensor, length: Tensor | None = None) -> Tensor:
+        """(n, c, h, w), (n,), (n,) and (n,) to (n, c, h, w); no length is one of 0."""
         share, variance = time.view(-1, 1, 1, 1), self.deviation**2
-        length = torch.rsqrt((1 - share).square() + share.square() * variance)
-        linear = x * ((share * variance - (1 - share)) * length.square())
-        beyond: Tensor = self.network(x * length, time, label)
-        return linear + beyond * (self.deviation * length)
+        scale = torch.rsqrt((1 - share).square() + share.square() * variance)
+        if length is None:
+            linear = x * ((share * variance - (1 - share)) * scale.square())
+            beyond: Tensor = self.network(x * scale, time, label)
+        else:
+            stretch = length.view(-1, 1, 1, 1)
+            end = ((1 - share - stretch).square() + (share + stretch).square() * variance).sqrt()
+            rise = (2 * share + stretch) * variance - 2 * (1 - share) + stretch  # of v, over the length
+            linear = x * (rise * scale / (1 / scale + end))
+            beyond = self.network(x * scale, time, label, length)
+        return linear + beyond * (self.deviation * scale)
 
 
 class Flow(Model):
@@ -66,21 +77,42 @@ class Flow(Model):
         return {name: (Share(tuple(group), rate=rate),) for name, group in self.groups().items()}
 
     def losses(self, batch: Pictures) -> Iterator[tuple[str, Tensor]]:
-        """Mean squared error of the velocity, over (n, c, h, w).
+        """Mean squared error of the velocity, and in training of leaps, over (n, c, h, w).
 
-        In evaluation the noise and the time of a picture are functions of its pixels, and no class is hidden: the
-        losses of two steps, or of two models, differ by what was learnt and by nothing else.
+        In evaluation the noise and the time of a picture are functions of its pixels, no class is hidden and nobody
+        leaps (what a model teaches itself is no measure of it): the losses of two steps, or of two models, differ by
+        what was learnt and by nothing else.
         """
         picture, label = batch.pixels, batch.labels
+        length = torch.zeros(len(picture), device=picture.device)
         if self.training:
             noise, time = torch.randn_like(picture), self._times(len(picture), picture.device)
             hidden = torch.rand(len(label), device=label.device) < self.config.label_dropout
             label = label.masked_fill(hidden, self.none)
         else:
             noise, time = self._fixed(picture)
-        share = time.view(-1, 1, 1, 1)
-        x = torch.lerp(noise, picture, share)
-        yield "loss", (self.velocity(x, time, label) - (picture - noise)).square().mean()
+        leaping = torch.zeros(len(picture), dtype=torch.bool, device=picture.device)
+        if self.training and self.config.leaps:
+            leaping = torch.rand_like(time) < self.config.leaps
+            length = torch.rand_like(time) * leaping
+            time = torch.where(leaping, torch.rand_like(time) * (1 - length), time)
+        x, wanted = torch.lerp(noise, picture, time.view(-1, 1, 1, 1)), picture - noise
+        if leaping.any():
+            wanted[leaping] = self._two_leaps(x[leaping], time[leaping], label[leaping], length[leaping])
+        yield "loss", (self._ask(x, time, label, length) - wanted).square().mean()
+
+    @torch.no_grad()
+    def _two_leaps(self, x: Tensor, time: Tensor, label: Tensor, length: Tensor) -> Tensor:
+        """The mean velocity of two leaps of half the length: what one has to answer (arXiv 2507.16884, section 3)."""
+        half = length / 2
+        first = self._ask(x, time, label, half)
+        second = self._ask(x + first * half.view(-1, 1, 1, 1), time + half, label, half)
+        return (first + second) / 2
+
+    def _ask(self, x: Tensor, time: Tensor, label: Tensor, length: Tensor) -> Tensor:
+        """The mean velocity over `length`; a model without leaps knows none but 0."""
+        found: Tensor = self.velocity(x, time, label, *([length] if self.config.leaps else []))
+        return found
 
     def sample(
         self, prompt: Tensor, count: int, *, rng: torch.Generator, options: Mapping[str, Any]
@@ -92,20 +124,19 @@ class Flow(Model):
         config = self.config
         device = next(self.parameters()).device
         noise = torch.randn(count, self.shape.channels, self.shape.height, self.shape.width, generator=rng)
+        steps, solver = int(options.get("steps", config.steps)), str(options.get("solver", config.solver))
         with torch.no_grad():
             field = guided(
-                self._field,
+                partial(self._field, length=1 / steps if solver == "euler" else 0.0),
                 prompt.to(device),
                 none=self.none,
                 guidance=float(options.get("guidance", config.guidance if self.classes else 1.0)),
             )
-            steps, solver = int(options.get("steps", config.steps)), str(options.get("solver", config.solver))
             for _, ahead in solve(field, noise.to(device), steps=steps, solver=solver):
                 yield ahead
 
-    def _field(self, x: Tensor, time: float, label: Tensor) -> Tensor:
-        found: Tensor = self.velocity(x, x.new_full((len(x),), time), label)
-        return found
+    def _field(self, x: Tensor, time: float, label: Tensor, length: float = 0.0) -> Tensor:
+        return self._ask(x, x.new_full((len(x),), time), label, x.new_full((len(x),), length))
 
     def _times(self, count: int, device: torch.device, rng: torch.Generator | None = None) -> Tensor:
         config = self.config
@@ -147,6 +178,7 @@ def _network(config: Config, classes: int) -> nn.Module:
             width=config.width,
             blocks=config.blocks,
             heads=config.heads,
+            leaps=config.leaps > 0,
         )
     widths = tuple(config.width * level for level in config.levels)
     if not widths or rest or places % 2 ** (len(widths) - 1) or widths[-1] % config.heads:
@@ -161,4 +193,5 @@ def _network(config: Config, classes: int) -> nn.Module:
         widths=widths,
         blocks=config.blocks,
         heads=config.heads,
+        leaps=config.leaps > 0,
     )

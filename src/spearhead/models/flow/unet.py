@@ -59,12 +59,20 @@ class UNet(nn.Module):
     """Down through the levels, up again; what a level saw on the way down is mixed in on the way up."""
 
     def __init__(
-        self, *, channels: int, classes: int, patch: int, widths: tuple[int, ...], blocks: int, heads: int
+        self,
+        *,
+        channels: int,
+        classes: int,
+        patch: int,
+        widths: tuple[int, ...],
+        blocks: int,
+        heads: int,
+        leaps: bool,
     ) -> None:
         super().__init__()
         condition = 4 * widths[0]
         self.patch = patch
-        self.condition = Condition(classes, condition)
+        self.condition = Condition(classes, condition, leaps=leaps)
         self.into = nn.Conv2d(channels * patch * patch, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(width, condition, blocks) for width in widths)
         self.narrow = nn.ModuleList(Conv(a, b, kernel=2, stride=2) for a, b in pairwise(widths))
@@ -75,9 +83,9 @@ class UNet(nn.Module):
         for value in self.out.parameters():
             nn.init.zeros_(value)
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
-        """(n, c, h, w), (n,) and (n,) to (n, c, h, w)."""
-        condition = self.condition(time, label)
+    def forward(self, x: Tensor, time: Tensor, label: Tensor, length: Tensor | None = None) -> Tensor:
+        """(n, c, h, w), (n,), (n,) and (n,) to (n, c, h, w)."""
+        condition = self.condition(time, label, length)
         x = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
         x = levelled(self.into(x))
         kept: list[Tensor] = []

@@ -34,8 +34,11 @@ def save(folder: Path, sampler: Sampler, nodes: Sequence[Any], tables: dict[str,
         "x": (TensorProto.FLOAT, ["n", *sampler.noise]),
         "noise": (TensorProto.FLOAT, ["n", *sampler.noise]),
     }
-    kinds |= {"time": (TensorProto.FLOAT, ["n"]), "label": (TensorProto.INT64, ["n"])}
+    kinds |= {name: (TensorProto.FLOAT, ["n"]) for name in ("time", "length")}
+    kinds |= {"label": (TensorProto.INT64, ["n"])}
     names = ("x", "time", "label") if sampler.kind == "flow" else ("noise", "label")
+    if any("length" in node.input for node in nodes):
+        names = (*names, "length")
     graph = helper.make_graph(
         list(nodes),
         "test",
@@ -59,6 +62,18 @@ def pull(folder: Path, sampler: Sampler = PULL, *, grey: Any = GREY) -> Path:
         helper.make_node("Sub", ["goal", "x"], ["velocity"]),
     ]
     return save(folder, sampler, nodes, {"grey": grey, "shape": np.array([-1, 1, 1, 1])}, "velocity")
+
+
+def leap(folder: Path, sampler: Sampler) -> Path:
+    """dx/dt = the length that it is asked for, whatever the class."""
+    nodes = [
+        helper.make_node("Reshape", ["length", "shape"], ["long"]),
+        helper.make_node("Mul", ["x", "nothing"], ["still"]),
+        helper.make_node("Add", ["still", "long"], ["velocity"]),
+    ]
+    return save(
+        folder, sampler, nodes, {"nothing": np.zeros(1, np.float32), "shape": np.array([-1, 1, 1, 1])}, "velocity"
+    )
 
 
 def mix(folder: Path) -> Path:
@@ -113,6 +128,17 @@ def noise(sampler: Sampler, seed: int) -> Any:
 def pixels(draft: Draft, channels: Any = 1) -> Any:
     assert draft.media is not None
     return codec.read(draft.media, channels=channels).astype(int)
+
+
+@pytest.mark.parametrize(("solver", "steps", "moved"), [("euler", 1, 1.0), ("euler", 4, 0.25), ("heun", 4, 0.0)])
+def test_a_graph_that_leaps_is_told_how_far(tmp_path: Path, solver: Any, steps: int, moved: float) -> None:
+    async def main() -> None:
+        async with await Onnx.start(leap(tmp_path, replace(PULL, solver=solver)), settings=ONE) as runtime:
+            (draft,) = await answer(runtime, ask("white", steps=steps))
+            wanted = np.rint(((noise(PULL, 7) + moved).clip(-1, 1) + 1) * 127.5)
+            np.testing.assert_allclose(pixels(draft)[..., 0], wanted[0], atol=1)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ LARGEST = 1 << 30
 MOST_NUMBERS = 1 << 24
 """Numbers in one picture or its noise."""
 _KINDS = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
-_INPUTS: Mapping[str, tuple[str, ...]] = {"flow": ("x", "time", "label"), "oneshot": ("noise", "label")}
-_TYPES = {"x": np.float32, "noise": np.float32, "time": np.float32, "label": np.int64}
+_INPUTS: Mapping[str, tuple[str, ...]] = {"flow": ("x", "time", "label", "length"), "oneshot": ("noise", "label")}
+_TYPES = {"x": np.float32, "noise": np.float32, "time": np.float32, "label": np.int64, "length": np.float32}
 _OUTSIDE = b"\x0a\x08location\x12"
 """How a tensor whose numbers lie in another file begins its address (StringStringEntryProto, key `location`)."""
 
@@ -72,7 +72,7 @@ class Graph:
             raise InputError(f"{path}: a picture of {numbers:,} numbers is more than the {MOST_NUMBERS:,} made here")
         wanted = _INPUTS[sampler.kind]
         given = {value.name: _KINDS.get(value.type) for value in self._session.get_inputs()}
-        needed = set(wanted) - {"label"}  # a model without classes has no use for it
+        needed = set(wanted) - {"label", "length"}  # a model without classes, or without leaps, has no use for them
         wrong = [name for name, kind in given.items() if kind is not _TYPES.get(name) or name not in wanted]
         if wrong or not needed <= set(given) or len(self._session.get_outputs()) != 1:
             raise InputError(
@@ -109,7 +109,8 @@ class Graph:
         label = np.arange(count, dtype=np.int64) % max(1, len(self._sampler.classes))
         if self._sampler.kind == "oneshot":
             return {"noise": noise, "label": label}
-        return {"x": noise, "time": rng.random(count, dtype=np.float32), "label": label}
+        time = rng.random(count, dtype=np.float32)
+        return {"x": noise, "time": time, "label": label, "length": 1 - time}
 
 
 def _read(path: Path) -> bytes:

@@ -91,8 +91,8 @@ def test_a_rotated_key_hands_its_limits_on(engine: Engine) -> None:
     old = issued(engine)
     for measure, span, most in (("budget", "month", 500), ("requests", "minute", 9), ("requests", "minute", 7)):
         limits.set_limit(engine, f"key:{old.key.id}", measure=measure, span=span, most=most, actor="ada")
-    for most in (3, None):
-        limits.set_limit(engine, f"key:{old.key.id}", measure="parallel", most=most, actor="ada")
+    for parallel in (3, None):
+        limits.set_limit(engine, f"key:{old.key.id}", measure="parallel", most=parallel, actor="ada")
     name = f"key:{keys.rotate(engine, old.key.id, grace=timedelta(0), clock=at(NOON)).key.id}"
     assert limits.of(engine, subject=name) == [
         Limit(name, "budget", "month", 500),

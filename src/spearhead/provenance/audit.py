@@ -113,14 +113,17 @@ def signed(head: Head, *, key: bytes, clock: Clock = now) -> bytes:
 
 def read_signed(data: bytes, *, public: bytes) -> Head:
     """The head in a file of `signed`; raises InputError on another file, and on one that `public` did not sign."""
+    no_head = InputError("this is no signed head of an audit log: `spearhead audit sign` writes one")
+    if len(data) > LARGEST_HEAD:
+        raise no_head
     try:
-        fields = json.loads(data[: LARGEST_HEAD + 1]) if len(data) <= LARGEST_HEAD else None
+        fields = json.loads(data)
         signature = bytes.fromhex(fields.pop("signature"))
         head, what = Head(fields["rows"], fields["hash"]), fields["what"]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError("this is no signed head of an audit log: `spearhead audit sign` writes one") from error
+        raise no_head from error
     if type(head.rows) is not int or type(head.hash) is not str or what != _WHAT:
-        raise InputError("this is no signed head of an audit log: `spearhead audit sign` writes one")
+        raise no_head
     if not signing.verify_bytes(digest.canonical(fields).encode(), signature, public=public):
         raise InputError("the head was changed after it was signed, or another installation signed it")
     return head

@@ -110,7 +110,7 @@ class Wide(Model):
         self.seen: set[torch.dtype] = set()
 
     def matrices(self) -> Iterable[torch.nn.Parameter]:
-        return [self.layer.weight]
+        return list(self.layer.parameters())
 
     def losses(self, batch: Points) -> Iterator[tuple[str, torch.Tensor]]:
         made = self.layer(batch.x.expand(-1, 1024))

@@ -306,7 +306,9 @@ def test_what_training_will_take_is_said_before_it_begins(nod: Path, home: Home,
     )
     notes = [now.note for now in walk if now.stage == "training"]
     learning = next(number for number, note in enumerate(notes) if note.startswith("loss "))
-    assert re.fullmatch(r"1 steps of \d+, learning rate [\d.]+: about [\d.]+ min, [\d.]+ GiB, [\d.]+ EUR", notes[learning - 1])
+    assert re.fullmatch(
+        r"1 steps of \d+, learning rate [\d.]+: about [\d.]+ min, [\d.]+ GiB, [\d.]+ EUR", notes[learning - 1]
+    )
 
 
 def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(outcome: Outcome, nod: Path, home: Home) -> None:

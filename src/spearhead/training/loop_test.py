@@ -121,11 +121,11 @@ def test_a_loss_that_explodes_and_stays_a_number_stops_the_run_with_the_best_wei
     validation = held_out(points[:50], pack_points, plan=plan)
 
     def seen(*, steps: int, times: float, plan: Plan = plan, folder: Path | None = None) -> Trained:
-        return run(
-            Exploding(at=41, steps=steps, times=times), points, plan, validation=validation, folder=folder
-        )[1]
+        return run(Exploding(at=41, steps=steps, times=times), points, plan, validation=validation, folder=folder)[1]
 
-    with pytest.raises(Diverged, match=r"step 65: loss is .* after 25 steps far above .*explosion = 10.*kept in .*Lower"):
+    with pytest.raises(
+        Diverged, match=r"step 65: loss is .* after 25 steps far above .*explosion = 10.*kept in .*Lower"
+    ):
         seen(steps=50, times=1000.0, folder=tmp_path)
     kept = checkpoint.read(tmp_path)
     assert kept is not None and kept.ended == "diverged"

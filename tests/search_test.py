@@ -43,6 +43,14 @@ def test_the_better_learning_rate_is_found_and_what_mattered_is_said(nod: Path, 
     assert found.values["best"]["values"]["training.learning_rate"] > 1e-4
     assert found.values["importance"]["training.learning_rate"] > found.values["importance"]["training.batch"]
     assert Path(found.values["plot"]).read_bytes().startswith(b"\x89PNG")
+    cut = [row for row in found.values["trials"] if row["state"] == "PRUNED"]
+    assert found.values["states"]["PRUNED"] == len(cut) >= 1, "a trial that was worse than the others' middle was cut"
+    assert all(row["number"] >= search.STARTUP and row["values"]["training.learning_rate"] < 1e-4 for row in cut)
+    ends = {}
+    for folder in home.runs.rglob("train-*"):
+        steps = [json.loads(line)["step"] for line in (folder / "curve.jsonl").read_text("utf-8").splitlines()]
+        ends[(folder / "done.json").is_file()] = [*ends.get((folder / "done.json").is_file(), []), steps[-1]]
+    assert set(ends[True]) == {12} and len(ends[False]) == len(cut) and max(ends[False]) < 12, "it took fewer steps"
     again = drive(search.search(nod, home=home, over=over, trials=8, changes=QUICK), quiet=True)
     assert again.values == found.values, "a finished search is not done again"
 

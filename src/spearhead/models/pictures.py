@@ -124,7 +124,8 @@ def _channels(count: int) -> Any:
 
 
 Build = Callable[..., Model]
-"""`build(config, shape, *, steps, seed) -> Model`; `steps` is the most of a run, which a time budget may end before: see `Model.progress`."""
+"""`build(config, shape, *, steps, seed) -> Model`; `steps` is the most of a run, which a time budget may end
+before: see `Model.progress`."""
 Export = Callable[[Any, Path, Shape], Mapping[str, Any]]
 """`export(model, folder, shape)` writes `sampler.json` and the ONNX files into `folder` and gives facts for the report.
 

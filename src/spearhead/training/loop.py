@@ -96,7 +96,7 @@ class Trained:
 
 
 class Diverged(SpearheadError):
-    """The loss or the gradient became infinite or no number, or the loss exploded; the model has its best weights again."""
+    """Loss or gradient became infinite or no number, or the loss exploded; the model has its best weights again."""
 
 
 def train(
@@ -113,8 +113,8 @@ def train(
 
     `validation` are micro-batches whose loss decides what is best (without them: the last weights). With a `folder`,
     the run is kept there every `save_every` steps and goes on from there, bit for bit, when it is called again.
-    Raises Diverged, and InputError when the folder holds another run. A run that has diverged after a validation is kept
-    as ended: called again, it gives its best weights.
+    Raises Diverged, and InputError when the folder holds another run. A run that has diverged after a validation is
+    kept as ended: called again, it gives its best weights.
     """
     made = optimisers.make(model, plan)
     if plan.steps < 1 or plan.batch < 1:

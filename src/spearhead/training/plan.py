@@ -54,8 +54,8 @@ class Plan:
     patience: Whole = 0
     """Stop after so many validations without a better loss; 0: never. The best weights are kept either way."""
     explosion: NotNegative = 10.0
-    """Stop when the loss has lain, for 25 steps in a row, this many times its first value (or its lowest level, where that
-    is further from zero) above its lowest level; 0: never. The best weights are kept."""
+    """Stop when the loss has lain, for 25 steps in a row, this many times its first value (or its lowest level, where
+    that is further from zero) above its lowest level; 0: never. The best weights are kept."""
     save_every: Whole = 100
     """Steps between two checkpoints; 0: only when the run ends or is interrupted."""
     seed: Whole = 0

@@ -15,8 +15,8 @@ class Config:
     A maker draws pictures, a critic tells them from the data, each learns against the other. What the training plan
     should say beside it: `average` (0.999 for some thousand steps: the average of the maker is what is judged and
     released), `clip = 0`, `learning_rate` 2e-4 to 1e-3, a `batch` of 32 to 128, and no `micro_batch` below 256: the
-    held-out distance is taken for each micro-batch of the validation pictures, and few pictures say little. It learns in
-    float32 whatever the machine has: `precision = "bf16"` is refused.
+    held-out distance is taken for each micro-batch of the validation pictures, and few pictures say little. It
+    learns in float32 whatever the machine has: `precision = "bf16"` is refused.
     """
 
     size: int = 28

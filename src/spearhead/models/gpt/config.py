@@ -20,8 +20,8 @@ GROWTH = 0.383
 TRIED = 753_664, 4096, 128
 """Where that begins: parameters, tokens of a step and width of depth 4, as `benchmarks/gpt_speed.py` trains it."""
 RATES = {"adamw": 1e-3, "muon": 8e-3}
-"""Learning rates there: nanoGPT's of this size; beside Muon, which has a rate of its own, that of the benchmark. They fall
-as the root of the width (nanochat)."""
+"""Learning rates there: nanoGPT's of this size; beside Muon, which has a rate of its own, that of the benchmark. They
+fall as the root of the width (nanochat)."""
 
 
 @dataclass(frozen=True, slots=True)

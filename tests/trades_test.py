@@ -1,6 +1,7 @@
 """Promises of the nine review templates: each has a scenario that runs, and decides as its trade was told."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from spearhead.ledger import journal, keys
 from spearhead.models.pretrained import tiny
 from spearhead.pipeline import road
 from spearhead.pipeline.show import drive
+from spearhead.provenance import signing
 from spearhead.review import policy, queue
 from spearhead.review.reviewer import Reviewer
 from spearhead.scenario import read, sample, scaffold
@@ -107,6 +109,41 @@ def test_an_option_that_a_check_does_not_have_is_said_before_anything_is_trained
         with pytest.raises(InputError, match=why):
             read.load(folder, changes=(change,))
     assert read.load(folder, changes=("review.options.copies.words=12",)).scenario.review.options
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model that can be walked with."""
+    place = tmp_path_factory.mktemp("base") / "base"
+    tiny.speakable(tiny.write(place))
+    return place
+
+
+@pytest.mark.parametrize("name", sorted(PROMISES.keys() - {"finance"}))  # which is walked further below
+def test_a_scenario_of_a_trade_runs_from_its_sample_to_a_signed_release(name: str, base: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", tmp_path / "cache")
+    changes = (
+        f'model.base={{package="", path={json.dumps(str(base))}, licence="CC0-1.0", credit="a random model"}}',
+        "training.steps=1",
+        "training.batch=2",
+        "training.track=[]",
+        "data.limit=120",
+        "generation.max_tokens=4",
+        "generation.context=256",
+        'bars=[{metric="chrf", minimum=0.0}]',
+        'evaluation.metrics=["chrf"]',
+        'evaluation.baselines=["copy"]',
+        "evaluation.cases=3",
+        "evaluation.perplexity_cases=0",
+        'release.layouts=["F16"]',
+    )
+    loaded = read.load(scaffold.new(name, into=tmp_path, template=name), preset="quick", changes=changes)
+    outcome = drive(road.walk(loaded, home=home), quiet=True)
+    assert outcome.exit_code == 0 and outcome.release is not None, outcome.lines()
+    assert releases.verify(outcome.release, public_key=signing.ensure(home).public) == []
+    manifest = releases.read(outcome.release).manifest
+    assert manifest.scenario == name and manifest.policy["checks"] == list(policy.named(name).checks)
+    assert (manifest.economics["review_cost"] > 0) is (name in BY_A_PERSON)
 
 
 def test_finance_is_walked_from_its_sample_to_an_answer_that_a_person_let_out(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.ledger import economics
@@ -205,8 +208,8 @@ def test_a_method_that_no_runtime_serves_is_judged_but_not_released(nod: Path, h
 def test_augmentation_of_texts_without_an_input_is_refused(nod: Path, home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "nod"
     folder.mkdir()
-    lines = (nod / "pairs.csv").read_text(encoding="utf-8").replace("input,output", "text,other")
-    (folder / "pairs.csv").write_text(lines, encoding="utf-8")
+    rows = (nod / "pairs.csv").read_text(encoding="utf-8").replace(",yes", " and so it goes on and on").splitlines()
+    (folder / "pairs.csv").write_text("\n".join(["text", *rows[1:]]) + "\n", encoding="utf-8")
     (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
     (folder / "base").symlink_to(nod / "base")
     with pytest.raises(InputError, match=r"training\.augment changes the input of a pair, and among these records"):
@@ -404,3 +407,36 @@ def test_a_run_that_is_ended_at_any_moment_goes_on_where_it_was(
     assert steps == sorted(set(steps)) and steps[-1] == 300, "a step stands in the curve once"
     kept = [row for row in before if row["step"] <= stood]
     assert rows[: len(kept)] == kept, "it began again instead of going on"
+
+
+def test_two_processes_train_through_the_verb_what_one_does(nod: Path, tmp_path: Path) -> None:
+    how = ("training.steps=8", "training.batch=10", "training.validate_every=4", "training.minutes=30.0")
+    words = ["train", str(nod), "--quiet", "--json", *(f"--set={one}" for one in (*how, 'training.precision="fp32"'))]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    plain = {**os.environ, "SPEARHEAD_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # as torchrun says it
+
+    def started(home: str, **more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "ignore", "-m", "spearhead.cli", *words, "--home", str(tmp_path / home)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**plain, **more})
+
+    def both() -> list[str]:
+        pair = [started("two", RANK=rank, **told) for rank in "01"]
+        said = [one.communicate(timeout=300)[0] for one in pair]
+        assert [one.returncode for one in pair] == [0, 0]
+        return said
+
+    first, second = both()
+    assert json.loads(first)["steps"][-1]["steps"] == 8 and second == "", "the first alone speaks"
+    assert [row["step"] for row in curve(tmp_path / "two")] == list(range(1, 9))
+    again, _ = both()
+    assert json.loads(again)["steps"][-1]["ran"] is False, "what is done is not done again, nor waited for"
+    alone = started("one")
+    alone.communicate(timeout=300)
+    (mine,), (theirs,) = (tmp_path.glob(f"{home}/runs/nod/train-*/merged/model.safetensors") for home in ("one", "two"))
+    weights, shared = load_file(mine), load_file(theirs)
+    assert weights.keys() == shared.keys()
+    for name, weight in weights.items():
+        assert np.allclose(shared[name], weight, rtol=1e-3, atol=1e-4), name

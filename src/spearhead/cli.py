@@ -84,8 +84,12 @@ def check(options: argparse.Namespace) -> int:
 def _road(options: argparse.Namespace, until: str) -> int:
     from spearhead.pipeline import road
     from spearhead.pipeline.show import drive
+    from spearhead.training import launch
 
     loaded = _loaded(options)
+    if until != "data" and launch.rank():
+        drive(road.share(loaded, home=_home(options)), quiet=True)
+        return 0
     outcome = drive(road.walk(loaded, home=_home(options), until=until), quiet=options.quiet)
     show(options, outcome.as_dict(), outcome.lines())
     return outcome.exit_code
@@ -123,9 +127,7 @@ def evaluate(options: argparse.Namespace) -> int:
         from spearhead.pipeline import judge
         from spearhead.pipeline.show import drive
 
-        work = judge.elsewhere(
-            _loaded(options), home=_home(options), release=options.release, endpoint=options.endpoint
-        )
+        work = judge.elsewhere(_loaded(options), home=_home(options), release=options.release, endpoint=options.endpoint)
         result = drive(work, quiet=options.quiet)
         return show(options, result.as_dict(), result.lines())
     return _road(options, "evaluate")

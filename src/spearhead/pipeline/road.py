@@ -33,6 +33,7 @@ from spearhead.review.reviewer import Reviewer
 from spearhead.scenario.read import Loaded
 from spearhead.store import releases
 from spearhead.store.home import Home
+from spearhead.training import launch
 from spearhead.training.plan import NOT_THE_RESULT
 
 STOPS = ("data", "train", "evaluate", "release", "report")
@@ -64,6 +65,8 @@ def walk(loaded: Loaded, *, home: Home, until: str = "report") -> Generator[Prog
         base = yield from learn.foundation(loaded, home)
         base_key = learn.key(base)
         trained = yield from trained_by(loaded, home, dataset, base=base, base_key=base_key, root=root)
+        if not trained.fresh and launch.world() > 1:
+            _nothing_to_share()
         outcome.steps.append(trained)
         if until == "train":
             return outcome
@@ -113,10 +116,38 @@ def trained_by(
         inputs["canaries"] = [scenario.data.canaries, list(scenario.data.canary_repeats)]
 
     def work(folder: Path) -> Walk:
+        from spearhead.training import processes
+
         asked = way.asked(loaded, dataset)
-        return (yield from learn.train(loaded, home, dataset, base=base, folder=folder, asked=asked, watch=watch))
+        processes.meet(str(folder))
+        try:
+            return (yield from learn.train(loaded, home, dataset, base=base, folder=folder, asked=asked, watch=watch))
+        finally:
+            processes.part()
 
     return (yield from step(root, "train", inputs, work))
+
+
+def _nothing_to_share() -> None:
+    """Tell the other processes that the training was done before."""
+    from spearhead.training import processes
+
+    processes.meet()
+    processes.part()
+
+
+def share(loaded: Loaded, *, home: Home) -> Walk:
+    """What every process but the first does of a walk: its share of the training, when the first has come to it."""
+    from spearhead.training import processes
+
+    folder = processes.meet()
+    try:
+        if folder:  # else the first has found it done
+            dataset = yield from admitted(loaded, home)
+            base = yield from learn.foundation(loaded, home)
+            yield from learn.train(loaded, home, dataset, base=base, folder=Path(folder), asked=())
+    finally:
+        processes.part()
 
 
 # -- release -------------------------------------------------------------------------------------------------------

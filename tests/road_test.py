@@ -336,8 +336,34 @@ def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(outcome: O
     told = withdrawal.withdraw(home, record.id, reason="its author asked")
     assert told.values["affected"] == ["nod@1"]
     assert "learnt from 1 withdrawn" in "\n".join(shelf.listed(home).lines())
+    assert not list(home.runs.glob("nod/train-*")) and not list(home.runs.glob("nod/report-*"))
     after = walked(nod, home, until="data")
     assert record.id not in {one.id for one in after.dataset.read("train")}
+
+
+def test_nothing_of_a_withdrawn_record_is_left_once_no_run_needs_it(nod: Path, home: Home, tmp_path: Path) -> None:
+    fresh = Home(tmp_path / "home", home.cache)
+    outcome = walked(nod, fresh, "training.steps=2", until="evaluate")
+    record = next(outcome.dataset.read("train"))
+    words = record.parts["input"].text.encode()
+
+    def holds() -> list[Path]:
+        files = [path for path in fresh.root.rglob("*") if path.is_file() and path.name != "spearhead.db"]
+        return [path for path in files if words in path.read_bytes()]
+
+    assert {path.relative_to(fresh.root).parts[0] for path in holds()} == {"data"}
+    with road.alone(fresh.runs / "nod"):
+        told = withdrawal.withdraw(fresh, record.id, reason="its author asked")
+        assert told.values["under_way"] == ["nod"] and holds() and all(step.folder.exists() for step in outcome.steps)
+        assert "`spearhead data purge` deletes it after that" in told.lines()[-2]
+    again = walked(nod, fresh, "training.steps=2", until="train")
+    told = withdrawal.purge(fresh)
+    assert holds() == [] and told.values["under_way"] == []
+    assert not [step.name for step in outcome.steps if step.folder.exists()], (
+        "a model of it and an index of it are gone"
+    )
+    assert again.dataset.folder.exists() and again.steps[-1].folder.exists(), "what was made without it stays"
+    assert withdrawal.purge(fresh).lines() == ["nothing is left to delete"]
 
 
 def test_two_walks_of_one_scenario_do_not_mix(nod: Path, home: Home) -> None:

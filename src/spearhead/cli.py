@@ -103,6 +103,11 @@ def data(options: argparse.Namespace) -> int:
             raise InputError("data withdraw: name a record by its id, as the data files and `spearhead trace` tell it")
         done = withdrawal.withdraw(_home(options), options.of, reason=options.reason)
         return show(options, done.as_dict(), done.lines())
+    if str(options.scenario) == "purge":
+        from spearhead.pipeline import withdrawal
+
+        done = withdrawal.purge(_home(options))
+        return show(options, done.as_dict(), done.lines())
     if str(options.scenario) == "from-review":
         from spearhead.pipeline import preferences
 
@@ -364,7 +369,8 @@ def parser() -> argparse.ArgumentParser:
         "of",
         nargs="?",
         default="",
-        help="withdraw: ID of the record to take back, releases that learnt from it are marked; "
+        help="withdraw: ID of the record to take back, releases that learnt from it are marked and what is left of it "
+        "is deleted; purge: delete what a withdrawal left because a run was under way; "
         "from-review: NAME of the scenario whose decisions become pairs",
     )
     it.add_argument("--out", type=Path, help="from-review: the table to write (default: preferences.jsonl)")

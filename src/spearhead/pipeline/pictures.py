@@ -94,7 +94,9 @@ def evaluate(
             files.write_whole(draft / "sampler.json", sampler.to_json())
         return {}
 
-    made = yield from step(root, "weights", {"train": trained.key, "names": _names(scenario)}, finished)
+    made = yield from step(
+        root, "weights", {"train": trained.key, "names": _names(scenario)}, finished, data=dataset.digest
+    )
     outcome.steps.append(made)
     parts = made.folder / "parts"
     prompts = [_prompt(scenario, case, number) for number, case in enumerate(cases)]
@@ -104,7 +106,7 @@ def evaluate(
         yield from _answer(parts, prompts, folder)
         return {"completion_units": len(prompts), "pictures_per_second": (yield from _speed(parts, prompts))}
 
-    told = yield from step(root, "answers", inputs, answer)
+    told = yield from step(root, "answers", inputs, answer, data=dataset.digest)
     outcome.steps.append(told)
     ours = [dataclasses.replace(case, output=_kept(told.folder, number)) for number, case in enumerate(cases)]
 
@@ -113,7 +115,7 @@ def evaluate(
         PictureIndex.build(_learnt(dataset)).save(folder / "index")
         return {}
 
-    near = yield from step(root, "index", {"data": dataset.digest}, indexed)
+    near = yield from step(root, "index", {"data": dataset.digest}, indexed, data=dataset.digest)
     outcome.steps.append(near)
 
     def work(folder: Path) -> Walk:
@@ -135,7 +137,7 @@ def evaluate(
         "data": dataset.digest,
         "closest": 1,
     }
-    scored = yield from step(root, "scores", judged_by, work)
+    scored = yield from step(root, "scores", judged_by, work, data=dataset.digest)
     outcome.steps.append(scored)
     outcome.judged = _read_judged(scored.folder, ours)
     difference = float(trained.result["difference"])

@@ -26,7 +26,7 @@ from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.desk import opened
 from spearhead.pipeline.outcome import Made, Outcome
 from spearhead.pipeline.report import shown
-from spearhead.pipeline.steps import Done, step
+from spearhead.pipeline.steps import DATA, Done, step
 from spearhead.release import bundle, gate
 from spearhead.review import policy
 from spearhead.review.reviewer import Reviewer
@@ -125,7 +125,7 @@ def trained_by(
         finally:
             processes.part()
 
-    return (yield from step(root, "train", inputs, work))
+    return (yield from step(root, "train", inputs, work, data=dataset.digest))
 
 
 def _nothing_to_share() -> None:
@@ -226,6 +226,7 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
     facts = _facts(loaded, outcome, declared, reviewed=reviewed)
     page = root / f"report-{digest.of_value([loaded.digest, *(done.key for done in outcome.steps)])[:12]}/report.html"
     if not page.is_file():
+        files.write_whole(page.with_name(DATA), outcome.dataset.digest)
         files.write_whole(page, report.render(facts))
     outcome.report = page
     try:

@@ -21,7 +21,8 @@ from safetensors.numpy import load_file
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.ledger import economics
 from spearhead.models.pretrained import tiny
-from spearhead.pipeline import demo, judge, once, road, shelf, trust, withdrawal
+from spearhead.pipeline import demo, once, road, shelf, trust, withdrawal
+from spearhead.pipeline.elsewhere import elsewhere
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.scenario import read
@@ -254,7 +255,7 @@ def test_a_base_licence_that_does_not_sell_is_refused_before_any_training(nod: P
 
 
 def test_a_release_is_judged_again_and_scores_the_same(outcome: Outcome, nod: Path, home: Home) -> None:
-    told = drive(judge.elsewhere(read.load(nod), home=home, release="nod@1", endpoint=""), quiet=True)
+    told = drive(elsewhere(read.load(nod), home=home, release="nod@1", endpoint=""), quiet=True)
     assert outcome.judged is not None
     before = {score.name: score.value for score in outcome.judged.scores}
     again = {score["name"]: score["value"] for score in told.values["scores"]}
@@ -267,7 +268,7 @@ def test_any_openai_compatible_endpoint_is_judged_on_the_same_records(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", served.key(served.account()).secret)
     loaded = read.load(nod, changes=("evaluation.cases=3",))
-    told = drive(judge.elsewhere(loaded, home=home, release="", endpoint=f"{served.url}/v1#tiny"), quiet=True)
+    told = drive(elsewhere(loaded, home=home, release="", endpoint=f"{served.url}/v1#tiny"), quiet=True)
     assert told.values["cases"] == 3
     assert {score["name"] for score in told.values["scores"]} == {"chrf", "exact_match"}
 

@@ -129,10 +129,10 @@ def train(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     if options.release or options.endpoint:
-        from spearhead.pipeline import judge
+        from spearhead.pipeline.elsewhere import elsewhere
         from spearhead.pipeline.show import drive
 
-        work = judge.elsewhere(_loaded(options), home=_home(options), release=options.release, endpoint=options.endpoint)
+        work = elsewhere(_loaded(options), home=_home(options), release=options.release, endpoint=options.endpoint)
         result = drive(work, quiet=options.quiet)
         return show(options, result.as_dict(), result.lines())
     return _road(options, "evaluate")

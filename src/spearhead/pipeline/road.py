@@ -36,7 +36,6 @@ from spearhead.store.home import Home
 from spearhead.training import launch
 from spearhead.training.plan import NOT_THE_RESULT
 
-STOPS = ("data", "train", "evaluate", "release", "report")
 SAMPLES = 8
 COMPARED = 24
 """Outputs nearest to a training picture that the report shows beside it."""

@@ -17,6 +17,7 @@ from spearhead.engine import loaded as engines
 from spearhead.models.pretrained import tiny
 from spearhead.nn import gguf_file
 from spearhead.pipeline import judge, once, road, trust, weights
+from spearhead.pipeline.elsewhere import elsewhere
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.runtimes.batch import run_all
@@ -183,7 +184,7 @@ def test_base_and_adapter_answer_what_the_merged_model_answers(
 def test_it_is_judged_again_and_answers_without_a_server_through_its_adapter(
     outcome: Outcome, scenario: Path, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = drive(judge.elsewhere(read.load(scenario), home=home, release="over@1", endpoint=""), quiet=True)
+    told = drive(elsewhere(read.load(scenario), home=home, release="over@1", endpoint=""), quiet=True)
     assert outcome.judged is not None
     before = {score.name: score.value for score in outcome.judged.scores}
     assert {score["name"]: score["value"] for score in told.values["scores"]}["chrf"] == pytest.approx(before["chrf"])

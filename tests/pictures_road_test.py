@@ -24,6 +24,7 @@ from spearhead.core.sampler import Sampler
 from spearhead.index.pictures import PictureIndex
 from spearhead.media.image import codec
 from spearhead.pipeline import road, trust
+from spearhead.pipeline.elsewhere import elsewhere
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.provenance import seal
@@ -392,3 +393,30 @@ def test_pictures_too_few_to_be_judged_are_refused_before_training(shapes: Path,
     with pytest.raises(InputError, match="the test split holds 1 picture: wanted two to measure against"):
         drive(road.walk(loaded, home=home), quiet=True)
     assert not list((home.runs / "few").glob("train-*"))
+
+
+def test_a_release_of_pictures_is_judged_again_and_scores_the_same(walked: Outcome, shapes: Path, home: Home) -> None:
+    assert walked.judged is not None and walked.release is not None
+    told = drive(elsewhere(read.load(shapes), home=home, release=str(walked.release), endpoint=""), quiet=True)
+    again = {score["name"]: score["value"] for score in told.values["scores"]}
+    assert again == pytest.approx({score.name: score.value for score in walked.judged.scores})
+
+
+def test_what_makes_no_pictures_is_not_asked_for_any(walked: Outcome, shapes: Path, home: Home, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--endpoint is asked for texts, and shapes makes image: give --release"):
+        drive(elsewhere(read.load(shapes), home=home, release="", endpoint="http://127.0.0.1:9/v1"), quiet=True)
+    from tests.conftest import write_tiny_release
+
+    texts = write_tiny_release(tmp_path)
+    with pytest.raises(InputError, match="makes text, and shapes wants image"):
+        drive(elsewhere(read.load(shapes), home=home, release=str(texts), endpoint=""), quiet=True)
+
+
+def test_a_tokenizer_is_trained_but_not_judged_and_that_is_said_before(shapes: Path, home: Home) -> None:
+    changes = ('model={family="tokenizer", size=16, halvings=1, width=8, levels=[3, 3]}', "training.steps=2")
+    before = set(home.runs.glob("shapes/train-*"))
+    with pytest.raises(InputError, match="a tokenizer makes no pictures by itself.*`spearhead train` trains it"):
+        drive(road.walk(read.load(shapes, changes=changes), home=home, until="evaluate"), quiet=True)
+    assert set(home.runs.glob("shapes/train-*")) == before
+    outcome = drive(road.walk(read.load(shapes, changes=changes), home=home, until="train"), quiet=True)
+    assert outcome.steps[-1].result["steps"] == 2

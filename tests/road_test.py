@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,12 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.ledger import economics
 from spearhead.models.pretrained import tiny
-from spearhead.pipeline import demo, judge, once, road, shelf, trust, withdrawal
+from spearhead.pipeline import demo, once, road, shelf, trust, withdrawal
+from spearhead.pipeline.elsewhere import elsewhere
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.scenario import read
@@ -205,8 +209,8 @@ def test_a_method_that_no_runtime_serves_is_judged_but_not_released(nod: Path, h
 def test_augmentation_of_texts_without_an_input_is_refused(nod: Path, home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "nod"
     folder.mkdir()
-    lines = (nod / "pairs.csv").read_text(encoding="utf-8").replace("input,output", "text,other")
-    (folder / "pairs.csv").write_text(lines, encoding="utf-8")
+    rows = (nod / "pairs.csv").read_text(encoding="utf-8").replace(",yes", " and so it goes on and on").splitlines()
+    (folder / "pairs.csv").write_text("\n".join(["text", *rows[1:]]) + "\n", encoding="utf-8")
     (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
     (folder / "base").symlink_to(nod / "base")
     with pytest.raises(InputError, match=r"training\.augment changes the input of a pair, and among these records"):
@@ -251,7 +255,7 @@ def test_a_base_licence_that_does_not_sell_is_refused_before_any_training(nod: P
 
 
 def test_a_release_is_judged_again_and_scores_the_same(outcome: Outcome, nod: Path, home: Home) -> None:
-    told = drive(judge.elsewhere(read.load(nod), home=home, release="nod@1", endpoint=""), quiet=True)
+    told = drive(elsewhere(read.load(nod), home=home, release="nod@1", endpoint=""), quiet=True)
     assert outcome.judged is not None
     before = {score.name: score.value for score in outcome.judged.scores}
     again = {score["name"]: score["value"] for score in told.values["scores"]}
@@ -264,7 +268,7 @@ def test_any_openai_compatible_endpoint_is_judged_on_the_same_records(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", served.key(served.account()).secret)
     loaded = read.load(nod, changes=("evaluation.cases=3",))
-    told = drive(judge.elsewhere(loaded, home=home, release="", endpoint=f"{served.url}/v1#tiny"), quiet=True)
+    told = drive(elsewhere(loaded, home=home, release="", endpoint=f"{served.url}/v1#tiny"), quiet=True)
     assert told.values["cases"] == 3
     assert {score["name"] for score in told.values["scores"]} == {"chrf", "exact_match"}
 
@@ -333,8 +337,34 @@ def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(outcome: O
     told = withdrawal.withdraw(home, record.id, reason="its author asked")
     assert told.values["affected"] == ["nod@1"]
     assert "learnt from 1 withdrawn" in "\n".join(shelf.listed(home).lines())
+    assert not list(home.runs.glob("nod/train-*")) and not list(home.runs.glob("nod/report-*"))
     after = walked(nod, home, until="data")
     assert record.id not in {one.id for one in after.dataset.read("train")}
+
+
+def test_nothing_of_a_withdrawn_record_is_left_once_no_run_needs_it(nod: Path, home: Home, tmp_path: Path) -> None:
+    fresh = Home(tmp_path / "home", home.cache)
+    outcome = walked(nod, fresh, "training.steps=2", until="evaluate")
+    record = next(outcome.dataset.read("train"))
+    words = record.parts["input"].text.encode()
+
+    def holds() -> list[Path]:
+        files = [path for path in fresh.root.rglob("*") if path.is_file() and path.name != "spearhead.db"]
+        return [path for path in files if words in path.read_bytes()]
+
+    assert {path.relative_to(fresh.root).parts[0] for path in holds()} == {"data"}
+    with road.alone(fresh.runs / "nod"):
+        told = withdrawal.withdraw(fresh, record.id, reason="its author asked")
+        assert told.values["under_way"] == ["nod"] and holds() and all(step.folder.exists() for step in outcome.steps)
+        assert "`spearhead data purge` deletes it after that" in told.lines()[-2]
+    again = walked(nod, fresh, "training.steps=2", until="train")
+    told = withdrawal.purge(fresh)
+    assert holds() == [] and told.values["under_way"] == []
+    assert not [step.name for step in outcome.steps if step.folder.exists()], (
+        "a model of it and an index of it are gone"
+    )
+    assert again.dataset.folder.exists() and again.steps[-1].folder.exists(), "what was made without it stays"
+    assert withdrawal.purge(fresh).lines() == ["nothing is left to delete"]
 
 
 def test_two_walks_of_one_scenario_do_not_mix(nod: Path, home: Home) -> None:
@@ -404,3 +434,36 @@ def test_a_run_that_is_ended_at_any_moment_goes_on_where_it_was(
     assert steps == sorted(set(steps)) and steps[-1] == 300, "a step stands in the curve once"
     kept = [row for row in before if row["step"] <= stood]
     assert rows[: len(kept)] == kept, "it began again instead of going on"
+
+
+def test_two_processes_train_through_the_verb_what_one_does(nod: Path, tmp_path: Path) -> None:
+    how = ("training.steps=8", "training.batch=10", "training.validate_every=4", "training.minutes=30.0")
+    words = ["train", str(nod), "--quiet", "--json", *(f"--set={one}" for one in (*how, 'training.precision="fp32"'))]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    plain = {**os.environ, "SPEARHEAD_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # as torchrun says it
+
+    def started(home: str, **more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "ignore", "-m", "spearhead.cli", *words, "--home", str(tmp_path / home)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**plain, **more})
+
+    def both() -> list[str]:
+        pair = [started("two", RANK=rank, **told) for rank in "01"]
+        said = [one.communicate(timeout=300)[0] for one in pair]
+        assert [one.returncode for one in pair] == [0, 0]
+        return said
+
+    first, second = both()
+    assert json.loads(first)["steps"][-1]["steps"] == 8 and second == "", "the first alone speaks"
+    assert [row["step"] for row in curve(tmp_path / "two")] == list(range(1, 9))
+    again, _ = both()
+    assert json.loads(again)["steps"][-1]["ran"] is False, "what is done is not done again, nor waited for"
+    alone = started("one")
+    alone.communicate(timeout=300)
+    (mine,), (theirs,) = (tmp_path.glob(f"{home}/runs/nod/train-*/merged/model.safetensors") for home in ("one", "two"))
+    weights, shared = load_file(mine), load_file(theirs)
+    assert weights.keys() == shared.keys()
+    for name, weight in weights.items():
+        assert np.allclose(shared[name], weight, rtol=1e-3, atol=1e-4), name

@@ -84,8 +84,12 @@ def check(options: argparse.Namespace) -> int:
 def _road(options: argparse.Namespace, until: str) -> int:
     from spearhead.pipeline import road
     from spearhead.pipeline.show import drive
+    from spearhead.training import launch
 
     loaded = _loaded(options)
+    if until != "data" and launch.rank():
+        drive(road.share(loaded, home=_home(options)), quiet=True)
+        return 0
     outcome = drive(road.walk(loaded, home=_home(options), until=until), quiet=options.quiet)
     show(options, outcome.as_dict(), outcome.lines())
     return outcome.exit_code
@@ -98,6 +102,11 @@ def data(options: argparse.Namespace) -> int:
         if not options.of:
             raise InputError("data withdraw: name a record by its id, as the data files and `spearhead trace` tell it")
         done = withdrawal.withdraw(_home(options), options.of, reason=options.reason)
+        return show(options, done.as_dict(), done.lines())
+    if str(options.scenario) == "purge":
+        from spearhead.pipeline import withdrawal
+
+        done = withdrawal.purge(_home(options))
         return show(options, done.as_dict(), done.lines())
     if str(options.scenario) == "from-review":
         from spearhead.pipeline import preferences
@@ -120,12 +129,10 @@ def train(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     if options.release or options.endpoint:
-        from spearhead.pipeline import judge
+        from spearhead.pipeline.elsewhere import elsewhere
         from spearhead.pipeline.show import drive
 
-        work = judge.elsewhere(
-            _loaded(options), home=_home(options), release=options.release, endpoint=options.endpoint
-        )
+        work = elsewhere(_loaded(options), home=_home(options), release=options.release, endpoint=options.endpoint)
         result = drive(work, quiet=options.quiet)
         return show(options, result.as_dict(), result.lines())
     return _road(options, "evaluate")
@@ -362,7 +369,8 @@ def parser() -> argparse.ArgumentParser:
         "of",
         nargs="?",
         default="",
-        help="withdraw: ID of the record to take back, releases that learnt from it are marked; "
+        help="withdraw: ID of the record to take back, releases that learnt from it are marked and what is left of it "
+        "is deleted; purge: delete what a withdrawal left because a run was under way; "
         "from-review: NAME of the scenario whose decisions become pairs",
     )
     it.add_argument("--out", type=Path, help="from-review: the table to write (default: preferences.jsonl)")

@@ -4,7 +4,6 @@ import dataclasses
 import subprocess
 import sys
 
-import jsonschema
 import numpy as np
 import pytest
 
@@ -38,12 +37,6 @@ def test_a_familys_configuration_is_one_frozen_value_and_its_presets_are_of_it(n
     assert dataclasses.is_dataclass(family.config) and family.config.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert "debug" in family.presets
     assert all(isinstance(preset, family.config) for preset in family.presets.values())
-
-
-@pytest.mark.parametrize("name", list(FAMILIES))
-def test_a_familys_options_are_a_json_schema(name: str) -> None:
-    schema = {"type": "object", "properties": dict(FAMILIES[name].options)}
-    jsonschema.Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))

@@ -131,8 +131,6 @@ class Family:
     begin: Callable[[Task], Generator[Progress, None, Lesson]]
     """Make model and examples of a task."""
     modality: str = "text"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Sampling options as a JSON schema's properties: the API and the studio make their forms of it."""
     foundation: Callable[[Any, Path, Any], Generator[Progress, None, Path | None]] = _no_foundation
     """`foundation(config, scenario folder, home)` brings what a model stands on (a base model's file), or None."""
     owed: Callable[[Any], Sequence[Owed]] = _nothing_owed

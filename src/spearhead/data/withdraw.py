@@ -1,7 +1,6 @@
 """Taking a record back after it was admitted: a row that stays. Knows no releases; who owns them asks `withdrawn`."""
 
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,16 +47,13 @@ def affected(records: Iterable[str], gone: Iterable[str]) -> list[str]:
     return sorted({line.strip() for line in records} & set(gone))
 
 
-def purge(home: Home, engine: Engine) -> list[Path]:
-    """Delete every data folder that still holds a withdrawn record's text, and say which; `prepare` makes them anew.
+def holding(home: Home, engine: Engine) -> list[Path]:
+    """Every data folder that still holds a withdrawn record's text; `prepare` makes them anew without it.
 
-    Not done by `withdraw` itself: a training that is under way reads its folder to the end.
+    Whoever deletes them sees to it that no training is under way, which reads its folder to the end.
     """
     gone = set(withdrawn(engine))
-    held = [folder for folder in sorted(home.data.glob("*")) if gone and gone & _ids(folder)]
-    for folder in held:
-        shutil.rmtree(folder)
-    return held
+    return [folder for folder in sorted(home.data.glob("*")) if gone and gone & _ids(folder)]
 
 
 def _ids(folder: Path) -> set[str]:

@@ -1,7 +1,6 @@
 """The step of the road that judges: held-out answers beside the trivial baselines, and what else is worth knowing."""
 
 import dataclasses
-import os
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,6 @@ from spearhead.metrics import baselines, evaluate, memorisation, ngram, perplexi
 from spearhead.metrics.nearest import Shown
 from spearhead.metrics.setting import Setting
 from spearhead.pipeline import answers
-from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.told import Told, table
 from spearhead.runtimes.batch import Runtime
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
@@ -309,62 +307,6 @@ def likelihoods(
 
 LONGEST = 1024
 """Tokens of a case whose likelihood is measured."""
-
-
-def elsewhere(loaded: Loaded, *, home: Home, release: str, endpoint: str) -> Generator[Progress, None, Told]:
-    """Judge a release, or any OpenAI-compatible endpoint, on the scenario's held-out records."""
-    import tempfile
-
-    scenario = loaded.scenario
-    dataset = yield from admitted(loaded, home)
-    cases = held_out(loaded, dataset)
-    name, start = _there(loaded, home, release, endpoint)
-    template = Template(style="plain", stop="") if endpoint else None
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        asked = prompts(scenario, cases, template)
-        if endpoint:  # a strict endpoint refuses what only our runtime knows
-            kept = ("temperature", "top_p", "max_tokens")
-            asked = [
-                dataclasses.replace(one, options={name: one.options[name] for name in kept if name in one.options})
-                for one in asked
-            ]
-        found = yield from answers.answer(start, asked, file=folder / "answers.jsonl", stage="answers")
-        ours = answered(cases, found)
-        judged = yield from judge(
-            scenario,
-            dataset,
-            home=home,
-            ours=ours,
-            base=None,
-            start=None,
-            folder=folder,
-            copies=index(dataset),
-            networks={},
-        )
-    return told(name, judged)
-
-
-def _there(loaded: Loaded, home: Home, release: str, endpoint: str) -> tuple[str, Start]:
-    if release and endpoint:
-        raise InputError("--release and --endpoint: wanted one of them")
-    if endpoint:
-        from spearhead.runtimes.remote import Remote
-
-        url, _, model = endpoint.partition("#")
-        key = os.environ.get("OPENAI_API_KEY", "")
-
-        async def remote() -> Runtime:
-            return Remote(url, model=model or loaded.scenario.name, key=key)
-
-        return endpoint, remote
-    from spearhead.pipeline.desk import opened
-    from spearhead.store import releases
-
-    folder = Path(release)
-    found = releases.read(folder) if folder.is_dir() else releases.live(home, opened(home), release)
-    weights, tokenizer = found.file("model"), found.file("tokenizer")
-    return found.name, llamacpp(weights, tokenizer, found.manifest.context, adapter=found.adapter)
 
 
 def told(name: str, judged: Judged) -> Told:

@@ -58,9 +58,9 @@ def train(
 
     Goes on from its last checkpoint when it is called again over the same folder. A model that no runtime serves
     answers the held-out prompts `asked` here and now, into `answers.jsonl`. `watch(step number, validation loss)` is
-    called at each validation and may raise to end the run.
+    called at each validation and may raise to end the run. Of several processes the first alone writes.
     """
-    from spearhead.training import batches, checkpoint, devices, estimate, loop, tracking
+    from spearhead.training import batches, checkpoint, devices, estimate, launch, loop, processes, tracking
 
     scenario, plan = loaded.scenario, loaded.scenario.training
     if scenario.family.untrained(scenario.family_config):
@@ -82,15 +82,26 @@ def train(
         preference=Preference(plan.beta, plan.label_smoothing, plan.sft) if plan.objective == "dpo" else None,
     )
     lesson: Lesson = yield from scenario.family.begin(task)
-    order = batches.Batches(lesson.examples, lesson.pack, plan=plan, change=lesson.change)
+    order = batches.Batches(
+        lesson.examples,
+        lesson.pack,
+        plan=plan,
+        change=lesson.change,
+        rank=launch.rank() if processes.together() else 0,
+        world=launch.world() if processes.together() else 1,
+    )
     validation = batches.held_out(lesson.held, lesson.pack, plan=plan)
     hour = money.parse(scenario.economics.machine_hour)
     forecast = estimate.estimate(lesson.model, order, plan, hour=hour)
     yield Progress("training", 0, 1, _forecast(forecast, plan, scenario.price.currency))
     unit = scenario.unit
     kept = checkpoint.read(folder / "checkpoint")
-    _cut(folder / "curve.jsonl", kept.step if kept else 0)
     run = loop.train(lesson.model, order, plan, validation=validation, folder=folder / "checkpoint")
+    if not processes.first():
+        for _ in run:
+            yield Progress("training", 0, 1)
+        return {}
+    _cut(folder / "curve.jsonl", kept.step if kept else 0)
     with (
         tracking.track(plan.track, folder / "tracking", name=scenario.name) as note,
         (folder / "curve.jsonl").open("a", encoding="utf-8") as out,

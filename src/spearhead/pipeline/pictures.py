@@ -44,12 +44,14 @@ TIMED = 64
 
 
 def asked(loaded: Loaded, dataset: Dataset) -> list[Prompt]:
-    """What a model that no runtime serves would be asked: every picture family can be served, so nothing."""
+    """What a model answers that no runtime serves: a picture's comes from a runtime alone, so nothing."""
     return []
 
 
 def judgeable(loaded: Loaded, dataset: Dataset) -> None:
     """Refuse before an hour of training what no metric could measure after it."""
+    if why := loaded.scenario.family.unservable(loaded.scenario.family_config):
+        raise InputError(f"{why}; `spearhead train` trains it and tells its own figures")
     if dataset.counts()["test"] < 2:
         raise InputError(
             "the test split holds 1 picture: wanted two to measure against; give more pictures, or raise data.test"
@@ -94,26 +96,28 @@ def evaluate(
             files.write_whole(draft / "sampler.json", sampler.to_json())
         return {}
 
-    made = yield from step(root, "weights", {"train": trained.key, "names": _names(scenario)}, finished)
+    made = yield from step(
+        root, "weights", {"train": trained.key, "names": _names(scenario)}, finished, data=dataset.digest
+    )
     outcome.steps.append(made)
     parts = made.folder / "parts"
-    prompts = [_prompt(scenario, case, number) for number, case in enumerate(cases)]
+    prompts = _prompts(scenario, cases)
     inputs = {"weights": made.key, "cases": len(cases), "generation": scenario.generation.for_pictures()}
 
     def answer(folder: Path) -> Walk:
         yield from _answer(parts, prompts, folder)
         return {"completion_units": len(prompts), "pictures_per_second": (yield from _speed(parts, prompts))}
 
-    told = yield from step(root, "answers", inputs, answer)
+    told = yield from step(root, "answers", inputs, answer, data=dataset.digest)
     outcome.steps.append(told)
-    ours = [dataclasses.replace(case, output=_kept(told.folder, number)) for number, case in enumerate(cases)]
+    ours = _answered(cases, told.folder)
 
     def indexed(folder: Path) -> Walk:
         yield Progress("index", 0, 1, "training pictures")
         PictureIndex.build(_learnt(dataset)).save(folder / "index")
         return {}
 
-    near = yield from step(root, "index", {"data": dataset.digest}, indexed)
+    near = yield from step(root, "index", {"data": dataset.digest}, indexed, data=dataset.digest)
     outcome.steps.append(near)
 
     def work(folder: Path) -> Walk:
@@ -135,7 +139,7 @@ def evaluate(
         "data": dataset.digest,
         "closest": 1,
     }
-    scored = yield from step(root, "scores", judged_by, work)
+    scored = yield from step(root, "scores", judged_by, work, data=dataset.digest)
     outcome.steps.append(scored)
     outcome.judged = _read_judged(scored.folder, ours)
     difference = float(trained.result["difference"])
@@ -225,6 +229,22 @@ def _prompt(scenario: Scenario, case: Case, number: int) -> Prompt:
     words = case.input.text if case.input else ""
     segments = tuple(scenario.template.single(words))
     return Prompt(segments, options=scenario.generation.for_pictures(), seed=SEED + number)
+
+
+def _prompts(scenario: Scenario, cases: Sequence[Case]) -> list[Prompt]:
+    return [_prompt(scenario, case, number) for number, case in enumerate(cases)]
+
+
+def answered(
+    scenario: Scenario, cases: Sequence[Case], *, parts: Path, folder: Path
+) -> Generator[Progress, None, list[Case]]:
+    """The cases with the pictures that the graphs in `parts` make of them, which are kept in `folder`."""
+    yield from _answer(parts, _prompts(scenario, cases), folder)
+    return _answered(cases, folder)
+
+
+def _answered(cases: Sequence[Case], folder: Path) -> list[Case]:
+    return [dataclasses.replace(case, output=_kept(folder, number)) for number, case in enumerate(cases)]
 
 
 def _answer(parts: Path, prompts: Sequence[Prompt], folder: Path) -> Generator[Progress, None, None]:

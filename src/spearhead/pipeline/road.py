@@ -26,16 +26,16 @@ from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.desk import opened
 from spearhead.pipeline.outcome import Made, Outcome
 from spearhead.pipeline.report import shown
-from spearhead.pipeline.steps import Done, step
+from spearhead.pipeline.steps import DATA, Done, step
 from spearhead.release import bundle, gate
 from spearhead.review import policy
 from spearhead.review.reviewer import Reviewer
 from spearhead.scenario.read import Loaded
 from spearhead.store import releases
 from spearhead.store.home import Home
+from spearhead.training import launch
 from spearhead.training.plan import NOT_THE_RESULT
 
-STOPS = ("data", "train", "evaluate", "release", "report")
 SAMPLES = 8
 COMPARED = 24
 """Outputs nearest to a training picture that the report shows beside it."""
@@ -64,6 +64,8 @@ def walk(loaded: Loaded, *, home: Home, until: str = "report") -> Generator[Prog
         base = yield from learn.foundation(loaded, home)
         base_key = learn.key(base)
         trained = yield from trained_by(loaded, home, dataset, base=base, base_key=base_key, root=root)
+        if not trained.fresh and launch.world() > 1:
+            _nothing_to_share()
         outcome.steps.append(trained)
         if until == "train":
             return outcome
@@ -113,10 +115,38 @@ def trained_by(
         inputs["canaries"] = [scenario.data.canaries, list(scenario.data.canary_repeats)]
 
     def work(folder: Path) -> Walk:
-        asked = way.asked(loaded, dataset)
-        return (yield from learn.train(loaded, home, dataset, base=base, folder=folder, asked=asked, watch=watch))
+        from spearhead.training import processes
 
-    return (yield from step(root, "train", inputs, work))
+        asked = way.asked(loaded, dataset)
+        processes.meet(str(folder))
+        try:
+            return (yield from learn.train(loaded, home, dataset, base=base, folder=folder, asked=asked, watch=watch))
+        finally:
+            processes.part()
+
+    return (yield from step(root, "train", inputs, work, data=dataset.digest))
+
+
+def _nothing_to_share() -> None:
+    """Tell the other processes that the training was done before."""
+    from spearhead.training import processes
+
+    processes.meet()
+    processes.part()
+
+
+def share(loaded: Loaded, *, home: Home) -> Walk:
+    """What every process but the first does of a walk: its share of the training, when the first has come to it."""
+    from spearhead.training import processes
+
+    folder = processes.meet()
+    try:
+        if folder:  # else the first has found it done
+            dataset = yield from admitted(loaded, home)
+            base = yield from learn.foundation(loaded, home)
+            yield from learn.train(loaded, home, dataset, base=base, folder=Path(folder), asked=())
+    finally:
+        processes.part()
 
 
 # -- release -------------------------------------------------------------------------------------------------------
@@ -195,6 +225,7 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
     facts = _facts(loaded, outcome, declared, reviewed=reviewed)
     page = root / f"report-{digest.of_value([loaded.digest, *(done.key for done in outcome.steps)])[:12]}/report.html"
     if not page.is_file():
+        files.write_whole(page.with_name(DATA), outcome.dataset.digest)
         files.write_whole(page, report.render(facts))
     outcome.report = page
     try:

@@ -20,6 +20,7 @@ from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.told import Told, table
 from spearhead.scenario import read
 from spearhead.store.home import Home
+from spearhead.training import launch
 from spearhead.training.plan import NOT_THE_RESULT
 
 STARTUP = 4
@@ -83,6 +84,8 @@ def search(
     """
     import optuna
 
+    if launch.world() > 1:
+        raise InputError("search runs in one process: start it without torchrun")
     if not over or trials < 1:
         raise InputError("search needs at least one --over and one trial")
     loaded = read.load(path, preset=preset, changes=tuple(changes))

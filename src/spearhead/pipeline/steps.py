@@ -26,20 +26,26 @@ class Done:
     fresh: bool
 
 
-def step(root: Path, name: str, inputs: Mapping[str, Any], work: Work) -> Generator[Progress, None, Done]:
+DATA = "data.txt"
+"""The file of a step's folder that names the data set it rests on: so a withdrawal finds what it left in it."""
+
+
+def step(root: Path, name: str, inputs: Mapping[str, Any], work: Work, *, data: str) -> Generator[Progress, None, Done]:
     """Run `work(folder)` unless a step with equal inputs is finished; a cut-off step goes on in its own folder.
+
+    `data` is the digest of the data set it rests on, directly or by another step.
 
     `inputs` must hold all that can change the outcome (as JSON). The result is written last and whole, so that
     a step is finished or not, whatever happened to the process.
     """
     key = digest.of_value({"step": name, "version": __version__, **inputs})
     folder = root / f"{name}-{key[:12]}"
+    files.write_whole(folder / DATA, data)
     file = folder / "done.json"
     if file.is_file():
         note = json.loads(file.read_text(encoding="utf-8"))
         if note["key"] == key:
             return Done(name, folder, key, note["result"], note["seconds"], fresh=False)
-    folder.mkdir(parents=True, exist_ok=True)
     spent_file = folder / "spent.json"
     before = json.loads(spent_file.read_text(encoding="utf-8")) if spent_file.is_file() else 0.0
     start = time.monotonic()

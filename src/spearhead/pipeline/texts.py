@@ -61,7 +61,7 @@ def evaluate(
             found = yield from answers.answer(start, judge.prompts(scenario, cases), file=file, stage="answers")
             return _counted(found)
 
-        told = yield from step(root, "answers", {**inputs_asked, "weights": made.key}, answer)
+        told = yield from step(root, "answers", {**inputs_asked, "weights": made.key}, answer, data=dataset.digest)
         outcome.steps.append(told)
         ours = judge.answered(cases, _in_order(told.folder / "answers.jsonl"))
     else:
@@ -70,7 +70,7 @@ def evaluate(
     theirs, untouched = None, None
     if "base" in scenario.baselines and base is not None:
         untouched = yield from _base_answers(
-            loaded, home, cases, asked=inputs_asked, base=base, base_key=base_key, root=root
+            loaded, home, cases, dataset=dataset, asked=inputs_asked, base=base, base_key=base_key, root=root
         )
         outcome.steps.append(untouched)
         theirs = judge.answered(cases, _in_order(untouched.folder / "answers.jsonl"))
@@ -80,7 +80,7 @@ def evaluate(
         judge.index(dataset).save(folder / "index")
         return {}
 
-    copies = yield from step(root, "index", {"data": dataset.digest}, indexed)
+    copies = yield from step(root, "index", {"data": dataset.digest}, indexed, data=dataset.digest)
     outcome.steps.append(copies)
 
     def work(folder: Path) -> Walk:
@@ -112,7 +112,7 @@ def evaluate(
         "evaluation": scenario.evaluation.model_dump(mode="json"),
         "template": dataclasses.asdict(scenario.template),
     }
-    scored = yield from step(root, "scores", inputs, work)
+    scored = yield from step(root, "scores", inputs, work, data=dataset.digest)
     outcome.steps.append(scored)
     if start is not None and scenario.data.canaries:
         outcome.canaries = yield from _canaries(loaded, outcome, trained=trained, made=made, root=root)
@@ -138,7 +138,7 @@ def _canaries(
         return {"groups": [dataclasses.asdict(group) for group in groups]}
 
     inputs = {"weights": made.key, "draws": scenario.evaluation.draws}
-    done = yield from step(root, "canaries", inputs, work)
+    done = yield from step(root, "canaries", inputs, work, data=outcome.dataset.digest)
     outcome.steps.append(done)
     return [Planted(**{**row, "interval": _pair(row["interval"])}) for row in done.result["groups"]]
 
@@ -212,7 +212,7 @@ def _weights(
         return {**found, "merged": str(merged)}
 
     inputs = {"train": trained.key, "release": scenario.release.model_dump(mode="json"), "data": dataset.digest}
-    return (yield from step(root, "weights", inputs, work))
+    return (yield from step(root, "weights", inputs, work, data=dataset.digest))
 
 
 def _base_answers(
@@ -220,6 +220,7 @@ def _base_answers(
     home: Home,
     cases: Sequence[Case],
     *,
+    dataset: Dataset,
     asked: Mapping[str, Any],
     base: Path,
     base_key: str,
@@ -247,7 +248,7 @@ def _base_answers(
         return _counted(found)
 
     inputs = {**asked, "base": base_key, "template": dataclasses.asdict(template)}
-    return (yield from step(root, "base-answers", inputs, work))
+    return (yield from step(root, "base-answers", inputs, work, data=dataset.digest))
 
 
 def merged_folder(trained: Done, made: Done) -> Path:

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spearhead.core import digest
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.nn.model import Model
-from spearhead.training import checkpoint, compress, devices, explosion, optimisers, schedules
+from spearhead.training import checkpoint, compress, devices, explosion, optimisers, processes, schedules
 from spearhead.training.checkpoint import Position
 from spearhead.training.plan import NOT_THE_RESULT, Plan
 
@@ -217,7 +217,7 @@ class _Run:
         self.model.progress = self._progress(ahead=0.5)
         factor = schedules.factor(self.plan, self.model.progress)
         micros = batches.at(self.position.step)
-        total = _over_processes(float(sum(micro.weight for micro in micros)), self.device)
+        total = processes.over(float(sum(micro.weight for micro in micros)), self.device)
         losses, norm = self._learn(micros, total, factor)
         name, loss = next(iter(losses.items()))
         level = explosion.follow(self.position.level, loss, times=self.plan.explosion)
@@ -227,7 +227,8 @@ class _Run:
         if self.smaller is not None:
             self.smaller.prune(self._progress(ahead=1))
         self._follow()
-        seconds = time.perf_counter() - began
+        # One clock for all: where a budget of time rules, rates and the end must be the same everywhere.
+        seconds = processes.of_first(time.perf_counter() - began, self.device)
         units, weight = sum(micro.units for micro in micros), sum(micro.weight for micro in micros)
         was = self.position
         self.position = dataclasses.replace(
@@ -242,7 +243,7 @@ class _Run:
         ended = self._ended()
         every = self.plan.validate_every
         due = bool(self.validation) and (bool(ended) or bool(every and self.position.step % every == 0))
-        judged = self._validate() if due else None
+        judged = processes.of_first(self._validate(), self.device) if due else None
         settled = self.smaller is None or self.smaller.settled(self._progress())
         better = judged is not None and settled and judged < self.position.best_loss
         if judged is not None and better:
@@ -300,9 +301,9 @@ class _Run:
             if len(names) > 1:
                 raise ValueError(f"the micro-batches of one step named different losses: {sorted(names)}")
             (name,) = names
-            seen[name] = _over_processes(float(value), self.device)
+            seen[name] = processes.over(float(value), self.device)
             parameters = optimisers.parameters(self.made[name])
-            _average_gradients(parameters)
+            processes.average_gradients(parameters)
             norm = float(nn.utils.clip_grad_norm_(parameters, self.plan.clip or math.inf))
             norms.append(norm)
             if not (math.isfinite(seen[name]) and math.isfinite(norm)):
@@ -400,7 +401,7 @@ class _Run:
         return ""
 
     def _save(self) -> bool:
-        if self.folder is None or self.saved_at == self.position.step or not _first_process():
+        if self.folder is None or self.saved_at == self.position.step or not processes.first():
             return False
         checkpoint.save(
             self.folder,
@@ -436,34 +437,3 @@ def _interrupts_at_the_end() -> Iterator[list[int]]:
         yield seen
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-# -- several processes: gradients are sums over the whole batch, so they are added up --------------------------------
-
-
-def _together() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _first_process() -> bool:
-    return not _together() or torch.distributed.get_rank() == 0
-
-
-def _over_processes(value: float, device: torch.device) -> float:
-    if not _together():
-        return value
-    summed: Tensor = torch.tensor(value, dtype=torch.float64, device=device)
-    torch.distributed.all_reduce(summed)
-    return float(summed)
-
-
-def _average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Each process has divided by the whole batch's weight already, so the sum is the whole batch's gradient."""
-    if not _together():
-        return
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([grad.flatten() for grad in grads])
-    torch.distributed.all_reduce(flat)
-    parts = torch.split(flat, [grad.numel() for grad in grads])
-    for grad, part in zip(grads, parts, strict=True):
-        grad.copy_(part.view_as(grad))

@@ -34,10 +34,5 @@ FAMILY = Family(
     },
     begin=_begin,
     modality="image",
-    options={
-        "steps": {"type": "integer", "minimum": 1, "maximum": 250, "default": 25},
-        "guidance": {"type": "number", "minimum": 0, "maximum": 20, "default": 1.5},
-        "seed": {"type": "integer", "minimum": 0},
-    },
     words=_words,
 )

@@ -31,8 +31,4 @@ FAMILY = Family(
     modality="image",
     words=_words,
     single="the gradients of gradients in its penalty are too small for half precision",
-    options={
-        "truncation": {"type": "number", "minimum": 0, "maximum": 2},
-        "seed": {"type": "integer", "minimum": 0},
-    },
 )

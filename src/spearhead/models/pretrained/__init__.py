@@ -91,12 +91,4 @@ FAMILY = Family(
     unpreferring=_unpreferring,
     untrained=lambda config: config.method == "none",
     words=_words,
-    options={
-        "temperature": {"type": "number", "minimum": 0, "maximum": 2, "default": 0},
-        "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 1},
-        "top_k": {"type": "integer", "minimum": 0, "maximum": 1000, "default": 0},
-        "min_p": {"type": "number", "minimum": 0, "maximum": 1, "default": 0},
-        "max_tokens": {"type": "integer", "minimum": 1, "default": 256},
-        "seed": {"type": "integer", "minimum": 0},
-    },
 )

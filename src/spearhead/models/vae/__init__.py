@@ -32,9 +32,5 @@ FAMILY = Family(
     },
     begin=_begin,
     modality="image",
-    options={
-        "truncation": {"type": "number", "minimum": 0, "maximum": 2, "default": 1},
-        "seed": {"type": "integer", "minimum": 0},
-    },
     words=_words,
 )

@@ -321,11 +321,18 @@ def test_what_training_will_take_is_said_before_it_begins(nod: Path, home: Home,
     walk = road.walk(
         read.load(nod, changes=("training.steps=1",)), home=Home(tmp_path / "home", home.cache), until="train"
     )
-    notes = [now.note for now in walk if now.stage == "training"]
-    learning = next(number for number, note in enumerate(notes) if note.startswith("loss "))
-    assert re.fullmatch(
-        r"1 steps of \d+, learning rate [\d.]+: about [\d.]+ min, [\d.]+ GiB, [\d.]+ EUR", notes[learning - 1]
-    )
+    seen = []
+    while True:
+        try:
+            seen.append(next(walk))
+        except StopIteration as end:
+            outcome = end.value
+            break
+    learning = next(number for number, now in enumerate(seen) if now.stage == "training")
+    told = seen[learning - 1]
+    words = r"1 steps of \d+, learning rate [\d.]+: about [\d.]+ min, [\d.]+ GiB, [\d.]+ EUR"
+    assert told.stage == "forecast" and re.fullmatch(words, told.note)
+    assert f"forecast before training: {told.note}" in outcome.lines(), "the last table says it again"
 
 
 def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(outcome: Outcome, nod: Path, home: Home) -> None:

@@ -90,6 +90,7 @@ class Outcome:
         out += ["", *table(["step", "seconds", "ran"], [[s.name, f"{s.seconds:.1f}", _ran(s)] for s in self.steps])]
         told = {name: words for s in self.steps for name, words in s.result.get("words", {}).items()}
         out += ["", *(f"{name}: {words}" for name, words in told.items())] if told else []
+        out += [f"forecast before training: {words}" for words in map(_foretold, self.steps) if words]
         if self.judged:
             out += ["", *judge.score_table(self.judged)]
         if self.canaries:
@@ -114,6 +115,10 @@ def _data_lines(dataset: Dataset) -> list[str]:
     rows += [[f"refused: {reason}", f"{count:,}"] for reason, count in summary["refusals"].items()]
     owed = [f"  {credit.spdx}: {credit.credit} ({credit.records:,} records)" for credit in dataset.credits()]
     return [*table(["data", "records"], rows), "", "licences and credits owed:", *owed]
+
+
+def _foretold(done: Done) -> str:
+    return str(done.result.get("forecast", {}).get("words", ""))
 
 
 def _ran(done: Done) -> str:

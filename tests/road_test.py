@@ -153,6 +153,11 @@ def test_data_are_shown_with_counts_refusals_licences_and_samples(nod: Path, hom
     samples = [words[1:] for words in lines if words[:1] == ["input:"]]
     assert len(samples) >= 3 and all(f"{' '.join(words)},yes" in rows for words in samples)
     told = shown.as_dict()
+    reasons = {kind: [one["reason"] for one in some] for kind, some in told["data"]["reasons"].items()}
+    assert reasons.keys() == told["data"]["refusals"].keys() and all(reasons.values())
+    assert reasons["short"] == ["input has 1 characters, wanted at least 3"]
+    assert "  short: input has 1 characters, wanted at least 3 (files:pairs.csv#62)" in shown.lines()
+    assert "4111" not in "".join(shown.lines()) and "4111" not in json.dumps(told), "a reason holds no text of what was"
     assert sum(told["data"]["refusals"].values()) == 5 and told["data"]["licences"] == {"CC0-1.0": 60}
     kept = (shown.dataset.folder / "refusals.jsonl").read_text()
     assert len(kept.splitlines()) == 5 and "4111" not in kept and "pipe" not in kept

@@ -157,6 +157,11 @@ def test_data_are_shown_with_counts_refusals_licences_and_samples(nod: Path, hom
     samples = [words[1:] for words in lines if words[:1] == ["input:"]]
     assert len(samples) >= 3 and all(f"{' '.join(words)},yes" in rows for words in samples)
     told = shown.as_dict()
+    reasons = {kind: [one["reason"] for one in some] for kind, some in told["data"]["reasons"].items()}
+    assert reasons.keys() == told["data"]["refusals"].keys() and all(reasons.values())
+    assert reasons["short"] == ["input has 1 characters, wanted at least 3"]
+    assert "  short: input has 1 characters, wanted at least 3 (files:pairs.csv#62)" in shown.lines()
+    assert "4111" not in "".join(shown.lines()) and "4111" not in json.dumps(told), "a reason holds no text of what was"
     assert sum(told["data"]["refusals"].values()) == 5 and told["data"]["licences"] == {"CC0-1.0": 60}
     kept = (shown.dataset.folder / "refusals.jsonl").read_text()
     assert len(kept.splitlines()) == 5 and "4111" not in kept and "pipe" not in kept
@@ -325,11 +330,18 @@ def test_what_training_will_take_is_said_before_it_begins(nod: Path, home: Home,
     walk = road.walk(
         read.load(nod, changes=("training.steps=1",)), home=Home(tmp_path / "home", home.cache), until="train"
     )
-    notes = [now.note for now in walk if now.stage == "training"]
-    learning = next(number for number, note in enumerate(notes) if note.startswith("loss "))
-    assert re.fullmatch(
-        r"1 steps of \d+, learning rate [\d.]+: about [\d.]+ min, [\d.]+ GiB, [\d.]+ EUR", notes[learning - 1]
-    )
+    seen = []
+    while True:
+        try:
+            seen.append(next(walk))
+        except StopIteration as end:
+            outcome = end.value
+            break
+    learning = next(number for number, now in enumerate(seen) if now.stage == "training")
+    told = seen[learning - 1]
+    words = r"1 steps of \d+, learning rate [\d.]+: about [\d.]+ min, [\d.]+ GiB, [\d.]+ EUR"
+    assert told.stage == "forecast" and re.fullmatch(words, told.note)
+    assert f"forecast before training: {told.note}" in outcome.lines(), "the last table says it again"
 
 
 def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(outcome: Outcome, nod: Path, home: Home) -> None:

@@ -50,17 +50,22 @@ def show(options: argparse.Namespace, value: Any, lines: Sequence[str] | str) ->
 
 # -- scenario ----------------------------------------------------------------------------------------------------
 def new(options: argparse.Namespace) -> int:
-    from spearhead.scenario import scaffold
+    from spearhead.scenario import read, scaffold
 
     folder = scaffold.new(
         options.name,
         into=options.into,
         template=options.template,
         table=options.data,
+        columns=options.columns,
         licence=options.licence,
         credit=options.credit,
     )
-    return show(options, {"scenario": str(folder)}, [f"made {folder}", f"next: spearhead run {folder} --preset quick"])
+    (source,) = read.load(folder).scenario.data.sources
+    given, wanted = source.columns["input"], source.columns["output"]
+    values = {"scenario": str(folder), "data": source.path, "columns": dict(source.columns)}
+    learns = f"learns from {source.path}: column {given!r} is what is given, {wanted!r} what is wanted"
+    return show(options, values, [f"made {folder}", learns, f"next: spearhead run {folder} --preset quick"])
 
 
 def check(options: argparse.Namespace) -> int:
@@ -355,7 +360,8 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("name", help="lower-case letters, digits and dashes")
     it.add_argument("--into", type=Path, default=Path("scenarios"), help="folder to make it in (default: scenarios)")
     it.add_argument("--template", default="", help="a review template and sample data of its trade, as in finance")
-    it.add_argument("--data", type=Path, help="a csv, jsonl or parquet file with columns input and output")
+    it.add_argument("--data", type=Path, help="a csv, tsv, jsonl, json or parquet file with columns input and output")
+    it.add_argument("--columns", default="", metavar="GIVEN,WANTED", help="its two columns, as in question,answer")
     it.add_argument("--licence", default="", help="SPDX licence of that table; there is no default")
     it.add_argument("--credit", default="", help="whom to credit for that table")
 

@@ -170,12 +170,15 @@ def _paragraphs(data: bytes, source: Source) -> Iterator[Item | Unread]:
             yield Item(str(number), {source.part or "text": block.strip("\n")})
 
 
+def delimiter(text: str) -> str:
+    """What separates the cells of a table: the commonest of comma, tab and semicolon in its first line."""
+    return max(",\t;", key=text.lstrip("\r\n").split("\n", 1)[0].count)
+
+
 def _csv(data: bytes, source: Source) -> Iterator[Item | Unread]:
-    text = _decoded(data, source)
+    text = _decoded(data, source).lstrip("\r\n")  # a blank line above the names of the columns is none of them
     csv.field_size_limit(MOST_BYTES)  # its own limit would stop the whole table at one long cell
-    head = text.split("\n", 1)[0]
-    delimiter = max(",\t;", key=head.count)
-    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter(text))
     try:
         yield from rows(iter(table), source)
     except csv.Error as error:
@@ -197,16 +200,22 @@ def _jsonl(data: bytes, source: Source) -> Iterator[Item | Unread]:
     yield from rows(table(), source)
 
 
+def entries(value: Any) -> list[Any]:
+    """The rows of a JSON value: a list, or the one list inside `{"data": [...]}` and its like; raises Unreadable."""
+    if isinstance(value, dict):
+        lists = [inner for inner in value.values() if isinstance(inner, list)]
+        value = lists[0] if len(lists) == 1 else [value]
+    if not isinstance(value, list):
+        raise Unreadable("is not a JSON list of objects")
+    return value
+
+
 def _json(data: bytes, source: Source) -> Iterator[Item | Unread]:
     try:
         value = json.loads(_decoded(data, source))
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"is not JSON: {error}") from error
-    if isinstance(value, dict):  # {"data": [...]} and its like: the one list inside
-        lists = [inner for inner in value.values() if isinstance(inner, list)]
-        value = lists[0] if len(lists) == 1 else [value]
-    if not isinstance(value, list):
-        raise Unreadable("is not a JSON list of objects")
+    value = entries(value)
     if not any(isinstance(row, dict) for row in value):
         raise Unreadable("is not a JSON list of objects")
     table = (

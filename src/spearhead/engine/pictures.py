@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.media.image import codec
+from spearhead.runtimes.failure import OptionRefused
 
 OURS = ("size", "format", "parameters")
 """Options of a request that the engine carries out itself; the others are the runtime's."""
@@ -17,9 +17,9 @@ _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
 def check(options: Mapping[str, Any], *, made: tuple[int, int]) -> None:
-    """Raise InputError on a size or format that cannot be had from pictures of `made` (height, width)."""
+    """Raise OptionRefused on a size or format that cannot be had from pictures of `made` (height, width)."""
     if (format := options.get("format", "png")) not in FORMATS:
-        raise InputError(f"format is {str(format)[:40]!r}: wanted {', '.join(FORMATS)}")
+        raise OptionRefused("output_format", f"format is {str(format)[:40]!r}: wanted {', '.join(FORMATS)}")
     factor(options.get("size", "auto"), made=made)
 
 
@@ -36,7 +36,9 @@ def factor(size: str, *, made: tuple[int, int]) -> int:
         return times
     most = max(least, LONGEST // max(made))
     there = ", ".join(f"{width * n}x{height * n}" for n in range(least, min(most, least + 3) + 1))
-    raise InputError(f"size is {size[:40]!r}, which this model cannot make: wanted auto or one of {there}, ...")
+    raise OptionRefused(
+        "size", f"size is {size[:40]!r}, which this model cannot make: wanted auto or one of {there}, ..."
+    )
 
 
 def deliver(media: Media, options: Mapping[str, Any], *, facts: Mapping[str, str]) -> Media:

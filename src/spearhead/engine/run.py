@@ -50,7 +50,7 @@ from spearhead.ledger import price
 from spearhead.ledger.journal import Reservation
 from spearhead.review import queue
 from spearhead.review.stream import StreamReview
-from spearhead.runtimes.failure import PromptTooLong
+from spearhead.runtimes.failure import OptionRefused, PromptTooLong
 from spearhead.store.database import StoreUnavailable
 
 log = logging.getLogger("spearhead.engine")
@@ -169,7 +169,7 @@ class Engine:
         """Everything that can be known before money moves; raises InputError on what cannot be answered."""
         loaded = self.loaded(request.scenario)
         if not 1 <= request.count <= books.MOST_ANSWERS:
-            raise InputError(f"{request.count} answers were asked for: wanted 1 to {books.MOST_ANSWERS}")
+            raise OptionRefused("n", f"{request.count} answers were asked for: wanted 1 to {books.MOST_ANSWERS}")
         messages = messages_of(request)
         segments = loaded.template.turns(messages)
         defaults = {name: value for name, value in loaded.manifest.generation.items() if name not in _KEPT}

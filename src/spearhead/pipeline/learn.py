@@ -92,8 +92,9 @@ def train(
     )
     validation = batches.held_out(lesson.held, lesson.pack, plan=plan)
     hour = money.parse(scenario.economics.machine_hour)
-    forecast = estimate.estimate(lesson.model, order, plan, hour=hour)
-    yield Progress("training", 0, 1, _forecast(forecast, plan, scenario.price.currency))
+    forecast = estimate.estimate(lesson.model, order, plan, validation=validation, hour=hour)
+    foretold = _forecast(forecast, plan, scenario.price.currency)
+    yield Progress("forecast", 1, 1, foretold)
     unit = scenario.unit
     kept = checkpoint.read(folder / "checkpoint")
     run = loop.train(lesson.model, order, plan, validation=validation, folder=folder / "checkpoint")
@@ -140,7 +141,12 @@ def train(
         **lesson.facts,
         **(facts or {}),
         "canaries": canaries.copies(scenario.data),
-        "forecast": {"seconds": forecast.seconds, "memory": forecast.memory, "cost": forecast.cost},
+        "forecast": {
+            "seconds": forecast.seconds,
+            "memory": forecast.memory,
+            "cost": forecast.cost,
+            "words": foretold,
+        },
         "trained": True,
         "steps": done.steps,
         "ended": done.ended,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from spearhead.core.manifest import BarResult, Layout, Planted
-from spearhead.data.dataset import Dataset
+from spearhead.data import refusal
+from spearhead.data.dataset import REFUSALS, Dataset
 from spearhead.metrics import exposure
 from spearhead.pipeline import judge
 from spearhead.pipeline.steps import Done
@@ -65,7 +66,14 @@ class Outcome:
         summary = self.dataset.summary
         return {
             "scenario": self.name,
-            "data": {key: summary[key] for key in ("digest", "records", "refusals", "licences", "credits")},
+            "data": {
+                **{key: summary[key] for key in ("digest", "records", "refusals", "licences", "credits")},
+                "reasons": {
+                    kind: [{"reason": one.reason, "source": one.source, "record": one.record} for one in some]
+                    for kind, some in refusal.examples(self.dataset.refusals()).items()
+                },
+                "refused": str(self.dataset.folder / REFUSALS),
+            },
             "samples": list(self.samples),
             "steps": [{"step": s.name, "seconds": round(s.seconds, 2), "ran": s.fresh, **s.result} for s in self.steps],
             "scores": [dataclasses.asdict(score) for score in self.judged.scores] if self.judged else [],
@@ -86,10 +94,14 @@ class Outcome:
         if self.until == "data":
             for sample in self.samples:
                 out += ["", *(f"{part:>7}: {words}" for part, words in sample.items())]
-            return [*out, "", f"refusals, one a line: {self.dataset.folder / 'refusals.jsonl'}"]
+            some = refusal.examples(self.dataset.refusals())
+            told = [f"  {kind}: {one.reason} ({one.source})" for kind, them in some.items() for one in them]
+            out += ["", "why, by example:", *told] if told else []
+            return [*out, "", f"refusals, one a line: {self.dataset.folder / REFUSALS}"]
         out += ["", *table(["step", "seconds", "ran"], [[s.name, f"{s.seconds:.1f}", _ran(s)] for s in self.steps])]
         told = {name: words for s in self.steps for name, words in s.result.get("words", {}).items()}
         out += ["", *(f"{name}: {words}" for name, words in told.items())] if told else []
+        out += [f"forecast before training: {words}" for words in map(_foretold, self.steps) if words]
         if self.judged:
             out += ["", *judge.score_table(self.judged)]
         if self.canaries:
@@ -114,6 +126,10 @@ def _data_lines(dataset: Dataset) -> list[str]:
     rows += [[f"refused: {reason}", f"{count:,}"] for reason, count in summary["refusals"].items()]
     owed = [f"  {credit.spdx}: {credit.credit} ({credit.records:,} records)" for credit in dataset.credits()]
     return [*table(["data", "records"], rows), "", "licences and credits owed:", *owed]
+
+
+def _foretold(done: Done) -> str:
+    return str(done.result.get("forecast", {}).get("words", ""))
 
 
 def _ran(done: Done) -> str:

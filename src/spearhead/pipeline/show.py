@@ -67,6 +67,9 @@ def _bars(work: Generator[Progress, None, T]) -> T:
         try:
             while True:
                 now = next(work)
+                if now.stage not in tasks and now.note and now.done >= now.total:  # said once, and not to be lost
+                    bars.console.print(f"{now.stage}: {now.note}", markup=False, highlight=False, soft_wrap=True)
+                    continue
                 if now.stage not in tasks:
                     for task in tasks.values():
                         bars.stop_task(task)

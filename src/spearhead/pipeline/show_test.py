@@ -33,6 +33,18 @@ def test_a_terminal_gets_a_bar_with_time_left_for_each_stage(capsys: pytest.Capt
     assert all("%" in line and "left" in line for line in bars) and "loss 2.500" in bars[-1]
 
 
+def test_what_is_said_once_stays_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    def foretold() -> Generator[Progress, None, str]:
+        yield Progress("forecast", 1, 1, "600 steps of 16, learning rate 0.001: about 12.3 min, 1.2 GiB, 0.0100 [USD]")
+        yield from work()
+        return "done"
+
+    assert show._bars(foretold()) == "done"
+    said = capsys.readouterr().err.splitlines()
+    assert said.count("forecast: 600 steps of 16, learning rate 0.001: about 12.3 min, 1.2 GiB, 0.0100 [USD]") == 1
+    assert "loss 2.500" in said[-1], "and training has its own line below"
+
+
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert show.drive(work(), quiet=True) == "done"
     assert capsys.readouterr() == ("", "")

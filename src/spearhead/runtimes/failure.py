@@ -9,6 +9,16 @@ class PromptTooLong(InputError):
     code = "context_length_exceeded"
 
 
+class OptionRefused(InputError):
+    """An option of a request that cannot be honoured at all, or not with this value; `prompt` is one of them."""
+
+    code = "invalid_value"
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
 class RuntimeFailed(SpearheadError):
     """The runtime broke off; what came before is valid, the same request may be tried again."""
 

@@ -57,8 +57,6 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
         if preset not in presets:
             there = ", ".join(presets) or "none"
             raise InputError(f"{file}: presets.{preset}: there is no such preset; there are: {there}")
-        if not isinstance(presets[preset], dict):
-            raise InputError(f"{file}: presets.{preset}: {presets[preset]!r} was given, wanted a table")
         raw = merge(raw, presets[preset])
     for change in changes:
         raw = merge(raw, _change(change))
@@ -179,7 +177,21 @@ def json_schema() -> dict[str, Any]:
     rules = definitions["Policy"]
     rules["properties"]["template"] = {"type": "string", "enum": list(policy.templates())}
     rules["anyOf"] = [{"required": ["template"]}, {"required": rules.pop("required")}]
+    changes = {name: _loose(table, definitions) for name, table in schema["properties"].items() if name != "presets"}
+    schema["properties"]["presets"]["additionalProperties"] = {
+        "type": "object",
+        "properties": {**changes, "model": {"type": "object"}},
+        "additionalProperties": False,
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "spearhead scenario", **schema}
+
+
+def _loose(table: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A table as a preset may change it: none of its keys is required."""
+    if "$ref" not in table:
+        return table
+    whole = definitions[table["$ref"].rpartition("/")[2]]
+    return {key: value for key, value in whole.items() if key not in ("required", "anyOf")}
 
 
 class _ModelError(Exception):

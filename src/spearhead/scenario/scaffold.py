@@ -11,7 +11,9 @@ from pathlib import Path
 
 from spearhead.core import files
 from spearhead.core.errors import InputError
+from spearhead.data import licences
 from spearhead.review import policy
+from spearhead.scenario import table as tables
 from spearhead.scenario.read import check
 from spearhead.scenario.sample import Sample, samples
 
@@ -19,17 +21,23 @@ MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
-TABLES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 
 
 def new(
-    name: str, *, into: Path, template: str = "", table: Path | None = None, licence: str = "", credit: str = ""
+    name: str,
+    *,
+    into: Path,
+    template: str = "",
+    table: Path | None = None,
+    columns: str = "",
+    licence: str = "",
+    credit: str = "",
 ) -> Path:
     """Make `into/name/` with scenario.toml, README.md and, without `table`, sample data; gives the folder.
 
     `template` is a review template by its name, whose sample data fit its trade. A person's `table` stays where it is
-    and needs its `licence`: there is no default. Raises InputError when the name is unfit, the folder exists, there
-    is no such template, or the table has no two columns to learn from.
+    and needs its `licence`: there is no default; `columns` names two of its columns (see `table.pair`). Raises
+    InputError when the name is unfit, the folder exists, there is no such template, or the table does not do.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
         raise InputError(f"{name!r} is no name for a scenario: wanted lower-case letters, digits and dashes")
@@ -38,8 +46,10 @@ def new(
         raise InputError(f"{folder} exists already: choose another name or remove it")
     sample = _sample_of(template)
     if table is None:
+        if columns:
+            raise InputError("--columns names columns of a table: give --data too")
         source = 'path = "pairs.csv"\nreader = "csv"\nlicence = "CC0-1.0"\ncredit = "made by spearhead new"\n'
-        columns, words = ("input", "output"), "Writes a date in words as an ISO 8601 date."
+        pair, words = ("input", "output"), "Writes a date in words as an ISO 8601 date."
         words = sample.about if sample else words
     else:
         if not licence:
@@ -47,10 +57,12 @@ def new(
                 f"{table}: under which licence may it be used? Give --licence with an SPDX expression, as in "
                 "--licence CC-BY-4.0, or LicenseRef-Proprietary-Own for your own work"
             )
-        columns, words = _columns(table), f"Learnt from {table.name}."
-        path, owner = json.dumps(str(table.absolute())), json.dumps(credit or "the owner of the table")
-        reader = TABLES[table.suffix.lower()]
-        source = f'path = {path}\nreader = "{reader}"\nlicence = {json.dumps(licence)}\ncredit = {owner}\n'
+        owner = credit or "the owner of the table"
+        _permitted(licence, owner)
+        reader, pair = tables.pair(table, named=columns)
+        words = f"Learnt from {table.name}."
+        path = _quoted(str(table.absolute()))
+        source = f'path = {path}\nreader = "{reader}"\nlicence = {_quoted(licence)}\ncredit = {_quoted(owner)}\n'
     text = _TOML.format(
         name=name,
         title=name.replace("-", " ").capitalize(),
@@ -60,10 +72,10 @@ def new(
         if sample
         else _RULES,
         people=_PEOPLE if sample and "approval" in policy.named(template).checks else "",
-        words=json.dumps(words),
+        words=_quoted(words),
         source=source,
-        input=json.dumps(columns[0]),
-        output=json.dumps(columns[1]),
+        input=_quoted(pair[0]),
+        output=_quoted(pair[1]),
     )
     import tomllib
 
@@ -77,48 +89,34 @@ def new(
     return folder
 
 
+def _quoted(text: str) -> str:
+    """A text as TOML writes it; JSON's escapes are TOML's but for pairs of surrogates, so nothing else is escaped."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{text!r} holds bytes that are no text: rename it, or write it in UTF-8") from error
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _permitted(licence: str, owner: str) -> None:
+    """What is made sells, so the table's licence must allow that; raises InputError."""
+    try:
+        found = licences.read(licence, credit=owner)
+    except ValueError as error:
+        raise InputError(f"--licence: {error}") from error
+    if why := licences.unfit(found, licences.ALL):
+        raise InputError(
+            f"--licence: {why}, and the scenario that is made does; make one without --data, then change data.rights "
+            "and [price] there"
+        )
+
+
 def _sample_of(template: str) -> Sample | None:
     """The sample that fits a review template; None without one."""
     if not template:
         return None
     policy.named(template)
     return samples()[template]
-
-
-def _columns(table: Path) -> tuple[str, str]:
-    """The two columns to learn from: `input` and `output` where they are there, else the first two."""
-    kind = TABLES.get(table.suffix.lower())
-    if kind is None:
-        raise InputError(f"{table}: wanted a .csv, .tsv, .jsonl or .parquet file")
-    if not table.is_file():
-        raise InputError(f"{table}: there is no such file")
-    names: list[str]
-    if kind == "parquet":
-        import pyarrow.parquet
-
-        try:
-            names = list(pyarrow.parquet.read_schema(table).names)
-        except Exception as error:  # pyarrow has no common error class for broken files
-            raise InputError(f"{table}: not a parquet file: {error}") from error
-    else:
-        try:
-            with table.open(encoding="utf-8-sig", newline="") as stream:
-                head = stream.readline(1 << 20)
-        except UnicodeDecodeError as error:
-            raise InputError(f"{table}: not UTF-8 text at byte {error.start}: save it as UTF-8") from error
-        if kind == "csv":
-            names = next(csv.reader([head], delimiter="\t" if table.suffix == ".tsv" else ","), [])
-        else:
-            try:
-                row = json.loads(head or "{}")
-            except ValueError as error:
-                raise InputError(f"{table}: its first line is not JSON: {error}") from error
-            names = list(row) if isinstance(row, dict) else []
-    if {"input", "output"} <= set(names):
-        return "input", "output"
-    if len(names) < 2:
-        raise InputError(f"{table}: wanted two columns, input and output; found {names or 'none'}")
-    return names[0], names[1]
 
 
 def _csv(pairs: Iterable[tuple[str, str]]) -> str:

@@ -1,7 +1,7 @@
 """How long a run will take, what memory and what money, from a few measured micro-batches before it starts."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ class Estimate:
 
     steps: int
     seconds: float
-    """Of training proper; validation comes on top."""
+    """Of the steps and of their validations."""
     memory: int
     """Bytes for weights, gradients, optimiser, the best weights kept, and activations as seen."""
     units_per_second: float
@@ -35,10 +35,11 @@ class Estimate:
     parameters: int
 
 
-def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Estimate:
+def estimate(model: Model, batches: Source, plan: Plan, *, validation: Sequence[Any] = (), hour: int = 0) -> Estimate:
     """Measure two micro-batches of the first step, forward and backward; change neither weights nor random state.
 
     They are computed in the precision of the run, and where the plan rounds weights, one rounding of them is measured.
+    Of `validation`, the micro-batches that are validated on, one is measured, forward alone.
     A model of several groups is measured until each had its turn: both of a GAN's losses are in its forecast, the
     maker's for as many of the critic's as it waits for. `hour` is what an hour of this machine costs, in billionths.
     """
@@ -54,6 +55,7 @@ def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Est
     whole = plan.steps * step_seconds
     limit = plan.minutes * 60
     whole, steps = (limit, int(limit / step_seconds)) if 0 < limit < whole else (whole, plan.steps)
+    whole += _validations(plan, max(1, steps)) * _validating(model, validation, within=autocast(device, kind))
     learn = sum(p.numel() for p in model.parameters() if p.requires_grad)
     held = sum(p.numel() * p.element_size() for p in model.parameters())
     memory = held + learn * 4 * (2 + OPTIMISER_COPIES[plan.optimiser] + bool(plan.average)) + working
@@ -66,6 +68,26 @@ def estimate(model: Model, batches: Source, plan: Plan, *, hour: int = 0) -> Est
         learning=learn,
         parameters=sum(p.numel() for p in model.parameters()),
     )
+
+
+def _validations(plan: Plan, steps: int) -> int:
+    """How often a run of so many steps validates: every so many, and at its end."""
+    return -(-steps // plan.validate_every) if plan.validate_every else 1
+
+
+@torch.no_grad()
+def _validating(model: Model, validation: Sequence[Any], *, within: AbstractContextManager[Any]) -> float:
+    """Seconds of one validation, from one of its micro-batches."""
+    if not validation:
+        return 0.0
+    micro = validation[len(validation) // 2]
+    with _unchanged(model):
+        model.eval()
+        began = time.perf_counter()
+        with within:
+            next(iter(model.losses(micro)))
+        seconds = time.perf_counter() - began
+    return seconds / micro.units * float(sum(one.units for one in validation))
 
 
 def _rounding(model: Model, plan: Plan) -> float:

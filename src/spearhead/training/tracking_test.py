@@ -18,7 +18,7 @@ from spearhead.models.pretrained.build import build
 from spearhead.models.pretrained.config import Base, Config
 from spearhead.nn.model import Model
 from spearhead.training import devices
-from spearhead.training.batches import Batches
+from spearhead.training.batches import Batches, held_out
 from spearhead.training.estimate import estimate
 from spearhead.training.loop import Step, train
 from spearhead.training.plan import Plan
@@ -99,6 +99,19 @@ def test_an_estimate_counts_and_changes_nothing(tiny: Path, examples: list[Examp
     assert found.memory >= 4 * found.parameters + 16 * found.learning
     budget = estimate(model, Batches(examples, pack, plan=plan), Plan(steps=10**9, minutes=1.0))
     assert budget.seconds == 60 and 1 <= budget.steps < 10**9
+
+
+def test_an_estimate_holds_the_validations_too(tiny: Path, examples: list[Example]) -> None:
+    model = build(Config(base=Base("CC0-1.0", ""), rank=4), tiny, steps=10, seed=0)
+    plan = Plan(steps=10, batch=8, validate_every=1)
+    order, held = Batches(examples, pack, plan=plan), held_out(examples, pack, plan=plan) * 50
+    state = torch.get_rng_state()
+    alone = estimate(model, order, plan).seconds
+    every, last = (
+        estimate(model, order, dataclasses.replace(plan, validate_every=n), validation=held).seconds for n in (1, 0)
+    )
+    assert alone < last < every, "ten validations cost more than the one at the end, and that one more than none"
+    assert torch.equal(torch.get_rng_state(), state) and model.training
 
 
 class Wide(Model):

@@ -17,7 +17,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.generation import Draft, Prompt, Usage, seed_of
 from spearhead.core.template import Segment
 from spearhead.media.text.tokens import Tokenizer
-from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
+from spearhead.runtimes.failure import OptionRefused, PromptTooLong, RuntimeFailed
 from spearhead.runtimes.llamacpp import options, wire
 from spearhead.runtimes.llamacpp.process import Moved, Settings, Worker, launch
 from spearhead.runtimes.loops import LoopWatch
@@ -113,7 +113,13 @@ class LlamaCpp:
         self._check(tokens)
         seed = prompt.seed if prompt.seed is not None else random.SystemRandom().getrandbits(31)
         bodies = [
-            options.body(tokens, prompt.options, stop=prompt.stop, seed=seed_of(seed, index))
+            options.body(
+                tokens,
+                prompt.options,
+                stop=prompt.stop,
+                seed=seed_of(seed, index),
+                vocabulary=self._tokenizer.size,
+            )
             for index in range(prompt.count)
         ]
         times = int(prompt.options.get("stop_repeats") or 0)
@@ -312,7 +318,7 @@ class LlamaCpp:
 
     def _check(self, tokens: Sequence[int]) -> None:
         if not tokens:
-            raise InputError("the prompt is empty: wanted at least one token")
+            raise OptionRefused("prompt", "the prompt is empty: wanted at least one token")
         if len(tokens) >= self.context:
             raise PromptTooLong(
                 f"the prompt has {len(tokens):,} tokens and the context {self.context:,}: shorten it so that an "

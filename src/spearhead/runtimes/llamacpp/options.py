@@ -8,7 +8,7 @@ for its release to say. The order is llama.cpp's: penalties, top_k, top_p, min_p
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spearhead.core.errors import InputError
+from spearhead.runtimes.failure import OptionRefused
 
 # name -> (key of llama.cpp, type, least, most)
 _NUMBERS: Mapping[str, tuple[str, type, float, float]] = {
@@ -28,10 +28,18 @@ _WIDE = 256
 _MOST_STOPS, _LONGEST_STOP = 16, 256
 
 
-def body(tokens: Sequence[int], options: Mapping[str, Any], *, stop: Sequence[str], seed: int | None) -> dict[str, Any]:
-    """The request that samples one answer to `tokens`; raises InputError on what cannot be honoured.
+def body(
+    tokens: Sequence[int],
+    options: Mapping[str, Any],
+    *,
+    stop: Sequence[str],
+    seed: int | None,
+    vocabulary: int | None = None,
+) -> dict[str, Any]:
+    """The request that samples one answer to `tokens`; raises OptionRefused on what cannot be honoured.
 
-    `logprobs` is how many alternatives each token comes with. `logit_bias` maps token ids to numbers that are added.
+    `logprobs` is how many alternatives each token comes with. `logit_bias` maps token ids to numbers that are added;
+    with `vocabulary`, how many tokens there are, an id past them is refused, for it would do nothing.
     """
     out: dict[str, Any] = {
         "prompt": list(tokens),
@@ -47,16 +55,16 @@ def body(tokens: Sequence[int], options: Mapping[str, Any], *, stop: Sequence[st
         if value is None:
             continue
         if name == "logit_bias":
-            out["logit_bias"] = _bias(value)
+            out["logit_bias"] = _bias(value, vocabulary)
         elif name == "stop_repeats":  # ours, see `runtimes.loops`; checked here with the others
             _number(name, value, int, 0, 100)
         elif name in _NUMBERS:
             key, kind, least, most = _NUMBERS[name]
             out[key] = _number(name, value, kind, least, most)
         else:
-            raise InputError(f"option {name!r} cannot be honoured here: there are {', '.join(NAMES)}")
+            raise OptionRefused(name, f"option {name!r} cannot be honoured here: there are {', '.join(NAMES)}")
     if len(stop) > _MOST_STOPS or any(not 0 < len(word) <= _LONGEST_STOP for word in stop):
-        raise InputError(f"stop: wanted at most {_MOST_STOPS} texts of 1 to {_LONGEST_STOP} characters")
+        raise OptionRefused("stop", f"stop: wanted at most {_MOST_STOPS} texts of 1 to {_LONGEST_STOP} characters")
     if seed is not None:
         out["seed"] = seed & 0xFFFFFFFF
         if out["seed"] == 0xFFFFFFFF:  # llama.cpp reads this one as "draw a seed"
@@ -73,18 +81,20 @@ def body(tokens: Sequence[int], options: Mapping[str, Any], *, stop: Sequence[st
 
 def _number(name: str, value: Any, kind: type, least: float, most: float) -> float | int:
     if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
-        raise InputError(f"{name}: wanted {'a whole number' if kind is int else 'a number'}, got {value!r}")
+        raise OptionRefused(name, f"{name}: wanted {'a whole number' if kind is int else 'a number'}, got {value!r}")
     if not least <= value <= most:  # false for NaN too
-        raise InputError(f"{name}: wanted {least:g} to {most:g}, got {value!r}")
+        raise OptionRefused(name, f"{name}: wanted {least:g} to {most:g}, got {value!r}")
     return value if kind is int else float(value)
 
 
-def _bias(value: Any) -> list[list[float | int]]:
+def _bias(value: Any, vocabulary: int | None) -> list[list[float | int]]:
     if not isinstance(value, Mapping) or len(value) > 1024:
-        raise InputError("logit_bias: wanted at most 1024 token ids with a number each")
+        raise OptionRefused("logit_bias", "logit_bias: wanted at most 1024 token ids with a number each")
     pairs: list[list[float | int]] = []
     for token, amount in value.items():
         if not str(token).isdigit() or len(str(token)) > 9:
-            raise InputError(f"logit_bias: wanted token ids, got {token!r}")
-        pairs.append([int(token), _number(f"logit_bias[{token}]", amount, float, -100.0, 100.0)])
+            raise OptionRefused("logit_bias", f"logit_bias: wanted token ids, got {str(token)[:40]!r}")
+        if vocabulary is not None and int(token) >= vocabulary:
+            raise OptionRefused("logit_bias", f"logit_bias: {token} is no token: this model has {vocabulary:,}, from 0")
+        pairs.append([int(token), _number("logit_bias", amount, float, -100.0, 100.0)])
     return pairs

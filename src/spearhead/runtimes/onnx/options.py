@@ -9,6 +9,7 @@ from typing import Any
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Prompt, seed_of
 from spearhead.core.sampler import Sampler
+from spearhead.runtimes.failure import OptionRefused
 
 # name -> (type, least, most)
 _FLOW: Mapping[str, tuple[type, float, float]] = {
@@ -40,13 +41,16 @@ class Wish:
 
 def label(prompt: Prompt, sampler: Sampler) -> int:
     """The class that the person's words name; markers and the scenario's own words are none of them."""
-    return sampler.label("".join(segment.text for segment in prompt.segments if not segment.special))
+    try:
+        return sampler.label("".join(segment.text for segment in prompt.segments if not segment.special))
+    except InputError as error:
+        raise OptionRefused("prompt", str(error)) from error
 
 
 def wishes(prompt: Prompt, sampler: Sampler) -> list[Wish]:
     """One wish an answer, with the seeds seed, seed + 1, ...; raises InputError on what cannot be honoured."""
     if not 1 <= prompt.count <= MOST_PICTURES:
-        raise InputError(f"{prompt.count} pictures were asked for: wanted 1 to {MOST_PICTURES}")
+        raise OptionRefused("n", f"{prompt.count} pictures were asked for: wanted 1 to {MOST_PICTURES}")
     numbers = _FLOW if sampler.kind == "flow" else _ONESHOT
     found: dict[str, Any] = {"steps": sampler.steps, "guidance": sampler.guidance, "truncation": sampler.truncation}
     for name, value in prompt.options.items():
@@ -59,9 +63,13 @@ def wishes(prompt: Prompt, sampler: Sampler) -> list[Wish]:
         elif name in numbers:
             found[name] = _number(name, value, *numbers[name])
         else:
-            raise InputError(f"option {name!r} cannot be honoured here: there are {', '.join(NAMES[sampler.kind])}")
+            raise OptionRefused(
+                name, f"option {name!r} cannot be honoured here: there are {', '.join(NAMES[sampler.kind])}"
+            )
     if not sampler.classes and found["guidance"] != 1:
-        raise InputError("guidance: this model knows no classes, so there is nothing to guide towards: leave it out")
+        raise OptionRefused(
+            "guidance", "guidance: this model knows no classes, so there is nothing to guide towards: leave it out"
+        )
     seed = found.get("seed", prompt.seed)
     seed = secrets.randbits(31) if seed is None else int(_number("seed", seed, int, 0, MOST_SEED))
     number = label(prompt, sampler)
@@ -71,13 +79,15 @@ def wishes(prompt: Prompt, sampler: Sampler) -> list[Wish]:
 
 def _number(name: str, value: Any, kind: type, least: float, most: float) -> float | int:
     if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
-        raise InputError(f"{name}: wanted {'a whole number' if kind is int else 'a number'}, got {str(value)[:40]!r}")
+        raise OptionRefused(
+            name, f"{name}: wanted {'a whole number' if kind is int else 'a number'}, got {str(value)[:40]!r}"
+        )
     if not least <= value <= most:  # false for NaN too
-        raise InputError(f"{name}: wanted {least:g} to {most:g}, got {str(value)[:40]}")
+        raise OptionRefused(name, f"{name}: wanted {least:g} to {most:g}, got {str(value)[:40]}")
     return value if kind is int else float(value)
 
 
 def _check_size(value: Any, sampler: Sampler) -> None:
     height, width = sampler.size
     if value not in ("auto", f"{width}x{height}"):
-        raise InputError(f"size is {str(value)[:40]!r}: this model makes {width}x{height} and nothing else")
+        raise OptionRefused("size", f"size is {str(value)[:40]!r}: this model makes {width}x{height} and nothing else")

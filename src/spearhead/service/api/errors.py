@@ -10,7 +10,7 @@ from spearhead.engine.run import UnknownModel
 from spearhead.ledger.idempotency import StillRunning
 from spearhead.ledger.journal import KeyReused, NotEnoughCredit
 from spearhead.ledger.limits import BudgetSpent, LimitReached
-from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
+from spearhead.runtimes.failure import OptionRefused, PromptTooLong, RuntimeFailed
 from spearhead.store.database import StoreUnavailable
 
 
@@ -115,6 +115,8 @@ def of(error: Exception) -> ApiError:
             )
         case RuntimeFailed():
             return ApiError(503, str(error), kind="server_error", code=error.code, headers=_Wait().headers)
+        case OptionRefused():
+            return wrong_value(error.option, str(error))
         case InputError():
             return ApiError(400, str(error), code=getattr(error, "code", None))
     return ApiError(500, "The server failed; the log names this request.", kind="server_error", code="internal_error")

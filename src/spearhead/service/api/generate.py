@@ -31,7 +31,7 @@ from spearhead.core.media import Label
 from spearhead.engine import outputs
 from spearhead.engine.run import Job
 from spearhead.ledger.keys import Principal
-from spearhead.runtimes.failure import PromptTooLong
+from spearhead.runtimes.failure import OptionRefused, PromptTooLong
 from spearhead.service.api import answers, asks, errors, once
 from spearhead.service.api.answers import Choice, Chunks
 from spearhead.service.api.asks import Ask
@@ -162,9 +162,8 @@ async def _accepted(
             job = await asyncio.to_thread(desk.engine.prepare, ask.request, key=who.key)
         else:
             job = desk.engine.prepare(ask.request, key=who.key)
-    except PromptTooLong as error:
-        param = "messages" if kind == "chat" else "prompt"
-        raise ApiError(400, str(error), param=param, code=error.code) from error
+    except (PromptTooLong, OptionRefused) as error:
+        raise _named(error, kind) from error
     _fitting(kind, job)
     most = job.units + ask.request.count * job.most
     job.later = True  # the text leaves in a body, labelled by headers; its file is asked for apart
@@ -187,13 +186,21 @@ async def _accepted(
         desk.gate.refused(ticket)
         await events.aclose()
         if isinstance(error, Exception):
-            answer = errors.of(error)
+            answer = _named(error, kind)
             answer.headers = {**desk.gate.headers(who.key), **answer.headers}
             raise answer from error
         raise
     desk.running += 1
     desk.figures.running.set(desk.running)
     return Turn(desk, who, ask, job, ticket, start, once), events
+
+
+def _named(error: Exception, kind: str) -> ApiError:
+    """An error as this endpoint says it: what the engine calls the prompt are a chat's messages."""
+    answer = errors.of(error)
+    if answer.param in ("prompt", "messages"):
+        answer.param = "messages" if kind == "chat" else "prompt"
+    return answer
 
 
 def _fitting(kind: str, job: Job) -> None:

@@ -20,7 +20,7 @@ def act(home: Home, action: str, name: str, *, keep: int = 3) -> Told:
         done = releases.promote(home, engine, scenario, public_key=signing.ensure(home).public)
         return Told({"live": done.name}, [f"{done.name} answers to {done.manifest.scenario!r} now"])
     if action == "rollback":
-        done = releases.rollback(home, engine, scenario)
+        done = releases.rollback(home, engine, scenario, public_key=signing.ensure(home).public)
         return Told({"live": done.name}, [f"{done.name} answers to {done.manifest.scenario!r} again"])
     gone = releases.gc(home, engine, keep=keep, scenario=scenario)
     return Told({"removed": gone}, [f"removed {len(gone)}: {', '.join(gone)}" if gone else "nothing to remove"])

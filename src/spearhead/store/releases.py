@@ -202,29 +202,38 @@ def promote(home: Home, store: Engine | Connection, name: str, *, public_key: by
     release = _named(home, store, scenario, version)
     if stopped(release):
         raise Stopped(name)
-    if problems := verify(release.folder, public_key=public_key):
-        raise InputError(f"{name} is not promoted: {problems[0]}" + _more(len(problems) - 1))
+    _whole(release, public_key=public_key)
     with writing(store) as connection:
         register(connection, release)
-        _set(connection, scenario, "passing", where=tables.releases.c.state == "live")
-        _set(connection, scenario, "live", where=tables.releases.c.version == version)
-        return _with(release, _row(connection, release))
+        return _promoted(connection, release)
 
 
-def rollback(home: Home, store: Engine | Connection, scenario: str) -> Release:
-    """Retire the release that answers now and promote the newest passing one before it, which is returned."""
-    current = live(home, store, scenario)
-    found = standing(home, store, scenario)
-    older = [r for r in found if r.state != "retired" and _age(r) < _age(current) and not stopped(r)]
-    if not older:
-        raise InputError(f"there is no release of {scenario!r} before {current.name} to go back to; nothing changed")
-    target = older[-1]
+def rollback(home: Home, store: Engine, scenario: str, *, public_key: bytes | None = None) -> Release:
+    """Retire the release that answers now and promote the newest passing one before it, which is returned.
+
+    Refused when that one does not verify.
+    """
+    current, target = way_back(home, store, scenario, public_key=public_key)
     with writing(store) as connection:
-        for release in (current, target):
-            register(connection, release)
-        _set(connection, scenario, "passing", where=tables.releases.c.state == "live")
-        _set(connection, scenario, "retired", where=tables.releases.c.version == current.manifest.version)
-        return promote(home, connection, target.name)
+        return go_back(home, connection, current, target)
+
+
+def way_back(home: Home, store: Engine, scenario: str, *, public_key: bytes | None = None) -> tuple[Release, Release]:
+    """What answers now, and what to go back to: verified here, where gigabytes of it keep no write waiting."""
+    current, target = _before(home, store, scenario)
+    _whole(target, public_key=public_key)
+    return current, target
+
+
+def go_back(home: Home, connection: Connection, current: Release, target: Release) -> Release:
+    """Carry out what `way_back` found; raises InputError when it is so no more."""
+    scenario = current.manifest.scenario
+    if [one.name for one in _before(home, connection, scenario)] != [current.name, target.name]:
+        raise InputError(f"the releases of {scenario!r} changed meanwhile: look again; nothing changed here")
+    for release in (current, target):
+        register(connection, release)
+    _set(connection, scenario, "retired", where=tables.releases.c.version == current.manifest.version)
+    return _promoted(connection, target)
 
 
 def gc(home: Home, store: Engine | Connection, *, keep: int = 3, scenario: str | None = None) -> list[str]:
@@ -378,6 +387,11 @@ def _learnt(release: Release, ids: set[str]) -> set[str]:
     return ids.intersection(records(release)) if ids else set()
 
 
+def _whole(release: Release, *, public_key: bytes | None) -> None:
+    if problems := verify(release.folder, public_key=public_key):
+        raise InputError(f"{release.name} is not promoted: {problems[0]}" + _more(len(problems) - 1))
+
+
 def _more(count: int) -> str:
     return f" (and {count} more)" if count else ""
 
@@ -405,6 +419,23 @@ def _with(release: Release, row: tuple[str, str] | None) -> Release:
 def _set(connection: Connection, scenario: str, state: str, *, where: sa.ColumnElement[bool]) -> None:
     rows = tables.releases
     connection.execute(rows.update().where(rows.c.scenario == scenario, where).values(state=state))
+
+
+def _promoted(connection: Connection, release: Release) -> Release:
+    scenario = release.manifest.scenario
+    _set(connection, scenario, "passing", where=tables.releases.c.state == "live")
+    _set(connection, scenario, "live", where=tables.releases.c.version == release.manifest.version)
+    return _with(release, _row(connection, release))
+
+
+def _before(home: Home, store: Engine | Connection, scenario: str) -> tuple[Release, Release]:
+    """What answers now and the newest before it that was not retired; raises InputError when there is none."""
+    current = live(home, store, scenario)
+    found = standing(home, store, scenario)
+    older = [r for r in found if r.state != "retired" and _age(r) < _age(current) and not stopped(r)]
+    if not older:
+        raise InputError(f"there is no release of {scenario!r} before {current.name} to go back to; nothing changed")
+    return current, older[-1]
 
 
 def _named(home: Home, store: Engine | Connection, scenario: str, version: str) -> Release:

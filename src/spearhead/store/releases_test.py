@@ -4,12 +4,15 @@ import dataclasses
 import os
 import pickle
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
 from spearhead.core import digest
@@ -168,6 +171,47 @@ def test_rollback_retires_what_answers_and_returns_to_the_one_before(home: Home,
     with pytest.raises(InputError, match="nothing changed"):
         releases.rollback(home, engine, "tiny")
     assert releases.live(home, engine, "tiny").name == "tiny@1"
+
+
+def test_a_rollback_goes_back_to_nothing_that_was_changed_or_that_somebody_else_signed(
+    home: Home, engine: Engine
+) -> None:
+    key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes_raw()
+    place = make(home, version="1")
+    make(home, version="2")
+    (place / "manifest.sig").write_bytes(other.sign((place / "manifest.json").read_bytes()))
+    with pytest.raises(InputError, match="tiny@1 is not promoted: .*signed with another key"):
+        releases.rollback(home, engine, "tiny", public_key=public)
+    (place / "manifest.sig").write_bytes(key.sign((place / "manifest.json").read_bytes()))
+    (place / "parts" / "model.gguf").write_bytes(b"GGUF0")
+    with pytest.raises(InputError, match="tiny@1 is not promoted: parts/model.gguf has been changed"):
+        releases.rollback(home, engine, "tiny", public_key=public)
+    assert releases.live(home, engine, "tiny").name == "tiny@2"
+
+
+def test_what_a_rollback_has_to_read_keeps_no_other_write_waiting(
+    home: Home, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("1", "2"):
+        make(home, version=version)
+    begun, goes_on, of_file = threading.Event(), threading.Event(), digest.of_file
+
+    def slow(path: Path) -> str:
+        begun.set()
+        assert goes_on.wait(30)
+        return of_file(path)
+
+    monkeypatch.setattr(digest, "of_file", slow)
+    with ThreadPoolExecutor(1) as pool:
+        back = pool.submit(releases.rollback, home, engine, "tiny")
+        try:
+            assert begun.wait(30)
+            with database.writing(engine, wait=False):
+                pass
+        finally:
+            goes_on.set()
+        assert back.result().name == "tiny@1"
 
 
 def test_gc_spares_what_answers_and_what_a_trace_needs(home: Home, engine: Engine) -> None:

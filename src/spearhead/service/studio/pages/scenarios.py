@@ -117,13 +117,14 @@ async def rollback(request: Request) -> Response:
     fields = await form(request)
     scenario, answers = str(request.path_params["scenario"]), text(fields, "answers", most=200)
     home, engine = studio(request).home, studio(request).engine
+    store = engine.desk.database
 
     def work() -> Release:
-        with writing(engine.desk.database) as connection:
-            current = releases.live(home, connection, scenario)
-            if current.name != answers:
-                raise InputError(f"{current.name} answers now, and not {answers[:140]}: load the page again.")
-            target = releases.rollback(home, connection, scenario)
+        current, target = releases.way_back(home, store, scenario, public_key=signing.ensure(home).public)
+        if current.name != answers:
+            raise InputError(f"{current.name} answers now, and not {answers[:140]}: load the page again.")
+        with writing(store) as connection:
+            target = releases.go_back(home, connection, current, target)
             _write_down(connection, "release rolled back", current.name, actor=person.id, clock=engine.clock)
             return target
 

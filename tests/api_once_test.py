@@ -1,6 +1,7 @@
 """Promises of the API within one process: what a slow client, a huge answer or a busy neighbour cannot do."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from spearhead.core import clock as clocks
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import opened
 from spearhead.ledger import idempotency, journal, keys
-from spearhead.service.api import generate
+from spearhead.service.api import generate, moderations
 from spearhead.service.app import create_app
 from spearhead.store import database
 from spearhead.store.home import Home
@@ -129,5 +130,32 @@ def test_a_stream_that_nobody_takes_is_over_for_its_key(
             other = await client.send(request)
             assert other.status_code == 500 and other.json()["error"]["code"] == "request_cut_off"
             assert service.paid == paid
+
+    run(test)
+
+
+def test_texts_that_take_long_to_judge_keep_nobody_from_coming_in(
+    tmp_path: Path, make_release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, over = moderations.judge, threading.Event()
+
+    def slow(*given: Any) -> Any:
+        assert over.wait(50)
+        return judge(*given)
+
+    monkeypatch.setattr(moderations, "judge", slow)
+
+    async def test() -> None:
+        async with inside(tmp_path, make_release) as service, service.http() as busy, service.http() as other:
+            asked = {"model": "tiny", "input": "how are you"}
+            many = [asyncio.create_task(busy.post("/v1/moderations", json=asked)) for _ in range(40)]
+            try:
+                await asyncio.sleep(0.5)
+                assert not any(task.done() for task in many)
+                async with asyncio.timeout(20):
+                    assert (await other.get("/v1/models")).status_code == 200
+            finally:
+                over.set()
+            assert {answer.status_code for answer in await asyncio.gather(*many)} == {200}
 
     run(test)

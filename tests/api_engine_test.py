@@ -35,9 +35,10 @@ from spearhead.engine.outputs import name
 from spearhead.engine.run import Engine
 from spearhead.ledger import journal, keys
 from spearhead.ledger import price as prices
+from spearhead.review import queue
 from spearhead.store import database, releases
 from spearhead.store.home import Home
-from spearhead.store.tables import outputs, reservations, reviews, usage_events
+from spearhead.store.tables import outputs, reservations, review_transitions, reviews, usage_events
 from spearhead.store.tables import releases as releases_table
 
 PROMPT, COMPLETION = 200, 800
@@ -452,5 +453,35 @@ def test_a_settlement_is_asked_for_until_it_is_written_and_never_given_up_in_sil
             assert (journal.balance(store, account).reserved > 0) is stays_away
             said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
             assert [account in one and "given up" in one for one in said] == [True] * stays_away
+
+    run(test)
+
+
+def test_a_decision_whose_line_comes_to_be_seen_after_a_later_one_is_carried_out(
+    tmp_path: Path, make_release: Any
+) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            first, second = [(await events(engine, ask(account, "#", key=key)))[-2] for key in "ab"]
+            assert isinstance(first, Held) and isinstance(second, Held)
+            for held in (first, second):
+                queue.claim(store, reviewer="ada", review=held.review)
+            with (
+                store.begin() as connection
+            ):  # as when two people decide at once in PostgreSQL, which counts lines early
+                before = connection.scalar(sa.select(sa.func.max(review_transitions.c.id)))
+                line = {"review": second.review, "from_state": "claimed", "to_state": "claimed", "actor": "ada"}
+                rest = {"id": before + 9, "reason": "", "policy": "", "happened": "2026-11-22T00:00:00Z"}
+                connection.execute(review_transitions.insert().values(**line, **rest))
+            queue.reject(store, second.review, reviewer="ada", reason="no")
+            await settle_decided(engine)
+            with store.begin() as connection:
+                connection.execute(sa.update(reviews).where(reviews.c.id == first.review).values(state="rejected"))
+                line = {"review": first.review, "from_state": "claimed", "to_state": "rejected", "actor": "ada"}
+                connection.execute(review_transitions.insert().values(**line, **{**rest, "id": before + 1}))
+            await settle_decided(engine)
+            assert journal.balance(store, account).available == 10**9
+            with store.connect() as connection:
+                assert connection.scalars(sa.select(outputs.c.state)).all() == ["rejected"] * 2
 
     run(test)

@@ -12,7 +12,7 @@ from spearhead.core.clock import Clock, stamp
 from spearhead.engine import books, outputs
 from spearhead.review import queue
 from spearhead.store.tables import outputs as table
-from spearhead.store.tables import review_transitions, reviews
+from spearhead.store.tables import reviews
 
 if TYPE_CHECKING:
     from spearhead.engine.run import Engine
@@ -23,27 +23,22 @@ async def settle_decided(engine: "Engine") -> int:
 
     Gives how many answers changed their state.
     """
-    after = engine.decided
 
-    def look(connection: Connection) -> tuple[bool, int]:
-        return _has_late(connection, clock=engine.clock), _last(connection)
+    def look(connection: Connection) -> bool:
+        return _has_late(connection, clock=engine.clock) or bool(_undone(connection))
 
-    late, last = await engine.desk.read(look)
-    if not late and last == after:
+    if not await engine.desk.read(look):
         return 0
-    done, last = await engine.desk.write(lambda connection: carry_out(connection, after=after, clock=engine.clock))
-    engine.decided = last
-    return done
+    return await engine.desk.write(lambda connection: carry_out(connection, clock=engine.clock))
 
 
-def carry_out(connection: Connection, *, after: int = 0, clock: Clock) -> tuple[int, int]:
-    """Carry out the decisions that the queue wrote down later than line `after`.
+def carry_out(connection: Connection, *, clock: Clock) -> int:
+    """Carry out every decision that the queue holds and the answers do not show yet; gives how many there were.
 
-    Gives how many answers changed their state, and the last line that was looked at. Doing it again changes nothing.
+    What is left to do is told by the states alone. A line of the queue's history may come to be seen after a later one.
     """
     queue.expire(connection, clock=clock)
-    last = _last(connection)
-    ids = _undone(connection, after=after)
+    ids = _undone(connection)
     for id in ids:
         output = outputs.find(connection, id)
         assert output is not None and output.review is not None
@@ -61,32 +56,30 @@ def carry_out(connection: Connection, *, after: int = 0, clock: Clock) -> tuple[
             release=output.release,
             clock=clock,
         )
-    return len(ids), last
+    return len(ids)
 
 
-def _undone(connection: Connection, *, after: int) -> list[str]:
+def _undone(connection: Connection) -> list[str]:
     """Answers whose review has moved on without them."""
-    moved = sa.select(review_transitions.c.review).where(
-        review_transitions.c.id > after, review_transitions.c.to_state.in_(("approved", "rejected", "withdrawn"))
-    )
-    query = (
+    moved = (
         sa.select(table.c.id)
         .join(reviews, reviews.c.output == table.c.id)
         .where(
-            reviews.c.id.in_(moved),
+            reviews.c.state.in_(("approved", "withdrawn")),
             table.c.state != "edited",  # another answer is in its place, and is decided on its own
-            sa.or_(
-                reviews.c.state == "approved",
-                sa.and_(reviews.c.state == "rejected", table.c.state == "held"),
-                sa.and_(reviews.c.state == "withdrawn", table.c.state == "released"),
-            ),
+            sa.or_(reviews.c.state == "approved", table.c.state == "released"),
         )
     )
+    rejected = (
+        sa.select(table.c.id)
+        .join(reviews, reviews.c.id == table.c.review)
+        .where(
+            table.c.state == sa.literal_column("'held'"),  # in words, as the index of the held ones has it
+            reviews.c.state == "rejected",
+        )
+    )
+    query = sa.union(moved, rejected)
     return list(connection.scalars(query))
-
-
-def _last(connection: Connection) -> int:
-    return int(connection.scalar(sa.select(sa.func.max(review_transitions.c.id))) or 0)
 
 
 def _has_late(connection: Connection, *, clock: Clock) -> bool:

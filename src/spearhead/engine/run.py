@@ -148,8 +148,6 @@ class Engine:
     desk: Desk
     sealer: Sealer
     clock: Clock
-    decided: int = 0
-    """The last line of the queue's history that was carried out; see held.py."""
     failed: dict[str, float] = field(default_factory=dict)
     """Releases that could not be loaded, and the moment (monotonic) from which each is tried again."""
     machine: Machine = field(default_factory=Machine)

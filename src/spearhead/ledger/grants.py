@@ -1,4 +1,4 @@
-"""Grants: money or units with a priority and an end. Immutable; voiding one books back what is left of it.
+"""Grants: money or units with a priority and an end. Voiding one ends it and books back what is left of it.
 
 What is left of a grant is the sum of its entries in the journal. Money that was paid comes from `wash`, what is given
 away from `promotion`, units that a plan includes from `included`.
@@ -93,7 +93,11 @@ def give(
 
 
 def void(store: Engine | Connection, grant: str, *, clock: Clock = now) -> int:
-    """End a grant now: book back what is left of it, and give how much that was. What was used of it stays used."""
+    """End a grant now: book back what is left of it, and give how much that was. What was used of it stays used.
+
+    What work under way gives back of it later runs out: see `journal.expire`.
+    """
+    moment = clock()
     with writing(store) as connection:
         found = _one(connection, table.c.id == grant)
         journal.lock(connection, found.account)
@@ -103,7 +107,9 @@ def void(store: Engine | Connection, grant: str, *, clock: Clock = now) -> int:
             origin = _origin(found.currency, promotional=found.promotional)
             lines = [(pot, found.currency, -rest), (origin, found.currency, rest)]
             key, payload = f"void:{grant}:{newest}", digest.of_value(["void", grant, rest])
-            journal.post(connection, "void", lines, key=key, payload=payload, moment=clock())
+            journal.post(connection, "void", lines, key=key, payload=payload, moment=moment)
+        if found.expires is None or found.expires > stamp(moment):
+            connection.execute(table.update().where(table.c.id == grant).values(expires=stamp(moment)))
         return rest
 
 

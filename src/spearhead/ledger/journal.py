@@ -460,7 +460,7 @@ def expire(store: Engine | Connection, *, clock: Clock = now) -> int:
             waiting = sa.select(reservations.c.id).where(
                 reservations.c.account == row.account,
                 reservations.c.state == "open",
-                reservations.c.created < row.expires,
+                reservations.c.created <= row.expires,  # in the very second in which it was voided
             )
             if connection.execute(waiting.limit(1)).first() is None:
                 connection.execute(grants.update().where(grants.c.id == row.id).values(closed=stamp(clock())))

@@ -146,6 +146,20 @@ def test_a_voided_grant_gives_back_what_was_not_used(engine: Engine, hands: Hand
     assert journal.balance(engine, account, clock=hands).available == 0 and sound(engine)
 
 
+def test_a_voided_grant_does_not_come_back_to_life(engine: Engine, hands: Hands) -> None:
+    account = new_account(engine, hands)
+    grant = grants.give(engine, account, 100, key="g", clock=hands)
+    held = hold(engine, account, "a", clock=hands)
+    assert grants.void(engine, grant.id, clock=hands) == 60
+    journal.expire(engine, clock=hands)
+    journal.release(engine, held.id, clock=hands)
+    assert journal.balance(engine, account, clock=hands).available == 0
+    with pytest.raises(NotEnoughCredit):
+        hold(engine, account, "b", clock=hands)
+    assert journal.expire(engine, clock=hands) == 1 and journal.expire(engine, clock=hands) == 0
+    assert grants.of_account(engine, account)[0][1] == 0 and sound(engine)
+
+
 def test_a_plan_pays_its_units_first_and_the_rest_at_its_own_price(engine: Engine, hands: Hands) -> None:
     account = subscribe(
         engine, hands, credit=1000, included=25, fee=50, overage_prompt=2_000_000, overage_completion=4_000_000

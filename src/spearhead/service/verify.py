@@ -16,6 +16,7 @@ from spearhead.provenance.labels.rivagan import RivaGan
 from spearhead.provenance.labels.spread import Spread
 from spearhead.provenance.labels.watermark import Watermark
 from spearhead.provenance.verify import Layer
+from spearhead.service.tries import Tries, whole
 from spearhead.store.home import Home
 
 LARGEST = 16 << 20
@@ -24,7 +25,6 @@ AT_ONCE = 2
 WAITING = 16
 WINDOW, MOST = 60.0, 20
 """Files of one address in so many seconds."""
-MOST_KNOWN = 20_000
 
 
 class TooMany(SpearheadError):
@@ -39,25 +39,18 @@ class Verifier:
     """Looks at files. Counts addresses in this process's memory."""
 
     def __init__(self, home: Home, *, clock: Callable[[], float] = time.monotonic, most: int = MOST) -> None:
-        self._home, self._clock, self._most = home, clock, most
+        self._home, self._most = home, most
         self._room = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
-        self._seen: dict[str, tuple[float, int]] = {}
+        self._tries = Tries(seconds=WINDOW, clock=clock)
         self._marks: Watermark | None = None
 
     def count(self, address: str) -> None:
         """Count a file of `address` before it is read; raises TooMany."""
-        moment = self._clock()
-        start, count = self._seen.get(address, (moment, 0))
-        if moment - start >= WINDOW:
-            start, count = moment, 0
-        if count >= self._most:
-            raise TooMany(int(start + WINDOW - moment) + 1)
-        if len(self._seen) >= MOST_KNOWN and address not in self._seen:
-            self._seen = {name: (at, n) for name, (at, n) in self._seen.items() if moment - at < WINDOW}
-            if len(self._seen) >= MOST_KNOWN:
-                raise TooMany(int(WINDOW))
-        self._seen[address] = (start, count + 1)
+        subject = whole(address)
+        if (wait := self._tries.left(subject, most=self._most)) > 0:
+            raise TooMany(int(wait) + 1)
+        self._tries.count(subject)
 
     async def look(self, data: bytes) -> tuple[Layer, ...]:
         """The layers of a file; raises InputError when there is no file, TooMany when too many wait."""

@@ -184,7 +184,7 @@ def test_a_rollback_goes_back_to_nothing_that_was_changed_or_that_somebody_else_
     with pytest.raises(InputError, match="tiny@1 is not promoted: .*signed with another key"):
         releases.rollback(home, engine, "tiny", public_key=public)
     (place / "manifest.sig").write_bytes(key.sign((place / "manifest.json").read_bytes()))
-    (place / "parts" / "model.gguf").write_bytes(b"GGUF00")
+    (place / "parts" / "model.gguf").write_bytes(b"GGUF0")
     with pytest.raises(InputError, match="tiny@1 is not promoted: parts/model.gguf has been changed"):
         releases.rollback(home, engine, "tiny", public_key=public)
     assert releases.live(home, engine, "tiny").name == "tiny@2"

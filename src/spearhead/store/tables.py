@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 # Constraints without a name cannot be dropped by a later migration; every one gets a name that says what it is.
@@ -315,6 +316,8 @@ outputs = Table(
     Column("erased", String(32)),  # prompt, text and bytes are gone since then; the row says that there were some
     Index("outputs_edited_once", "edits", unique=True),
     Index("outputs_of_account", "account", "created"),
+    # Few of many: whoever looks for what was decided reads these alone.
+    Index("outputs_held", "id", sqlite_where=text("state = 'held'"), postgresql_where=text("state = 'held'")),
 )
 reviews = Table(
     "reviews",

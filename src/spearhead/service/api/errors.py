@@ -122,6 +122,18 @@ def of(error: Exception) -> ApiError:
     return ApiError(500, "The server failed; the log names this request.", kind="server_error", code="internal_error")
 
 
+def not_kept() -> ApiError:
+    """What a repetition of a request hears whose answer was too large to be kept."""
+    return ApiError(
+        409,
+        "The request under this key was answered and charged, and its answer was too large to be kept for a "
+        "repetition: the outputs are at /v1/outputs. Take a new key to ask again.",
+        kind="conflict_error",
+        code="answer_not_kept",
+        headers={"x-should-retry": "false", "content-type": "application/json"},
+    )
+
+
 def cut_off() -> ApiError:
     """What a repetition of a request hears whose client had left: it is over, and what was made was charged."""
     return ApiError(

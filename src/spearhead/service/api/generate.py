@@ -289,8 +289,9 @@ class Stream(Response):
             if not work.done():
                 work.cancel()
             await _leave(turn)
-        error = errors.cut_off()
-        await turn.keep(status=error.status, headers=error.headers, body=error.body())
+            if turn.once is not None and not turn.kept:  # however it ended, the key is never free to be charged again
+                error = errors.cut_off()
+                await turn.keep(status=error.status, headers=error.headers, body=error.body())
 
     async def _end(self, out: Callable[..., Awaitable[None]], data: bytes) -> None:
         """The last bytes, once the whole is kept: a client that repeats its request at once finds it."""

@@ -12,6 +12,7 @@ import binascii
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -42,6 +43,8 @@ MOST_INPUTS = 64
 MOST_CHARACTERS = 100_000
 """Of all texts of a request: a check that judges meaning takes about a second for ten thousand."""
 MOST_PICTURES = 4
+AT_ONCE = 2
+"""Requests that are judged at once. More wait for each other, and keep nobody waiting who signs in or is answered."""
 MIMES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 PICTURES = ("nsfw", "writing")
 """What looks at pictures where no policy was named: `general` needs no model, and without one none is seen."""
@@ -92,6 +95,7 @@ class Ask:
 
 def mount(app: FastAPI, desk: Desk, who: Who) -> None:
     """Add the route to the app."""
+    judges = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="moderates")
     body = {"requestBody": {"required": True, "content": {"application/json": {"schema": SCHEMA}}}}
 
     @app.post("/v1/moderations", openapi_extra=body, responses={400: {"description": "The request cannot be used"}})
@@ -103,7 +107,7 @@ def mount(app: FastAPI, desk: Desk, who: Who) -> None:
         ticket = await desk.gate.enter(principal, tokens=0)
         try:
             reviewer, name = await asyncio.to_thread(chosen, desk.engine, ask)
-            results = await asyncio.to_thread(judge, reviewer, ask)
+            results = await asyncio.get_running_loop().run_in_executor(judges, judge, reviewer, ask)
         finally:
             desk.gate.leave(ticket, tokens=0)
         number = request.scope["state"]["number"].removeprefix("req_")

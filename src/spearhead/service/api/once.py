@@ -54,7 +54,10 @@ async def abandon(desk: Desk, who: Principal, key: str | None) -> None:
 
 
 async def keep(desk: Desk, who: Principal, key: str, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Keep an answer for repetitions of its request."""
+    """Keep an answer for repetitions of its request; of one that is too large, that there was one."""
+    if len(body) > idempotency.LARGEST_BODY:
+        error = errors.not_kept()
+        status, headers, body = error.status, error.headers, error.body()
 
     def work(connection: Connection) -> None:
         account, text = who.account, body.decode()

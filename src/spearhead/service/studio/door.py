@@ -1,16 +1,12 @@
 """The studio's door: passwords tried, sessions opened and ended, and how often one may try. Knows no page.
 
 A session is 256 random bits that only the browser has; the store keeps their hash. It ends by itself after `IDLE`
-without a request and after `LIFE` in any case. How often one may try is counted in this process's memory.
+without a request and after `LIFE` in any case.
 """
 
 import asyncio
 import hashlib
-import ipaddress
 import secrets
-import time
-from collections import OrderedDict
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -20,6 +16,7 @@ from spearhead.core.clock import Clock, stamp
 from spearhead.engine.desk import Desk
 from spearhead.service.studio import people
 from spearhead.service.studio.people import Person
+from spearhead.service.tries import Tries, whole
 from spearhead.store.tables import people as people_table
 from spearhead.store.tables import sessions
 
@@ -30,7 +27,6 @@ WINDOW = 900.0
 """Seconds in which tries are counted."""
 MOST = {"person": 8, "address": 40, "name": 100}
 """Failed tries: of one name from one address, of one address, of one name from everywhere."""
-MOST_KNOWN = 20_000
 
 
 class TooOften(Exception):
@@ -41,44 +37,11 @@ class TooOften(Exception):
         self.seconds = seconds
 
 
-class Tries:
-    """Counts what happens to a subject within a window that begins with the first."""
-
-    def __init__(self, *, seconds: float = WINDOW, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds, self._clock = seconds, clock
-        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def left(self, subject: str, *, most: int) -> float:
-        """Seconds to wait; 0 when there is room."""
-        start, count = self._counts.get(subject, (0.0, 0))
-        rest = start + self._seconds - self._clock()
-        return rest if count >= most and rest > 0 else 0.0
-
-    def count(self, subject: str) -> None:
-        """One more."""
-        moment = self._clock()
-        start, count = self._counts.pop(subject, (moment, 0))
-        if moment - start >= self._seconds:
-            start, count = moment, 0
-        self._counts[subject] = (start, count + 1)
-        while len(self._counts) > MOST_KNOWN:
-            self._counts.popitem(last=False)
-
-    def forgive(self, subject: str) -> None:
-        """One less: it was no failure."""
-        if found := self._counts.get(subject):
-            self._counts[subject] = (found[0], max(0, found[1] - 1))
-
-    def forget(self, subject: str) -> None:
-        """Begin anew."""
-        self._counts.pop(subject, None)
-
-
 class Door:
     """Lets people in over a database."""
 
     def __init__(self, desk: Desk, *, clock: Clock, tries: Tries | None = None) -> None:
-        self._desk, self._clock, self._tries = desk, clock, tries or Tries()
+        self._desk, self._clock, self._tries = desk, clock, tries or Tries(seconds=WINDOW)
         self._one = asyncio.Semaphore(1)  # one password at a time: each takes 64 MiB and a processor
 
     async def enter(self, name: str, password: str, *, address: str, old: str = "") -> str | None:
@@ -145,17 +108,6 @@ class Door:
                 expires=stamp(moment + LIFE),
             )
         )
-
-
-def whole(address: str) -> str:
-    """An address as it is counted: IPv6 by its /64, for one customer has all of that."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network(f"{found}/64", strict=False))
-    return str(found)
 
 
 def _look(connection: Connection, name: str, *, moment: datetime) -> tuple[Person, datetime] | None:

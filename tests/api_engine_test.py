@@ -2,7 +2,10 @@
 
 import asyncio
 import dataclasses
+import errno
 import json
+import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -36,6 +39,8 @@ from spearhead.engine.run import Engine
 from spearhead.ledger import journal, keys
 from spearhead.ledger import price as prices
 from spearhead.review import queue
+from spearhead.service.api.app import front
+from spearhead.service.app import create_app
 from spearhead.store import database, releases
 from spearhead.store.home import Home
 from spearhead.store.tables import outputs, reservations, review_transitions, reviews, usage_events
@@ -387,6 +392,47 @@ def test_a_release_that_cannot_be_loaded_keeps_no_other_from_coming_up(tmp_path:
     run(test)
 
 
+def test_the_end_of_an_answer_leaves_when_the_disk_has_its_charge(
+    tmp_path: Path, make_release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole answer and a stream, over a disk that a test holds back, and over one that fails."""
+    gate, waits, broken = threading.Event(), threading.Event(), threading.Event()
+
+    def flush(log: int) -> None:
+        waits.set()
+        assert gate.wait(30)
+        if broken.is_set():
+            raise OSError(errno.EIO, "broken")
+        os.fdatasync(log)
+
+    async def test() -> None:
+        home = Home(tmp_path, tmp_path / "cache")
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            monkeypatch.setattr(database, "_flush_file", flush)
+            key = keys.create(store, account, name="k").secret
+            app = front(create_app(engine, home=home))
+            for stream in (False, True):
+                for fails in (False, True):
+                    gate.clear()
+                    waits.clear()
+                    (broken.set if fails else broken.clear)()
+                    sent: list[dict[str, Any]] = []
+                    body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+                    asked = asyncio.create_task(asgi(app, key, body, sent))
+                    await asyncio.to_thread(waits.wait, 30)
+                    await asyncio.sleep(0.1)
+                    early = b"".join(message.get("body", b"") for message in sent)
+                    assert not asked.done() and b"fox." not in early and b"[DONE]" not in early
+                    gate.set()
+                    await asked
+                    whole = b"".join(message.get("body", b"") for message in sent)
+                    assert sent[0]["status"] == (503 if fails and not stream else 200)
+                    assert (b"fox." in whole) is not fails and (b"store_unavailable" in whole) is fails
+            gate.set()
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("file", "said"),
     [
@@ -485,3 +531,32 @@ def test_a_decision_whose_line_comes_to_be_seen_after_a_later_one_is_carried_out
                 assert connection.scalars(sa.select(outputs.c.state)).all() == ["rejected"] * 2
 
     run(test)
+
+
+async def asgi(app: Any, key: str, body: dict[str, Any], sent: list[dict[str, Any]]) -> None:
+    """One request to an app in this process; what it sends is in `sent` as it comes."""
+    payload = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if payload:
+            return payload.pop()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "raw_path": b"/v1/chat/completions",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "headers": [(b"authorization", f"Bearer {key}".encode())],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+    await app(scope, receive, send)

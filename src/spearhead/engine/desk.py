@@ -1,8 +1,10 @@
 """The database from an event loop: one thread that writes, a few that read. Knows nothing of what is written.
 
-Writes that wait together share one commit (and so one wait for the disk), each inside its own savepoint: one that
-fails undoes itself alone. A write that waits for no disk is done at once in the loop's own thread where SQLite is free:
-to wake another thread and to be woken by it takes as long as the write.
+Where SQLite is free, a write is done at once in the loop's own thread: to wake another thread and to be woken by it
+takes as long as the write. Only the wait for the disk is another thread's; those who wait together share it.
+
+Otherwise writes wait in a line. Those that wait together share one commit, each inside its own savepoint: one that
+fails undoes itself alone.
 
 On PostgreSQL several processes write at once, and each commit holds the rows of many accounts: they are locked before
 anything else, in the order of their names, then those accounts' teams. A write that does not say whose rows it locks
@@ -13,14 +15,15 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from spearhead.store.database import Busy, StoreUnavailable, reading, writing
+from spearhead.store.database import Busy, StoreUnavailable, flush, reading, shorten, writing
 from spearhead.store.tables import accounts, team_members, teams
 
 T = TypeVar("T")
@@ -29,7 +32,10 @@ TOGETHER = 32
 WAITING = 4096
 """Most writes that wait; past it the database counts as unavailable."""
 READERS = 2
+SHORTENED = 64
+"""Durable writes after which SQLite's log is copied into the database: some thousand pages."""
 
+_Wait = tuple["asyncio.Future[None]", "asyncio.Future[None]"]
 _Job = tuple[Callable[[Connection], Any], "asyncio.Future[Any]", str | None, bool]
 
 
@@ -41,6 +47,9 @@ class Desk:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._quick = database.dialect.name == "sqlite"
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reads")
+        self._commits: queue.SimpleQueue[_Wait | None] = queue.SimpleQueue()
+        self._flusher = threading.Thread(target=self._flush_all, name="flushes", daemon=True)
+        self._flusher.start()
         self._thread = threading.Thread(target=self._write_all, name="writes", daemon=True)
         self._thread.start()
 
@@ -50,14 +59,39 @@ class Desk:
         `account` is the only one whose rows (and whose team's) it locks. Cancelling the wait does not undo the write.
         A power cut may take back what is not `durable`, unless a later durable write was answered.
         """
-        if self._quick and not durable and self._jobs.empty():
-            with contextlib.suppress(Busy), writing(self.database, durable=False, wait=False) as connection:
-                return work(connection)
+        if account is not None or not durable:  # a request's own and short; others may take their time
+            with contextlib.suppress(Busy):
+                value = self.at_once(work)
+                if durable:
+                    await (await self.flushing())
+                return value
         if self._jobs.qsize() >= WAITING:
             raise StoreUnavailable("Too much work waits for the database; try again in a moment.")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((work, future, account, durable))
         return await future
+
+    def at_once(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns once its transaction is committed, though not yet on the disk: see `flushing`.
+
+        Raises Busy where somebody else writes, and always on PostgreSQL, where every statement waits for its answer.
+        """
+        if not self._quick or not self._jobs.empty():
+            raise Busy("Others wait to write.")
+        with writing(self.database, durable=False, wait=False) as connection:
+            return work(connection)
+
+    async def flushing(self) -> "asyncio.Future[None]":
+        """Done when all that was written `at_once` is on the disk; raises StoreUnavailable when the disk fails.
+
+        It is given when the wait for the disk has begun: a loop that went on at once would keep the interpreter, and
+        with it the other thread from beginning.
+        """
+        loop = asyncio.get_running_loop()
+        begun, done = loop.create_future(), loop.create_future()
+        self._commits.put((begun, done))
+        await begun
+        return done
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns in a transaction that only reads."""
@@ -66,7 +100,9 @@ class Desk:
     def close(self) -> None:
         """Finish every write that waits, then stop."""
         self._jobs.put(None)
+        self._commits.put(None)
         self._thread.join()
+        self._flusher.join()
         self._readers.shutdown()
 
     def _read(self, work: Callable[[Connection], T]) -> T:
@@ -74,21 +110,23 @@ class Desk:
             return work(connection)
 
     def _write_all(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            jobs, last = [job], False
-            while len(jobs) < TOGETHER:
-                try:
-                    following = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    last = True
-                    break
-                jobs.append(following)
+        for jobs in _together(self._jobs, most=TOGETHER):
             for together in self._groups(jobs):
                 self._write_together(together)
-            if last:
-                return
+
+    def _flush_all(self) -> None:
+        written = 0
+        for waiting in _together(self._commits, most=WAITING):
+            try:
+                flush(self.database, begun=partial(_tell_all, [begun for begun, _ in waiting]))
+                problem = None
+            except StoreUnavailable as error:
+                problem = error
+                _tell_all([begun for begun, _ in waiting])
+            _tell_all([done for _, done in waiting], problem)
+            if (written := written + len(waiting)) >= SHORTENED:
+                written = 0
+                shorten(self.database)
 
     def _groups(self, jobs: list[_Job]) -> list[list[_Job]]:
         """What may share a transaction, in the order in which it came."""
@@ -119,8 +157,29 @@ class Desk:
         except Exception as error:
             results = [(future, None, error) for _, future, *_ in jobs]
         for future, value, problem in results:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                future.get_loop().call_soon_threadsafe(_answer, future, value, problem)
+            _tell(future, value, problem)
+
+
+def _together(line: "queue.SimpleQueue[T | None]", *, most: int) -> Iterator[list[T]]:
+    """What waits in `line`, as much of it as there is each time, until None comes."""
+    while (one := line.get()) is not None:
+        found = [one]
+        with contextlib.suppress(queue.Empty):
+            while len(found) < most and (one := line.get_nowait()) is not None:
+                found.append(one)
+        yield found
+        if one is None:
+            return
+
+
+def _tell(future: "asyncio.Future[Any]", value: Any, problem: Exception | None) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        future.get_loop().call_soon_threadsafe(_answer, future, value, problem)
+
+
+def _tell_all(futures: "list[asyncio.Future[None]]", problem: Exception | None = None) -> None:
+    for future in futures:
+        _tell(future, None, problem)
 
 
 def _answer(future: "asyncio.Future[Any]", value: Any, problem: Exception | None) -> None:

@@ -1,9 +1,12 @@
 """Promises of the desk."""
 
 import asyncio
+import errno
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, event
 
-from spearhead.engine.desk import Desk
+from spearhead.engine.desk import SHORTENED, Desk
 from spearhead.store import database
 from spearhead.store.database import StoreUnavailable
 from spearhead.store.tables import withdrawals
@@ -98,7 +101,7 @@ def test_trouble_with_the_database_is_told_to_everyone_and_passes(store: sa.Engi
     assert names(store) == ["c"]
 
 
-def test_a_write_that_waits_for_no_disk_is_done_at_once_unless_somebody_writes(store: sa.Engine) -> None:
+def test_a_short_write_is_done_at_once_unless_somebody_writes(store: sa.Engine) -> None:
     desk, threads = Desk(store), list[str]()
 
     def note(connection: Connection) -> None:
@@ -107,12 +110,13 @@ def test_a_write_that_waits_for_no_disk_is_done_at_once_unless_somebody_writes(s
 
     async def main() -> None:
         await desk.write(note, durable=False)
+        await desk.write(note, account="a")
         await desk.write(note)
         holder = sqlite3.connect(str(store.url.database), isolation_level=None)  # as another process would
         holder.execute("BEGIN IMMEDIATE")
         waits = asyncio.create_task(desk.write(note, durable=False))
         await asyncio.sleep(0.05)  # the loop goes on meanwhile
-        assert len(threads) == 2
+        assert len(threads) == 3
         holder.execute("COMMIT")
         holder.close()
         await waits
@@ -121,5 +125,62 @@ def test_a_write_that_waits_for_no_disk_is_done_at_once_unless_somebody_writes(s
 
     asyncio.run(main())
     desk.close()
-    assert threads == [threading.main_thread().name, "writes", "writes"]
-    assert names(store) == ["n1", "n2", "n3"]
+    assert threads == [*[threading.main_thread().name] * 2, "writes", "writes"]
+    assert names(store) == ["n1", "n2", "n3", "n4"]
+
+
+def test_a_write_is_answered_when_the_disk_has_it_and_those_who_wait_share_the_flush(
+    store: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, gate, flushes = Desk(store), threading.Event(), list[str]()
+
+    def slow(log: int) -> None:
+        flushes.append(os.readlink(f"/proc/self/fd/{log}"))
+        assert gate.wait(10)
+        os.fdatasync(log)
+
+    monkeypatch.setattr(database, "_flush_file", slow)
+
+    async def main() -> None:
+        waits = [asyncio.create_task(desk.write(put("first"), account="a"))]
+        while not flushes:
+            await asyncio.sleep(0.01)
+        waits += [asyncio.create_task(desk.write(put(name), account="a")) for name in ("b", "c", "d")]
+        await asyncio.sleep(0.05)  # the loop goes on
+        assert names(store) == ["b", "c", "d", "first"] and not any(task.done() for task in waits)
+        gate.set()
+        assert await asyncio.gather(*waits) == ["first", "b", "c", "d"]
+
+    asyncio.run(main())
+    desk.close()
+    assert flushes == [f"{store.url.database}-wal"] * 2
+
+
+def test_a_disk_that_fails_makes_no_write_succeed(store: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(store)
+
+    def broken(log: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def main() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "_flush_file", broken)
+            with pytest.raises(StoreUnavailable, match="Input/output error"):
+                await desk.write(put("a"), account="a")
+        assert await desk.write(put("b"), account="a") == "b"
+
+    asyncio.run(main())
+    desk.close()
+
+
+def test_the_log_is_copied_into_the_database_as_writes_go_on(store: sa.Engine) -> None:
+    desk = Desk(store)
+
+    async def main() -> None:
+        for number in range(SHORTENED):
+            await desk.write(put(f"{number:03}"), account="a")
+
+    asyncio.run(main())
+    desk.close()
+    with closing(sqlite3.connect(f"file:{store.url.database}?immutable=1", uri=True)) as bare:  # without its log
+        assert bare.execute("SELECT count(*) FROM withdrawals").fetchone() == (SHORTENED,)

@@ -10,7 +10,7 @@ import itertools
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ from spearhead.ledger.journal import Reservation
 from spearhead.review import queue
 from spearhead.review.stream import StreamReview
 from spearhead.runtimes.failure import OptionRefused, PromptTooLong
-from spearhead.store.database import StoreUnavailable
+from spearhead.store.database import Busy, StoreUnavailable
 
 log = logging.getLogger("spearhead.engine")
 T = TypeVar("T")
@@ -96,6 +96,11 @@ class _Answer:
     def text(self) -> str:
         return "".join(self.pieces)
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether a part of it has left and no row says so."""
+        return self.row is None and self.shown > 0
+
 
 @dataclass(slots=True)
 class Job:
@@ -126,6 +131,10 @@ class Job:
     """Of the whole machine: its share while others ran beside it."""
     later: bool = False
     """The text leaves in a body, without its file: that is sealed once it has left, unless a person must see it."""
+    ahead: bool = False
+    """The caller wants the last events while the disk is waited for, and lets nothing of them leave before the end."""
+    written: "asyncio.Future[None] | None" = None
+    """The settlement is in the database; done when it is on the disk too."""
 
     @property
     def made(self) -> Usage:
@@ -191,6 +200,7 @@ class Engine:
     async def run(self, request: Request, *, key: str | None = None, job: Job | None = None) -> AsyncIterator[Event]:
         """The events of one request; closing the iterator stops the work and settles what was made.
 
+        Where `job.ahead` is set, a Failed may come after Settled: then what ended the answers must not leave.
         Raises InputError on what cannot be answered, NotEnoughCredit, StoreUnavailable: nothing was charged then.
         """
         job = job or self.prepare(request, key=key)
@@ -198,9 +208,7 @@ class Engine:
         failed: Failed | None = None
         loaded.running += 1
         try:
-            job.reserving = asyncio.create_task(self._reserve(job))
-            self.keep(job.reserving)
-            await asyncio.shield(job.reserving)
+            await self._reserve(job)
             verdict = await self._look(loaded, media.text(job.words), _context(loaded, Direction.PROMPT))
             if verdict.decision is Decision.BLOCK:
                 yield Refused(verdict)
@@ -247,18 +255,23 @@ class Engine:
                 job.milliseconds = self.machine.end(share)
         finally:
             loaded.running -= 1
-            receipt = await self._in_any_case(self._settle(job))
+            receipt = await self._settle(job)
         if isinstance(receipt, StoreUnavailable):
             yield failed or _failed(receipt)
             return
         if job.later:
             self.keep(asyncio.create_task(self._seal_later(job)))
-        if failed is None:
-            for event in self._said(answer):
+        ahead = job.ahead and failed is None
+        last = (*([failed] if failed else self._said(answer)), Settled(receipt))
+        if ahead:
+            for event in last:
                 yield event
-        else:
-            yield failed
-        yield Settled(receipt)
+        if (trouble := await _on_disk(job)) is not None:
+            yield failed or _failed(trouble)
+            return
+        if not ahead:
+            for event in last:
+                yield event
 
     async def aclose(self) -> None:
         """Wait until every settlement under way is written, or given up where the database stays away."""
@@ -387,7 +400,7 @@ class Engine:
     async def _keep_what_left(self, job: Job) -> None:
         """Rows for answers that were cut off after a part of them had left: every text that left can be traced."""
         for answer in job.answers.values():
-            if answer.row is not None or not answer.shown:
+            if not answer.cut_off:
                 continue
             answer.finish = answer.finish or "cancelled"
             answer.verdict = Verdict(Decision.ALLOW, (), job.loaded.reviewer.digest)
@@ -457,9 +470,11 @@ class Engine:
             yield Delivered(answer.index, row.id, row.text, row.finish, answer.usage, answer.file)
 
     async def _reserve(self, job: Job) -> None:
+        """Hold the money; a power cut that takes it back ends the work as well: see journal.reserve."""
         request = job.request
-        job.reservation = await self.desk.write(
-            lambda connection: books.reserve(
+
+        def work(connection: Connection) -> Reservation:
+            return books.reserve(
                 connection,
                 request.account,
                 Usage(job.units, job.most * request.count, unit=job.price.unit),
@@ -467,25 +482,48 @@ class Engine:
                 request=request.key,
                 key=job.key,
                 clock=self.clock,
-            ),
-            account=request.account,
-            durable=False,  # a power cut that takes it back ends the work as well: see journal.reserve
-        )
+            )
+
+        async def in_turn() -> None:
+            job.reservation = await self.desk.write(work, account=request.account, durable=False)
+
+        try:
+            job.reservation = self.desk.at_once(work)
+        except Busy:
+            job.reserving = asyncio.create_task(in_turn())
+            self.keep(job.reserving)
+            await asyncio.shield(job.reserving)
 
     async def _settle(self, job: Job) -> Receipt | StoreUnavailable:
         """Write the answers that are not written yet and close the money, in one transaction, once.
 
-        A database that is away is asked again in the background: what was made stays owed, and only that.
+        It is done even when the one who waits is cancelled; the disk is waited for by `_on_disk`. A database that is
+        away is asked again in the background: what was made stays owed, and only that.
         """
+        under_way = any(work is not None and not work.done() for work in (job.reserving, job.saving))
+        if under_way or job.reservation is None or any(answer.cut_off for answer in job.answers.values()):
+            return await self._in_any_case(self._settle_in_turn(job))
+        try:
+            receipt = self.desk.at_once(self._settlement(job, job.reservation))
+        except StoreUnavailable:
+            return await self._in_any_case(self._settle_in_turn(job))
+        job.written = await self.desk.flushing()
+        return receipt
+
+    async def _settle_in_turn(self, job: Job) -> Receipt | StoreUnavailable:
         # One who leaves while money is being held must not leave it held, nor rows half way.
-        for under_way in (job.reserving, job.saving):
-            if under_way is not None and not under_way.done():
-                await asyncio.wait({under_way})
+        for work in (job.reserving, job.saving):
+            if work is not None and not work.done():
+                await asyncio.wait({work})
         if job.reservation is None:
             return Receipt(job.request.key, Usage(), 0, job.price.currency, True)
         await self._keep_what_left(job)
-        answers, job.unsaved = job.unsaved, []
-        bill, reservation = _bill(job), job.reservation
+        receipt = await self.settle(self._settlement(job, job.reservation), account=job.request.account)
+        job.doubtful |= isinstance(receipt, StoreUnavailable)  # a disk that failed may have it all the same
+        return receipt
+
+    def _settlement(self, job: Job, reservation: Reservation) -> Callable[[Connection], Receipt]:
+        answers, bill = tuple(job.unsaved), _bill(job)
 
         def work(connection: Connection) -> Receipt:
             if not job.began:
@@ -493,7 +531,7 @@ class Engine:
             self._write_rows(connection, job, answers)
             return books.close(connection, reservation, bill, clock=self.clock)
 
-        return await self.settle(work, account=job.request.account)
+        return work
 
     async def _settle_again(self, work: Any, *, account: str) -> None:
         """Ask the database until it answers; once the engine closes, a few times more."""
@@ -518,11 +556,21 @@ class Engine:
             return False
         return True
 
-    async def _in_any_case(self, work: Any) -> Any:
+    async def _in_any_case(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` gives; it goes on to its end even when the one who waits is cancelled."""
         task = asyncio.create_task(work)
         self.keep(task)
         return await asyncio.shield(task)
+
+
+async def _on_disk(job: Job) -> StoreUnavailable | None:
+    """Wait until the disk has what was settled; the trouble when it fails."""
+    try:
+        if job.written is not None:
+            await job.written
+    except StoreUnavailable as error:
+        return error
+    return None
 
 
 def _room(loaded: Loaded, request: Request, *, units: int, options: Mapping[str, Any]) -> int:

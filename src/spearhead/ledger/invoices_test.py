@@ -353,9 +353,9 @@ def test_a_billing_run_that_dies_at_any_of_its_writes_writes_nothing_of_that_inv
             if statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")) and next(left, None) is None:
                 raise KeyboardInterrupt
 
-        def run(self: Prepared, connection: Any, sql: str, values: Any, die: Any = die, **rest: Any) -> Any:
-            die(connection, None, sql)
-            return plain(self, connection, sql, values, **rest)
+        def run(self: Prepared, connection: Any, rows: Any, take: Any, die: Any = die) -> Any:
+            die(connection, None, str(self._clause))
+            return plain(self, connection, rows, take)
 
         monkeypatch.setattr(Prepared, "_run", run)
         sa.event.listen(engine, "before_cursor_execute", die)

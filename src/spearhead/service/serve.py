@@ -81,12 +81,13 @@ async def _serve(
         await web  # half a second, which has passed while models were loaded
         import uvicorn
 
+        from spearhead.service.api.app import front
         from spearhead.service.api.limits import Limits
         from spearhead.service.app import create_app
 
         app = create_app(engine, home=home, limits=limits or Limits())
         config = uvicorn.Config(
-            app,
+            front(app),
             http="httptools",
             ws="none",
             lifespan="off",

@@ -9,8 +9,8 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,10 @@ from spearhead.store.migrations import HEAD
 BUSY_MILLISECONDS = 10_000
 LOG_PAGES, LAZY_LOG_PAGES = 1_000, 10_000
 """Length of SQLite's log at which a durable commit, and one that is not, copies it into the database (4 KiB each)."""
+_flush_file: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 _MAGIC = b"SQLite format 3\x00"
-_WRITER, _FILE, _NEXT, _LAZY = "spearhead_writer", "spearhead_file", "spearhead_next", "spearhead_lazy"
+_WRITER, _FILE = "spearhead_writer", "spearhead_file"
+_NEXT, _LAZY, _AT_ONCE = "spearhead_next", "spearhead_lazy", "spearhead_at_once"
 
 
 class StoreUnavailable(SpearheadError):
@@ -104,6 +106,31 @@ def writing(store: Engine | Connection, *, durable: bool = True, wait: bool = Tr
                 yield connection
     except sa.exc.TimeoutError as error:
         raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from error
+
+
+def flush(store: Engine, *, begun: Callable[[], None] = lambda: None) -> None:
+    """Wait until every commit to a SQLite file so far is on the disk, those that were not `durable` too.
+
+    Such a commit is in the log already, and commits lie there in their order: the log is what waits for the disk.
+    `begun` is called right before; from then on this thread wants nothing of Python until the disk is done.
+    """
+    writer: _Writer = store.get_execution_options()[_WRITER]
+    try:
+        log = os.open(writer.log, os.O_RDONLY)
+        try:
+            begun()
+            _flush_file(log)
+        finally:
+            os.close(log)
+    except OSError as error:
+        raise StoreUnavailable(f"The sqlite database cannot be used now: {error.strerror}.") from error
+
+
+def shorten(store: Engine) -> None:
+    """Copy SQLite's log into the database as far as nobody reads it, and let others write meanwhile."""
+    with suppress(sqlite3.Error, StoreUnavailable, sa.exc.SQLAlchemyError), store.connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 @contextmanager
@@ -310,6 +337,7 @@ class _Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.log = Path(f"{path}-wal")
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._file = (0, 0)
@@ -378,13 +406,10 @@ def _begin_sqlite(connection: Connection) -> None:
             driver.execute(f"PRAGMA synchronous={'NORMAL' if kind.lazy else 'FULL'}")
             driver.execute(f"PRAGMA wal_autocheckpoint={LAZY_LOG_PAGES if kind.lazy else LOG_PAGES}")
             connection.info[_LAZY] = kind.lazy
-        if kind.at_once:
-            driver.execute("PRAGMA busy_timeout=0")
-        try:
-            driver.execute("BEGIN IMMEDIATE")
-        finally:
-            if kind.at_once:
-                driver.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        if connection.info.get(_AT_ONCE, False) != kind.at_once:
+            driver.execute(f"PRAGMA busy_timeout={0 if kind.at_once else BUSY_MILLISECONDS}")
+            connection.info[_AT_ONCE] = kind.at_once
+        driver.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
         raise Busy("Another process is writing.") if kind.at_once else trouble(error, "sqlite") or error from error
 

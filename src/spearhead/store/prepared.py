@@ -30,11 +30,6 @@ class _Text:
     """Values that stand in the statement itself."""
     row: Callable[[Any], Any]
 
-    def values(self, given: Values) -> Any:
-        """The parameters as the driver wants them."""
-        full = {**self.constants, **given} if self.constants else given
-        return full if self.names is None else [full[name] for name in self.names]
-
 
 class Prepared:
     """One statement with named parameters, for columns of plain texts and whole numbers.
@@ -49,52 +44,54 @@ class Prepared:
 
     def all(self, connection: Connection, values: Values) -> list[Any]:
         """Every row."""
-        text = self._text(connection)
-        return [text.row(row) for row in self._run(connection, text.sql, text.values(values), take=_ALL)]
+        rows, text = self._run(connection, (values,), _ALL)
+        return [text.row(row) for row in rows]
 
     def first(self, connection: Connection, values: Values) -> Any:
         """The first row, or None."""
-        text = self._text(connection)
-        row = self._run(connection, text.sql, text.values(values), take=_FIRST)
+        row, text = self._run(connection, (values,), _FIRST)
         return None if row is None else text.row(row)
 
     def scalar(self, connection: Connection, values: Values) -> Any:
         """The first value of the first row, or None."""
-        text = self._text(connection)
-        row = self._run(connection, text.sql, text.values(values), take=_FIRST)
+        row, _ = self._run(connection, (values,), _FIRST)
         return None if row is None else row[0]
 
     def run(self, connection: Connection, values: Values) -> int:
         """Execute; the number of rows that were changed."""
-        text = self._text(connection)
-        return int(self._run(connection, text.sql, text.values(values), take=_CHANGED))
+        return int(self._run(connection, (values,), _CHANGED)[0])
 
     def each(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Execute once for every one of `rows`."""
-        text = self._text(connection)
-        self._run(connection, text.sql, [text.values(row) for row in rows], take=bool, many=True)
-
-    def _text(self, connection: Connection) -> _Text:
-        name = connection.dialect.name
-        if (text := self._texts.get(name)) is None:
-            text = self._texts[name] = _written(self._clause, connection)
-        return text
+        self._run(connection, rows, None)
 
     def _run(
-        self, connection: Connection, sql: str, values: Any, *, take: Callable[[Any], Any], many: bool = False
-    ) -> Any:
+        self, connection: Connection, rows: Sequence[Values], take: Callable[[Any], Any] | None
+    ) -> tuple[Any, _Text]:
+        """What `take` takes of the one row's result; without it, all rows are only executed."""
+        dialect = connection.dialect
+        if (text := self._texts.get(dialect.name)) is None:
+            text = self._texts[dialect.name] = _written(self._clause, connection)
+        names, constants = text.names, text.constants
+        if constants:
+            rows = [{**constants, **row} for row in rows]
+        given: Any = rows if names is None else [[row[name] for name in names] for row in rows]
         if not connection.in_transaction():
             connection.begin()  # as SQLAlchemy does by itself before it executes
         driver: Any = connection.connection.dbapi_connection
-        dialect = connection.dialect
         try:
-            return take(driver.cursor().executemany(sql, values) if many else driver.execute(sql, values))
+            if take is None:
+                return driver.cursor().executemany(text.sql, given), text
+            return take(driver.execute(text.sql, given[0])), text
         except dialect.loaded_dbapi.Error as error:
             if dialect.is_disconnect(error, driver, None):
                 connection.invalidate(error)
             if (away := trouble(error, dialect.name)) is not None:
                 raise away from error
-            raise sa.exc.DBAPIError.instance(sql, values, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
+            given = given if take is None else given[0]
+            raise sa.exc.DBAPIError.instance(
+                text.sql, given, error, dialect.loaded_dbapi.Error, dialect=dialect
+            ) from error
 
 
 def insertion(table: sa.Table) -> sa.Insert:

@@ -139,7 +139,7 @@ class _Builder:
     def layer(
         self, x: Any, name: str, *, turn: tuple[Any, Any], paging: Mapping[str, Any], layer: int, rows: Any
     ) -> Any:
-        """One layer over all tokens; the last one leaves `rows` alone, of the others nobody reads more than the cache."""
+        """One layer over all tokens; the last one gives `rows` alone: of the others only the cache is read."""
         it = self.shape
         wide, narrow = it.queries * it.head, it.keys * it.head
         h = self.norm(x, f"{name}attn_norm.weight")

@@ -30,7 +30,7 @@ from spearhead.service.api.asks import ChatBody, CompletionBody, ImageBody
 from spearhead.service.api.desk import Desk
 from spearhead.service.api.errors import ApiError
 from spearhead.service.api.figures import Figures
-from spearhead.service.api.frame import Frame
+from spearhead.service.api.frame import App, Frame, Receive, Send
 from spearhead.service.api.limits import Gate, Limits
 from spearhead.service.memory import resident
 from spearhead.store.tables import accounts
@@ -39,7 +39,10 @@ READY_SECONDS = 2.0
 
 
 class Plain(APIRoute):
-    """A route whose function takes the request and the parts of its path as they are: there is nothing to solve."""
+    """A route whose function takes the request and the parts of its path as they are: there is nothing to solve.
+
+    One whose path has no parts is found without the router, too: see `front`.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The function itself."""
@@ -58,6 +61,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
     counts = Figures()
     desk = Desk(engine, Gate(limits or Limits(), engine.desk), counts, engine.clock)
     door = Doorkeeper(engine.desk.database, clock=engine.clock)
+    app.state.figures = counts
     app.add_middleware(Frame, figures=counts)
     process = secrets.token_hex(8)
     app.router.route_class = Plain
@@ -243,6 +247,27 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
         return Response(counts.text(), headers={"content-type": figures.CONTENT_TYPE})
 
     return app
+
+
+def front(app: FastAPI) -> App:
+    """The app by its shortest way: to a route whose path has no parts lead neither the router nor FastAPI's layers.
+
+    There are ten of those, each waits for the one within, and for such a route none of them does anything.
+    """
+    own = [route for route in app.routes if isinstance(route, Plain) and "{" not in route.path]
+    known = {(method, route.path): route.endpoint for route in own for method in route.methods or ()}
+
+    async def answer(scope: Any, receive: Receive, send: Send) -> None:
+        response = await known[scope["method"], scope["path"]](Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    framed = Frame(answer, figures=app.state.figures)
+
+    async def served(scope: Any, receive: Receive, send: Send) -> None:
+        known_here = scope["type"] == "http" and (scope["method"], scope["path"]) in known
+        await (framed if known_here else app)(scope, receive, send)
+
+    return served
 
 
 async def _parts(engine: Engine, *, process: str) -> dict[str, bool]:

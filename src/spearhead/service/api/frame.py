@@ -4,7 +4,6 @@ A plain ASGI layer, for it sits in the path of every chunk. Knows nothing of gen
 """
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
@@ -55,12 +54,14 @@ class Frame:
                     (b"x-content-type-options", b"nosniff"),
                 ]
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                await asyncio.sleep(0)  # the loop writes before it goes on here: what is left is not waited for
 
         try:
             await self._app(scope, receive, sending)
         except Exception as error:
             answer = errors.of(error)
-            if answer.status >= 500:
+            if answer.code == "internal_error":
                 log.error("%s %r failed: %s", number, scope["path"][:200], type(error).__name__, exc_info=error)
             if status:
                 raise  # the answer has begun: the connection must break, so that nobody takes it for whole
@@ -113,18 +114,24 @@ async def gone(receive: Receive) -> None:
 
 async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
     """What `work` gives; it is cancelled, and the request cut off, when the client leaves before it is done."""
-    task, left = asyncio.create_task(work), asyncio.create_task(gone(receive))
+    here, left = asyncio.current_task(), asyncio.create_task(gone(receive))
+    over = stopped = False
+
+    def stop(left: "asyncio.Task[None]") -> None:
+        nonlocal stopped
+        if here is not None and not over and not left.cancelled():
+            stopped = here.cancel()
+
+    left.add_done_callback(stop)
     try:
-        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        raise errors.cut_off()
+        return await work
+    except asyncio.CancelledError:
+        if not stopped or here is None or here.uncancel():
+            raise  # the server ends
+        raise errors.cut_off() from None
     finally:
+        over = True
         left.cancel()
-        task.cancel()
 
 
 def _too_large(most: int) -> ApiError:

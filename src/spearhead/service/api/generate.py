@@ -4,7 +4,6 @@ What was begun is settled by the engine however this ends; here a client that le
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -37,7 +36,7 @@ from spearhead.service.api.answers import Choice, Chunks
 from spearhead.service.api.asks import Ask
 from spearhead.service.api.desk import Desk
 from spearhead.service.api.errors import ApiError
-from spearhead.service.api.frame import Receive, Send, gone, read_body, unless_gone
+from spearhead.service.api.frame import Receive, Send, read_body, unless_gone
 from spearhead.service.api.limits import Ticket
 
 log = logging.getLogger("spearhead.api")
@@ -70,6 +69,7 @@ class Turn:
     sent: list[bytes] = field(default_factory=list)
     kept: bool = False
     over: bool = False
+    left: bool = False
 
     @property
     def number(self) -> str:
@@ -116,6 +116,18 @@ class Turn:
             case Failed():
                 figures.answers.labels(release, "failed").inc()
                 self.over = True
+
+    def leave(self) -> None:
+        """Give back what the request held of the limits; once."""
+        if self.left:
+            return
+        self.left = True
+        if not self.over:
+            self.desk.figures.answers.labels(self.release, "cut_off").inc()
+        self.desk.running -= 1
+        self.desk.figures.running.set(self.desk.running)
+        made = self.job.made
+        self.desk.gate.leave(self.ticket, tokens=made.prompt + made.completion)
 
     async def keep(self, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Keep the answer for repetitions of the request; the first one kept stays."""
@@ -167,6 +179,7 @@ async def _accepted(
     _fitting(kind, job)
     most = job.units + ask.request.count * job.most
     job.later = True  # the text leaves in a body, labelled by headers; its file is asked for apart
+    job.ahead = True  # the end of an answer is put in words while the disk is waited for
     ticket = await desk.gate.enter(who, tokens=most)
     events = cast("AsyncGenerator[Event, None]", desk.engine.run(ask.request, job=job))
     try:
@@ -219,19 +232,20 @@ def _fitting(kind: str, job: Job) -> None:
 async def _whole(turn: Turn, events: AsyncGenerator[Event, None], receive: Receive) -> Response:
     """The answer in one piece; a client that leaves stops the work."""
     try:
-        status, headers, body = await unless_gone(_collect(turn, events), receive)
+        response = await unless_gone(_collect(turn, events), receive)
     except ApiError as error:
-        status, headers, body = error.status, {**turn.headers(), **error.headers}, error.body()
-        headers["content-type"] = "application/json"
+        headers = {**turn.headers(), **error.headers, "content-type": "application/json"}
+        response = Response(error.body(), status_code=error.status, headers=headers)
     finally:
-        await _leave(turn)
-    await turn.keep(status=status, headers=headers, body=body)
-    return Response(body, status_code=status, headers=headers)
+        turn.leave()
+    await turn.keep(status=response.status_code, headers=dict(response.headers), body=bytes(response.body))
+    return response
 
 
-async def _collect(turn: Turn, events: AsyncGenerator[Event, None]) -> tuple[int, dict[str, str], bytes]:
+async def _collect(turn: Turn, events: AsyncGenerator[Event, None]) -> Response:
     choices: dict[int, Choice] = {}
     reviews: list[str] = []
+    response = Response()
     async with aclosing(events):
         async for event in events:
             turn.count(event)
@@ -243,19 +257,24 @@ async def _collect(turn: Turn, events: AsyncGenerator[Event, None]) -> tuple[int
                     reviews.append(review)
                 case Withheld(index):
                     choices[index] = Choice(index, "", "content_filter")
+                case Settled():
+                    response = _written(turn, [choices[index] for index in sorted(choices)], reviews)
+                    turn.leave()
                 case Failed():
                     raise _failure(event)
-    created, found = int(turn.desk.clock().timestamp()), [choices[index] for index in sorted(choices)]
-    if turn.ask.kind == "image":
-        body = answers.pictures(created=created, choices=found, usage=turn.usage, link=turn.ask.link)
+    return response
+
+
+def _written(turn: Turn, choices: list[Choice], reviews: list[str]) -> Response:
+    created, kind = int(turn.desk.clock().timestamp()), turn.ask.kind
+    if kind == "image":
+        body = answers.pictures(created=created, choices=choices, usage=turn.usage, link=turn.ask.link)
     else:
-        body = answers.whole(
-            turn.ask.kind, id=turn.id, created=created, model=turn.release, choices=found, usage=turn.usage
-        )
+        body = answers.whole(kind, id=turn.id, created=created, model=turn.release, choices=choices, usage=turn.usage)
     headers = {**turn.headers(), "content-type": "application/json"}
     if reviews:
         headers["x-review-id"] = ",".join(reviews)
-    return 200, headers, body
+    return Response(body, headers=headers)
 
 
 class Stream(Response):
@@ -273,31 +292,22 @@ class Stream(Response):
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Send everything, or stop when the client has left."""
-        work = asyncio.create_task(self._send_all(send))
-        left = asyncio.create_task(gone(receive))
-        turn = self.turn
+        turn, error = self.turn, errors.cut_off()
         try:
-            await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                work.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await work
-            else:
-                work.result()
+            await unless_gone(self._send_all(send), receive)
+        except ApiError as left:
+            error = left
         finally:
-            left.cancel()
-            if not work.done():
-                work.cancel()
-            await _leave(turn)
-            if turn.once is not None and not turn.kept:  # however it ended, the key is never free to be charged again
-                error = errors.cut_off()
-                await turn.keep(status=error.status, headers=error.headers, body=error.body())
+            turn.leave()
+            # However it ended, its key is never free to be charged again.
+            await turn.keep(status=error.status, headers=error.headers, body=error.body())
 
     async def _end(self, out: Callable[..., Awaitable[None]], data: bytes) -> None:
         """The last bytes, once the whole is kept: a client that repeats its request at once finds it."""
         turn = self.turn
-        headers = {"content-type": self.headers_out["content-type"], **turn.headers()}
-        await turn.keep(status=200, headers=headers, body=b"".join((*turn.sent, data)))
+        if turn.once is not None:
+            headers = {"content-type": self.headers_out["content-type"], **turn.headers()}
+            await turn.keep(status=200, headers=headers, body=b"".join((*turn.sent, data)))
         await out(data, more=False)
 
     async def _send_all(self, send: Send) -> None:
@@ -336,13 +346,17 @@ class Stream(Response):
         self, events: AsyncGenerator[Event, None], chunks: Chunks, out: Callable[..., Awaitable[None]]
     ) -> None:
         turn, waiting_for_text, delta = self.turn, True, chunks.delta
-        open, last = turn.ask.request.count, b""
+        open, end = turn.ask.request.count, b""
         async for event in events:
             if type(event) is Released:
                 if waiting_for_text:
                     waiting_for_text = False
                     turn.desk.figures.first_text.observe(time.perf_counter() - turn.start)
-                await out(delta(event.index, event.delta))
+                text = delta(event.index, event.delta)
+                if turn.job.written is None:
+                    await out(text)
+                else:  # the disk does not have the settlement yet
+                    end += text
                 continue
             turn.count(event)
             match event:
@@ -352,6 +366,10 @@ class Stream(Response):
                     last = chunks.last(index, "content_filter", review=review)
                 case Withheld(index):
                     last = chunks.last(index, "content_filter")
+                case Settled():
+                    end += (chunks.usage(turn.usage) if turn.ask.include_usage else b"") + answers.DONE
+                    turn.leave()
+                    continue
                 case Failed():
                     async for rest in events:  # the settlement is still to come
                         turn.count(rest)
@@ -359,20 +377,11 @@ class Stream(Response):
                     return
                 case _:
                     continue
-            if open := open - 1:  # the last one leaves together with what follows at once
+            if open := open - 1:
                 await out(last)
-        usage = chunks.usage(turn.usage) if turn.ask.include_usage else b""
-        await self._end(out, last + usage + answers.DONE)
-
-
-async def _leave(turn: Turn) -> None:
-    """Give back what the request held of the limits."""
-    if not turn.over:
-        turn.desk.figures.answers.labels(turn.release, "cut_off").inc()
-    turn.desk.running -= 1
-    turn.desk.figures.running.set(turn.desk.running)
-    made = turn.job.made
-    turn.desk.gate.leave(turn.ticket, tokens=made.prompt + made.completion)
+            else:  # the last one leaves together with what follows at once
+                end += last
+        await self._end(out, end)
 
 
 def _failure(event: Failed) -> ApiError:

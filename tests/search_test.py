@@ -46,7 +46,7 @@ def test_the_better_learning_rate_is_found_and_what_mattered_is_said(nod: Path, 
     cut = [row for row in found.values["trials"] if row["state"] == "PRUNED"]
     assert found.values["states"]["PRUNED"] == len(cut) >= 1, "a trial that was worse than the others' middle was cut"
     assert all(row["number"] >= search.STARTUP and row["values"]["training.learning_rate"] < 1e-4 for row in cut)
-    ends = {}
+    ends: dict[bool, list[int]] = {}
     for folder in home.runs.rglob("train-*"):
         steps = [json.loads(line)["step"] for line in (folder / "curve.jsonl").read_text("utf-8").splitlines()]
         ends[(folder / "done.json").is_file()] = [*ends.get((folder / "done.json").is_file(), []), steps[-1]]

@@ -99,8 +99,8 @@ class Outcome:
             out += ["", "why, by example:", *told] if told else []
             return [*out, "", f"refusals, one a line: {self.dataset.folder / REFUSALS}"]
         out += ["", *table(["step", "seconds", "ran"], [[s.name, f"{s.seconds:.1f}", _ran(s)] for s in self.steps])]
-        told = {name: words for s in self.steps for name, words in s.result.get("words", {}).items()}
-        out += ["", *(f"{name}: {words}" for name, words in told.items())] if told else []
+        found = {name: words for s in self.steps for name, words in s.result.get("words", {}).items()}
+        out += ["", *(f"{name}: {words}" for name, words in found.items())] if found else []
         out += [f"forecast before training: {words}" for words in map(_foretold, self.steps) if words]
         if self.judged:
             out += ["", *judge.score_table(self.judged)]

@@ -285,6 +285,7 @@ def test_the_json_schema_accepts_the_scenarios_and_refuses_an_unknown_key() -> N
     schema = read.json_schema()
     raw = tomllib.loads(GOOD.read_text(encoding="utf-8"))
     jsonschema.validate(raw, schema)
+    unknown: dict[str, Any]
     for unknown in (
         {"trainning": {}},
         {"presets": {"slow": {"trainning": {}}}},

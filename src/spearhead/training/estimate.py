@@ -87,7 +87,7 @@ def _validating(model: Model, validation: Sequence[Any], *, within: AbstractCont
         with within:
             next(iter(model.losses(micro)))
         seconds = time.perf_counter() - began
-    return seconds / micro.units * float(sum(one.units for one in validation))
+    return float(seconds / micro.units * sum(one.units for one in validation))
 
 
 def _rounding(model: Model, plan: Plan) -> float:

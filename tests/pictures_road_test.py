@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from tests.conftest import Served, start_server
 
+from spearhead import cli
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Policy, Rule
@@ -264,6 +265,29 @@ def test_every_format_carries_label_trace_and_receipt(
     format: str, server: Served, home: Home, walked: Outcome, tmp_path: Path
 ) -> None:
     account = server.account()
+def test_a_picture_may_be_cropped_and_lit_and_its_file_says_so(server: Served, home: Home, tmp_path: Path) -> None:
+    client = server.openai(server.account())
+    wishes = {"seed": 3, "crop": "16x8+0+4", "brightness": 0.5}
+    (changed,) = client.images.generate(model="shapes", prompt="disc", extra_body=wishes).data or ()
+    (plain,) = client.images.generate(model="shapes", prompt="disc", extra_body={"seed": 3}).data or ()
+    made, whole = (
+        codec.read(Media("image", "image/png", base64.b64decode(one.b64_json or ""))) for one in (changed, plain)
+    )
+    assert made.shape == (256, 512, 3) and whole.shape == (256, 256, 3)
+    part = whole[64:192].astype(float)  # rows 4 to 11 of 16
+    middle = made[::2, ::2].astype(float)[8:100, 8:200]  # the mark lies in a corner
+    assert float(np.abs(middle - part[8:100, 8:200] / 2).max()) <= 1
+    told = base64.b64decode(changed.b64_json or "")
+    assert b"brightness" in told and b"16x8+0+4" in told
+    with pytest.raises(openai.BadRequestError, match="crop is '40x40"):
+        client.images.generate(model="shapes", prompt="disc", extra_body={"crop": "40x40+0+0"})
+    file = tmp_path / "disc.png"
+    assert cli.main(["generate", "shapes", "disc", "--option", "crop=16x8+0+4", "--option", "contrast=0",
+                     "--out", str(file), "--home", str(home.root), "--quiet"]) == 0  # fmt: skip
+    grey = codec.read(Media("image", "image/png", file.read_bytes()))
+    assert grey.shape == (256, 512, 3) and len(np.unique(grey[20:200, 20:400])) == 1
+
+
     wanted: Any = {"output_format": format, "size": "512x512"}
     answer = server.openai(account).images.with_raw_response.generate(model="shapes", prompt="bar", **wanted)
     body = json.loads(answer.content)

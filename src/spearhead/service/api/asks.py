@@ -91,6 +91,10 @@ class ImageBody(BaseModel):
     guidance: Annotated[Number, Field(ge=0, le=20)] | None = Field(None, description="spearhead")
     truncation: Annotated[Number, Field(gt=0, le=2)] | None = Field(None, description="spearhead")
     parameters: StrictBool | None = Field(None, description="spearhead: say inside the file how it was made")
+    crop: Annotated[StrictStr, Field(max_length=40)] | None = Field(None, description="spearhead: WxH+LEFT+TOP")
+    brightness: Annotated[Number, Field(ge=0, le=4)] | None = Field(None, description="spearhead")
+    contrast: Annotated[Number, Field(ge=0, le=4)] | None = Field(None, description="spearhead")
+    resize: Annotated[StrictStr, Field(max_length=20)] | None = Field(None, description="spearhead: WxH, any size")
     user: StrictStr | None = None
 
 
@@ -242,6 +246,10 @@ def image(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
         "guidance": body.guidance,
         "truncation": body.truncation,
     }
+        "crop": body.crop,
+        "brightness": body.brightness,
+        "contrast": body.contrast,
+        "resize": body.resize,
     request = Request(
         scenario=body.model,
         account=account,

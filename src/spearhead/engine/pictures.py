@@ -52,8 +52,8 @@ def _crop(asked: Any, *, made: tuple[int, int]) -> tuple[int, int, int, int]:
             return left, top, width, height
     raise OptionRefused(
         "crop",
-        f"crop is {str(asked)[:40]!r}: wanted WIDTHxHEIGHT+LEFT+TOP inside the {made[1]}x{made[0]} pixels that the model "
-        f"makes, as {made[1] // 2}x{made[0] // 2}+0+0",
+        f"crop is {str(asked)[:40]!r}: wanted WIDTHxHEIGHT+LEFT+TOP inside the {made[1]}x{made[0]} pixels that the "
+        f"model makes, as {made[1] // 2}x{made[0] // 2}+0+0",
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spearhead.core.errors import InputError
-from spearhead.core.sampler import Sampler
+from spearhead.core.sampler import MOST_STEPS, Sampler
 
 LONGEST_STOP, MOST_STOPS = 256, 4
 CROP, RESIZE = r"^\d{1,5}x\d{1,5}\+\d{1,5}\+\d{1,5}$", r"^\d{1,5}x\d{1,5}$"
@@ -53,7 +53,7 @@ def for_pictures(generation: Mapping[str, Any], *, sampler: Sampler) -> dict[str
         "resize": {"type": "string", "pattern": RESIZE, "title": "Resize to WIDTHxHEIGHT"},
     }
     if sampler.kind == "flow":
-        steps = {"type": "integer", "minimum": 1, "maximum": 1000, "default": sampler.steps, "title": "Steps"}
+        steps = {"type": "integer", "minimum": 1, "maximum": MOST_STEPS, "default": sampler.steps, "title": "Steps"}
         properties["steps"] = steps
         guidance = {"type": "number", "minimum": 0, "maximum": 20, "default": sampler.guidance, "title": "Guidance"}
         properties |= {"guidance": guidance} if sampler.classes else {}

@@ -213,6 +213,19 @@ def test_sample_grids_are_in_tensorboard_at_every_validation(family: str, shapes
         assert np.array_equal(drawn, codec.read(Media("image", "image/png", kept), channels=1))
 
 
+def test_augmentation_changes_what_pictures_are_learnt_from(shapes: Path, home: Home) -> None:
+    def first(*more: str) -> float:
+        changes = ("training.steps=1", "training.batch=8", 'training.precision="fp32"', *more)
+        trained = drive(road.walk(read.load(shapes, changes=changes), home=home, until="train"), quiet=True).steps[-1]
+        return float(json.loads((trained.folder / "curve.jsonl").read_text("utf-8").splitlines()[0])["loss"])
+
+    plain = first("training.seed=1")
+    assert first("training.seed=1", "training.validate_every=7") == plain, "the same pictures, the same draws"
+    assert first("training.seed=1", "training.augment={light=1.0, shift=1.0}") != plain
+    with pytest.raises(InputError, match="augment.*'typos'"):
+        read.load(shapes, changes=("training.augment={typos=0.5}",))
+
+
 def test_a_release_carries_an_index_of_the_pictures_that_it_learnt_from(walked: Outcome) -> None:
     assert walked.release is not None
     index = PictureIndex.load(walked.release / "parts" / "index")
@@ -252,19 +265,6 @@ def test_a_picture_is_asked_for_by_the_official_client_in_either_language(server
     assert not np.array_equal(ours[0][middle, middle], pictures(bars)[0][middle, middle])
 
 
-def test_the_javascript_client_gets_the_labelled_picture(server: Served, javascript: Any) -> None:
-    asked = json.dumps({"model": "shapes", "prompt": "disc", "output_format": "png", "seed": 3})
-    got = javascript(server, server.account(), f"return await client.images.generate({asked});")
-    data = base64.b64decode(got["data"][0]["b64_json"])
-    seen = seal.read(Media("image", "image/png", data))
-    assert seen.visible and seen.c2pa is not None and seen.c2pa.valid and got["usage"]["pictures"] == 1
-
-
-@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
-def test_every_format_carries_label_trace_and_receipt(
-    format: str, server: Served, home: Home, walked: Outcome, tmp_path: Path
-) -> None:
-    account = server.account()
 def test_a_picture_may_be_cropped_and_lit_and_its_file_says_so(server: Served, home: Home, tmp_path: Path) -> None:
     client = server.openai(server.account())
     wishes = {"seed": 3, "crop": "16x8+0+4", "brightness": 0.5}
@@ -288,6 +288,19 @@ def test_a_picture_may_be_cropped_and_lit_and_its_file_says_so(server: Served, h
     assert grey.shape == (256, 512, 3) and len(np.unique(grey[20:200, 20:400])) == 1
 
 
+def test_the_javascript_client_gets_the_labelled_picture(server: Served, javascript: Any) -> None:
+    asked = json.dumps({"model": "shapes", "prompt": "disc", "output_format": "png", "seed": 3})
+    got = javascript(server, server.account(), f"return await client.images.generate({asked});")
+    data = base64.b64decode(got["data"][0]["b64_json"])
+    seen = seal.read(Media("image", "image/png", data))
+    assert seen.visible and seen.c2pa is not None and seen.c2pa.valid and got["usage"]["pictures"] == 1
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_every_format_carries_label_trace_and_receipt(
+    format: str, server: Served, home: Home, walked: Outcome, tmp_path: Path
+) -> None:
+    account = server.account()
     wanted: Any = {"output_format": format, "size": "512x512"}
     answer = server.openai(account).images.with_raw_response.generate(model="shapes", prompt="bar", **wanted)
     body = json.loads(answer.content)

@@ -425,7 +425,7 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--out", type=Path, help="write the labelled file here")
     it.add_argument("--seed", type=int, help="for a repeatable answer")
     it.add_argument(
-        "--option", action="append", default=[], metavar="NAME=VALUE", help="as in brightness=1.2, crop=14x14+7+7, top_k=5"
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="as in brightness=1.2 or top_k=5"
     )
 
     it = verb("serve", serve, "serve releases over the OpenAI-compatible API")

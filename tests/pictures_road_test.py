@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from tests.conftest import Served, start_server
 
+from spearhead import cli
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Policy, Rule
@@ -212,6 +213,19 @@ def test_sample_grids_are_in_tensorboard_at_every_validation(family: str, shapes
         assert np.array_equal(drawn, codec.read(Media("image", "image/png", kept), channels=1))
 
 
+def test_augmentation_changes_what_pictures_are_learnt_from(shapes: Path, home: Home) -> None:
+    def first(*more: str) -> float:
+        changes = ("training.steps=1", "training.batch=8", 'training.precision="fp32"', *more)
+        trained = drive(road.walk(read.load(shapes, changes=changes), home=home, until="train"), quiet=True).steps[-1]
+        return float(json.loads((trained.folder / "curve.jsonl").read_text("utf-8").splitlines()[0])["loss"])
+
+    plain = first("training.seed=1")
+    assert first("training.seed=1", "training.validate_every=7") == plain, "the same pictures, the same draws"
+    assert first("training.seed=1", "training.augment={light=1.0, shift=1.0}") != plain
+    with pytest.raises(InputError, match="augment.*'typos'"):
+        read.load(shapes, changes=("training.augment={typos=0.5}",))
+
+
 def test_a_release_carries_an_index_of_the_pictures_that_it_learnt_from(walked: Outcome) -> None:
     assert walked.release is not None
     index = PictureIndex.load(walked.release / "parts" / "index")
@@ -249,6 +263,29 @@ def test_a_picture_is_asked_for_by_the_official_client_in_either_language(server
         assert np.array_equal(a[middle, middle], b[middle, middle]), "the same seed is the same picture"
     assert not np.array_equal(ours[0][middle, middle], ours[1][middle, middle])
     assert not np.array_equal(ours[0][middle, middle], pictures(bars)[0][middle, middle])
+
+
+def test_a_picture_may_be_cropped_and_lit_and_its_file_says_so(server: Served, home: Home, tmp_path: Path) -> None:
+    client = server.openai(server.account())
+    wishes = {"seed": 3, "crop": "16x8+0+4", "brightness": 0.5}
+    (changed,) = client.images.generate(model="shapes", prompt="disc", extra_body=wishes).data or ()
+    (plain,) = client.images.generate(model="shapes", prompt="disc", extra_body={"seed": 3}).data or ()
+    made, whole = (
+        codec.read(Media("image", "image/png", base64.b64decode(one.b64_json or ""))) for one in (changed, plain)
+    )
+    assert made.shape == (256, 512, 3) and whole.shape == (256, 256, 3)
+    part = whole[64:192].astype(float)  # rows 4 to 11 of 16
+    middle = made[::2, ::2].astype(float)[8:100, 8:200]  # the mark lies in a corner
+    assert float(np.abs(middle - part[8:100, 8:200] / 2).max()) <= 1
+    told = base64.b64decode(changed.b64_json or "")
+    assert b"brightness" in told and b"16x8+0+4" in told
+    with pytest.raises(openai.BadRequestError, match="crop is '40x40"):
+        client.images.generate(model="shapes", prompt="disc", extra_body={"crop": "40x40+0+0"})
+    file = tmp_path / "disc.png"
+    assert cli.main(["generate", "shapes", "disc", "--option", "crop=16x8+0+4", "--option", "contrast=0",
+                     "--out", str(file), "--home", str(home.root), "--quiet"]) == 0  # fmt: skip
+    grey = codec.read(Media("image", "image/png", file.read_bytes()))
+    assert grey.shape == (256, 512, 3) and len(np.unique(grey[20:200, 20:400])) == 1
 
 
 def test_the_javascript_client_gets_the_labelled_picture(server: Served, javascript: Any) -> None:

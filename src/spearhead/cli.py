@@ -190,7 +190,10 @@ def generate(options: argparse.Namespace) -> int:
     from spearhead.pipeline import once
 
     words = options.prompt if options.prompt != "-" else sys.stdin.read()
-    return once.generate(_home(options), options.model, words, out=options.out, seed=options.seed, as_json=options.json)
+    asked = once.options(options.option)
+    return once.generate(
+        _home(options), options.model, words, out=options.out, seed=options.seed, options=asked, as_json=options.json
+    )
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -421,6 +424,9 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("prompt", help="your words, or - to read them")
     it.add_argument("--out", type=Path, help="write the labelled file here")
     it.add_argument("--seed", type=int, help="for a repeatable answer")
+    it.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="as in brightness=1.2 or top_k=5"
+    )
 
     it = verb("serve", serve, "serve releases over the OpenAI-compatible API")
     it.add_argument("model", nargs="*", help="scenarios to serve (default: every release that passed)")

@@ -75,3 +75,45 @@ def test_a_family_of_pictures_learns_on_the_device_that_holds_its_model(name: st
     if name != "gan":  # how far a critic's penalty has fallen is a number, and this device holds none
         _, loss = next(lesson.model.losses(batch))
         assert isinstance(loss, torch.Tensor) and loss.device.type == "meta"
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if FAMILIES[name].modality == "image"])
+def test_a_family_of_pictures_learns_in_half_precision_or_says_that_it_does_not(name: str) -> None:
+    import torch
+
+    family: Family = FAMILIES[name]
+    licence = Licence("CC0-1.0", Right.TRAIN, "")
+    rng = np.random.default_rng(0)
+    records = [
+        Record({"input": text(words), "output": write(rng.integers(0, 255, (8, 8, 1)).astype(np.uint8))}, licence, "t")
+        for words in ("a", "b") * 8
+    ]
+    asked = Task(config=family.presets["debug"], train=lambda: records, validation=lambda: records)
+    begun = family.begin(asked)
+    while True:
+        try:
+            next(begun)
+        except StopIteration as end:
+            lesson: Lesson = end.value
+            break
+    lesson.model.train()
+    losses, kinds = {}, set()
+    hooks = [
+        layer.register_forward_hook(lambda layer, given, out: kinds.add(out.dtype))
+        for layer in lesson.model.modules()
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)
+    ]
+    for half in (False, True):
+        torch.manual_seed(0)
+        lesson.model.zero_grad()
+        kinds.clear()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            _, loss = next(lesson.model.losses(lesson.pack(lesson.examples)))
+        torch.autograd.backward(loss)
+        losses[half] = float(loss.detach())
+        assert (torch.bfloat16 in kinds) == (half and not family.single)
+    for hook in hooks:
+        hook.remove()
+    assert losses[True] == pytest.approx(losses[False], rel=0.03)
+    grads = [p.grad for p in lesson.model.parameters() if p.grad is not None]
+    assert grads and all(grad.dtype == torch.float32 and bool(grad.isfinite().all()) for grad in grads)

@@ -10,6 +10,8 @@ from spearhead.core.errors import InputError
 
 LARGEST = 1_000_000
 """Bytes of a sampler's file."""
+MOST_STEPS = 250
+"""Steps that a picture may take, asked for or by default: the runtime refuses more, so nothing else may promise it."""
 MOST = 4096
 """Classes, names and sides a sampler may have at most."""
 

@@ -1,26 +1,72 @@
-"""A picture as it leaves: enlarged by a whole number, encoded as asked for, saying how it was made. Knows no labels."""
+"""A picture as it leaves: cropped, lit, enlarged and encoded as asked for, saying how it was made. Knows no labels."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from spearhead.core.media import Media
-from spearhead.media.image import codec
+from spearhead.media.image import change, codec
 from spearhead.runtimes.failure import OptionRefused
 
-OURS = ("size", "format", "parameters")
+CHANGES = ("crop", "brightness", "contrast", "resize")
+"""What a person may have done to a picture that was made, in the order in which it is done. The file tells it."""
+OURS = ("size", "format", "parameters", *CHANGES)
 """Options of a request that the engine carries out itself; the others are the runtime's."""
+BRIGHTEST = 4.0
+"""The most of `brightness` and `contrast`; 1 changes nothing."""
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 LONGEST = 2048
 """Pixels of the longest side that is made."""
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_CROP = re.compile(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})")
 
 
 def check(options: Mapping[str, Any], *, made: tuple[int, int]) -> None:
-    """Raise OptionRefused on a size or format that cannot be had from pictures of `made` (height, width)."""
+    """Raise OptionRefused on what cannot be had from pictures of `made` (height, width)."""
     if (format := options.get("format", "png")) not in FORMATS:
         raise OptionRefused("output_format", f"format is {str(format)[:40]!r}: wanted {', '.join(FORMATS)}")
-    factor(options.get("size", "auto"), made=made)
+    for name in ("brightness", "contrast"):
+        value = options.get(name, 1.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= BRIGHTEST:
+            told = f"{name} is {str(value)[:40]!r}: wanted 0 to {BRIGHTEST:g}, where 1 changes nothing"
+            raise OptionRefused(name, told)
+    if "crop" in options:
+        _, _, width, height = _crop(options["crop"], made=made)
+        made = height, width
+    if "resize" in options and options.get("size", "auto") != "auto":
+        told = "size and resize are both given: size is a whole multiple of the pixels, resize any size"
+        raise OptionRefused("resize", told)
+    if "resize" in options:
+        _resize(options["resize"])
+    elif max(made) * factor(options.get("size", "auto"), made=made) > LONGEST and "crop" in options:
+        told = f"{made[1]}x{made[0]} pixels are too narrow to be enlarged to {codec.DELIVERED} on the shortest side"
+        raise OptionRefused("crop", f"crop is {options['crop']!r}: {told}; take a wider part, or give resize")
+
+
+def _crop(asked: Any, *, made: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, width, height of `WIDTHxHEIGHT+LEFT+TOP`, in the pixels that the model makes."""
+    found = _CROP.fullmatch(asked) if isinstance(asked, str) else None
+    if found is not None:
+        width, height, left, top = (int(part) for part in found.groups())
+        if min(width, height) > 0 and left + width <= made[1] and top + height <= made[0]:
+            return left, top, width, height
+    raise OptionRefused(
+        "crop",
+        f"crop is {str(asked)[:40]!r}: wanted WIDTHxHEIGHT+LEFT+TOP inside the {made[1]}x{made[0]} pixels that the "
+        f"model makes, as {made[1] // 2}x{made[0] // 2}+0+0",
+    )
+
+
+def _resize(asked: Any) -> tuple[int, int]:
+    """Width and height of `WIDTHxHEIGHT`."""
+    found = _SIZE.fullmatch(asked) if isinstance(asked, str) else None
+    sides = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not codec.DELIVERED <= min(sides) <= max(sides) <= LONGEST:
+        raise OptionRefused(
+            "resize",
+            f"resize is {str(asked)[:40]!r}: wanted WIDTHxHEIGHT, each side of {codec.DELIVERED} to {LONGEST} pixels",
+        )
+    return sides
 
 
 def factor(size: str, *, made: tuple[int, int]) -> int:
@@ -44,9 +90,16 @@ def factor(size: str, *, made: tuple[int, int]) -> int:
 def deliver(media: Media, options: Mapping[str, Any], *, facts: Mapping[str, str]) -> Media:
     """The picture as it leaves; `facts` say inside the file how it was made, unless the request wants none of it."""
     pixels = codec.read(media)
+    if "crop" in options:
+        left, top, width, height = _crop(options["crop"], made=(pixels.shape[0], pixels.shape[1]))
+        pixels = change.crop(pixels, left=left, top=top, width=width, height=height)
+    pixels = change.brightness(pixels, options["brightness"]) if "brightness" in options else pixels
+    pixels = change.contrast(pixels, options["contrast"]) if "contrast" in options else pixels
     height, width = pixels.shape[:2]
-    times = factor(options.get("size", "auto"), made=(height, width))
-    if times > 1:
+    if "resize" in options:
+        width, height = _resize(options["resize"])
+        pixels = change.resize(pixels, width=width, height=height)
+    elif (times := factor(options.get("size", "auto"), made=(height, width))) > 1:
         pixels = codec.enlarge(pixels, min(height, width) * times)
     told = facts if options.get("parameters", True) else None
     return codec.write(pixels, mime=FORMATS[options.get("format", "png")], parameters=told)

@@ -348,6 +348,7 @@ class Engine:
         seed = seed_of(job.prompt.seed or 0, answer.index)
         facts = {"prompt": job.words, "model": job.loaded.manifest.name, "seed": str(seed)}
         facts |= {name: str(value) for name, value in job.prompt.options.items()}
+        facts |= {name: str(value) for name, value in job.request.options.items() if name in pictures.CHANGES}
         answer.media = pictures.deliver(made, job.request.options, facts=facts)
         return job.loaded.reviewer.review(answer.media, job.context)
 

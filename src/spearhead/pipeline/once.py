@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,56 @@ OWN = "own use"
 """The account that answers made at the machine itself are booked to."""
 
 
-def generate(home: Home, model: str, words: str, *, out: Path | None, seed: int | None, as_json: bool) -> int:
+def options(asked: Sequence[str]) -> dict[str, Any]:
+    """`NAME=VALUE` as options of a request: numbers and booleans where they are ones, else text.
+
+    >>> options(["brightness=1.2", "top_k=5", "crop=14x14+7+7", "parameters=false"])
+    {'brightness': 1.2, 'top_k': 5, 'crop': '14x14+7+7', 'parameters': False}
+    """
+    found: dict[str, Any] = {}
+    for one in asked:
+        name, equals, value = one.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--option {one!r}: wanted NAME=VALUE, as in brightness=1.2")
+        try:
+            read = json.loads(value)
+        except ValueError:
+            read = value
+        found[name.strip()] = read if isinstance(read, int | float | str) else value
+    return found
+
+
+def generate(
+    home: Home,
+    model: str,
+    words: str,
+    *,
+    out: Path | None,
+    seed: int | None,
+    options: Mapping[str, Any] | None = None,
+    as_json: bool,
+) -> int:
     """Print the answer as it is made, then what was counted; write the labelled file to `out`."""
     if not words.strip():
         raise InputError("the prompt is empty: give your words, or - to read them from standard input")
-    return asyncio.run(_generate(home, model, words, out=out, seed=seed, as_json=as_json))
+    return asyncio.run(_generate(home, model, words, out=out, seed=seed, options=options or {}, as_json=as_json))
 
 
-async def _generate(home: Home, model: str, words: str, *, out: Path | None, seed: int | None, as_json: bool) -> int:
+async def _generate(
+    home: Home,
+    model: str,
+    words: str,
+    *,
+    out: Path | None,
+    seed: int | None,
+    options: Mapping[str, Any],
+    as_json: bool,
+) -> int:
     opened(home).dispose()
     async with engine_opened(home, models=(model,)) as engine:
         manifest = engine.loaded(model).manifest
         account = await asyncio.to_thread(_account, home, manifest.price.currency)
-        request = Request(model, account, f"cli-{secrets.token_hex(12)}", prompt=words, seed=seed)
+        request = Request(model, account, f"cli-{secrets.token_hex(12)}", prompt=words, seed=seed, options=options)
         await asyncio.to_thread(_afford, home, engine, request)
         found: dict[str, Any] = {"release": manifest.name, "request": request.key}
         code = 0

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from spearhead.core.errors import InputError
-from spearhead.core.sampler import Sampler
+from spearhead.core.sampler import MOST_STEPS, Sampler
 
 LONGEST_STOP, MOST_STOPS = 256, 4
+CROP, RESIZE = r"^\d{1,5}x\d{1,5}\+\d{1,5}\+\d{1,5}$", r"^\d{1,5}x\d{1,5}$"
 SHORTEST, LONGEST_SIDE, MOST_SIZES = 256, 1024, 8
 """Pixels of a delivered picture's shortest side at least and longest side at most, and how many sizes are offered."""
 
@@ -46,9 +47,13 @@ def for_pictures(generation: Mapping[str, Any], *, sampler: Sampler) -> dict[str
         "format": {"type": "string", "enum": ["png", "jpeg", "webp"], "default": "png", "title": "Format"},
         "parameters": {"type": "boolean", "default": True, "title": "Say inside the file how it was made"},
         "seed": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**63 - 1, "title": "Seed"},
+        "brightness": {"type": "number", "minimum": 0, "maximum": 4, "default": 1, "title": "Brightness"},
+        "contrast": {"type": "number", "minimum": 0, "maximum": 4, "default": 1, "title": "Contrast"},
+        "crop": {"type": "string", "pattern": CROP, "title": "Part, WIDTHxHEIGHT+LEFT+TOP of the model's pixels"},
+        "resize": {"type": "string", "pattern": RESIZE, "title": "Resize to WIDTHxHEIGHT"},
     }
     if sampler.kind == "flow":
-        steps = {"type": "integer", "minimum": 1, "maximum": 1000, "default": sampler.steps, "title": "Steps"}
+        steps = {"type": "integer", "minimum": 1, "maximum": MOST_STEPS, "default": sampler.steps, "title": "Steps"}
         properties["steps"] = steps
         guidance = {"type": "number", "minimum": 0, "maximum": 20, "default": sampler.guidance, "title": "Guidance"}
         properties |= {"guidance": guidance} if sampler.classes else {}

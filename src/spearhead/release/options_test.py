@@ -16,7 +16,9 @@ def test_a_flow_offers_steps_guidance_and_its_classes() -> None:
     assert made["properties"]["steps"]["default"] == 8
     assert made["properties"]["prompt"]["enum"] == ["coat", "bag"]
     assert made["properties"]["size"]["enum"][:3] == ["auto", "280x280", "308x308"]
-    jsonschema.validate({"size": "280x280", "format": "webp", "guidance": 1.5}, made)
+    jsonschema.validate({"size": "280x280", "format": "webp", "guidance": 1.5, "steps": 250}, made)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"steps": 251}, made)  # the runtime refuses it
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"size": "256x256"}, made)
 

@@ -160,6 +160,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(path: str, value: Any, wante
         ("flow", "patch", 0, "at least 1"),
         ("flow", "heads", 0, "at least 1"),
         ("flow", "steps", 0, "at least 1"),
+        ("flow", "steps", 251, "at most 250"),
         ("flow", "levels", [1, 0], "at least 1"),
         ("flow", "deviation", 0.0, "more than 0"),
         ("flow", "label_dropout", 1.5, "at most 1"),

@@ -12,6 +12,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.family import Owed
 from spearhead.core.manifest import PriceTag
 from spearhead.core.review import Policy
+from spearhead.core.sampler import MOST_STEPS
 from spearhead.core.template import Template
 from spearhead.data import licences
 from spearhead.data.config import DataConfig
@@ -73,7 +74,7 @@ class Generation(BaseModel):
     """An answer that says the same run of 12 to 240 characters so many times in a row is ended; 0: never."""
     context: Annotated[int, Field(ge=64, le=1_048_576)] = 8192
     """Tokens of context that all clients share while served."""
-    steps: Annotated[int, Field(ge=0, le=1000)] = 0
+    steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
     """Pictures: solver steps; 0: the model's own."""
     guidance: Annotated[float, Field(ge=0, le=20)] = 0.0
     """Pictures: how much the class counts; 0: the model's own, 1: no guidance."""

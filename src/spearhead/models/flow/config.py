@@ -1,9 +1,12 @@
 """What a scenario says about a flow-matching model. Plain values, no torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 from spearhead.core.bounds import Count, NotNegative, Part, Positive, Share
+from spearhead.core.sampler import MOST_STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Config:
     """Share of training pictures that teach leaps, by which 1 to 4 steps of Euler's are enough (0: no leaps). A leap
     is learnt from two of half its length, down to the velocity itself: the model is its own teacher (arXiv
     2507.16884). Sample with `solver = "euler"`; `guidance = 1.0` suits so few steps best."""
-    steps: Count = 25
+    steps: Annotated[int, Interval(ge=1, le=MOST_STEPS)] = 25
     """Steps of the solver, unless a request says otherwise; so the next two."""
     solver: Literal["euler", "heun"] = "heun"
     guidance: NotNegative = 1.5

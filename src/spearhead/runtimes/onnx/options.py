@@ -8,14 +8,14 @@ from typing import Any
 
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Prompt, seed_of
-from spearhead.core.sampler import Sampler
+from spearhead.core.sampler import MOST_STEPS, Sampler
 from spearhead.runtimes.failure import OptionRefused
 
 # name -> (type, least, most)
 _FLOW: Mapping[str, tuple[type, float, float]] = {
-    "steps": (int, 1, 250),
+    "steps": (int, 1, MOST_STEPS),
     "guidance": (float, 0.0, 20.0),
-    "preview": (int, 0, 250),
+    "preview": (int, 0, MOST_STEPS),
 }
 _ONESHOT: Mapping[str, tuple[type, float, float]] = {"truncation": (float, 0.0, 2.0)}
 NAMES: Mapping[str, tuple[str, ...]] = {

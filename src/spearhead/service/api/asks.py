@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from spearhead.core.generation import Request
+from spearhead.core.sampler import MOST_STEPS
 from spearhead.service.api.errors import ApiError, unsupported, wrong_value
 
 DEEPEST = 32
@@ -87,9 +88,13 @@ class ImageBody(BaseModel):
     response_format: Literal["b64_json", "url"] | None = None
     output_format: Literal["png", "jpeg", "webp"] | None = None
     seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None = Field(None, description="spearhead")
-    steps: Annotated[StrictInt, Field(ge=1, le=1000)] | None = Field(None, description="spearhead")
+    steps: Annotated[StrictInt, Field(ge=1, le=MOST_STEPS)] | None = Field(None, description="spearhead")
     guidance: Annotated[Number, Field(ge=0, le=20)] | None = Field(None, description="spearhead")
     truncation: Annotated[Number, Field(gt=0, le=2)] | None = Field(None, description="spearhead")
+    crop: Annotated[StrictStr, Field(max_length=40)] | None = Field(None, description="spearhead: WxH+LEFT+TOP")
+    brightness: Annotated[Number, Field(ge=0, le=4)] | None = Field(None, description="spearhead")
+    contrast: Annotated[Number, Field(ge=0, le=4)] | None = Field(None, description="spearhead")
+    resize: Annotated[StrictStr, Field(max_length=20)] | None = Field(None, description="spearhead: WxH, any size")
     parameters: StrictBool | None = Field(None, description="spearhead: say inside the file how it was made")
     user: StrictStr | None = None
 
@@ -241,6 +246,10 @@ def image(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
         "steps": body.steps,
         "guidance": body.guidance,
         "truncation": body.truncation,
+        "crop": body.crop,
+        "brightness": body.brightness,
+        "contrast": body.contrast,
+        "resize": body.resize,
     }
     request = Request(
         scenario=body.model,

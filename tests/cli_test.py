@@ -104,6 +104,21 @@ def test_a_mistake_is_json_too_when_json_is_asked_for(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["exit_code"] == done.returncode == 2
 
 
+@pytest.mark.parametrize(
+    "words", [("chekc", "x"), ("run",), ("keys", "create", "--days", "soon"), ("run", "x", "--st")]
+)
+def test_words_that_make_no_sense_are_one_line_and_json_too(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = spearhead(*words, "--json", home=tmp_path)
+    assert json.loads(done.stdout)["exit_code"] == done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1 and "--help" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_advice_names_no_package_that_is_not_ours() -> None:
+    for file in (ROOT / "src").rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        assert "pip install spearhead" not in text and "pip install 'spearhead[" not in text, file
+
+
 def test_keys_are_made_shown_once_and_blocked(tmp_path: Path) -> None:
     made = json.loads(spearhead("keys", "create", "--json", home=tmp_path).stdout)
     assert made["secret"].startswith("sk-spear-")

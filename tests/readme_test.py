@@ -7,8 +7,11 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from spearhead import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,6 +69,56 @@ def test_a_second_run_does_nothing(walked: dict[str, subprocess.CompletedProcess
     told = json.loads(again.stdout)
     assert [step["step"] for step in told["steps"] if step["ran"]] == []
     assert told["release"].endswith("dates/1")
+
+
+def test_the_readmes_python_gets_an_answer(served: Any) -> None:
+    found = re.search(r"```python\n(.*?)```", README, re.S)
+    assert found is not None
+    code = found.group(1)
+    here = {
+        "http://127.0.0.1:8000/v1": f"{served.url}/v1",
+        "sk-spear-...": served.key(served.account()).secret,
+        '"dates"': '"tiny"',
+    }
+    for written, ours in here.items():
+        assert written in code
+        code = code.replace(written, ours)
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    assert scope["answer"].choices[0].message.content
+
+
+def commands(page: str) -> list[str]:
+    """The lines of a page's blocks that call spearhead, without prompt and comment."""
+    blocks = re.findall(r"```(?:sh)?\n(.*?)```", page, re.S)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("spearhead ")]
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("README*.md")]), ids=lambda page: page.name
+)
+def test_every_command_in_the_docs_is_one_that_there_is(page: Path) -> None:
+    for line in commands(page.read_text(encoding="utf-8")):
+        options = cli.parser().parse_args(shlex.split(line, comments=True)[1:])
+        assert callable(options.run), line
+
+
+def test_the_tutorials_mistake_is_answered_as_it_says_and_its_first_lines_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    given = re.search(r"\$ (spearhead check .*)\n(spearhead: .*)\n", page)
+    assert given is not None and "spearhead new dates" in commands(page)
+    assert cli.main(["new", "dates"]) == 0
+    assert cli.main(shlex.split(given.group(1))[1:]) == 2
+    assert capsys.readouterr().err.strip() == given.group(2)
+    assert cli.main(["data", "scenarios/dates", "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert all(
+        word in said for word in ("train", "validation", "test", "licences and credits owed", "made by spearhead new")
+    )
 
 
 def test_the_readmes_links_lead_somewhere() -> None:

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from spearhead import __version__
 from spearhead.core.errors import InputError, SpearheadError
@@ -17,8 +17,10 @@ Run = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; a mistake is one line on stderr, never a traceback."""
-    options = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    options = argparse.Namespace(json="--json" in words)
     try:
+        options = parser().parse_args(words)
         return int(options.run(options))
     except SpearheadError as error:
         return _complain(options, str(error), error.exit_code)
@@ -30,6 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _complain(options, f"{place}{error.strerror or error}", 1)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Words that make no sense are a mistake like any other: one line, in JSON too where that is asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog.partition(' ')[2] or 'usage'}: {message}; see {self.prog} --help")
 
 
 def _complain(options: argparse.Namespace, message: str, code: int) -> int:
@@ -329,7 +338,7 @@ def _home(options: argparse.Namespace) -> Any:
 # -- the words -----------------------------------------------------------------------------------------------------
 def parser() -> argparse.ArgumentParser:
     """Every verb and option."""
-    root = argparse.ArgumentParser(
+    root = _Parser(
         prog="spearhead",
         description="One generation scenario from licensed data to a labelled, measured, billed answer.",
         epilog=EXIT_CODES,

@@ -70,7 +70,7 @@ def _converter(script: str) -> Callable[[str], str] | None:
     try:
         import opencc
     except ImportError as error:
-        raise InputError("data.cleaning.script needs OpenCC: pip install 'spearhead[train]'") from error
+        raise InputError("data.cleaning.script needs OpenCC: pip install '.[train]'") from error
     convert: Callable[[str], str] = opencc.OpenCC({"simplified": "t2s", "traditional": "s2t"}[script]).convert
     return convert
 

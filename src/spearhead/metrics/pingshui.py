@@ -53,7 +53,7 @@ def parse(data: bytes) -> Table:
     try:
         import opencc
     except ImportError as error:
-        raise InputError("rhyme in simplified characters needs OpenCC: pip install 'spearhead[train]'") from error
+        raise InputError("rhyme in simplified characters needs OpenCC: pip install '.[train]'") from error
     simplified = opencc.OpenCC("t2s")
     groups: dict[str, set[str]] = {}
     tones: dict[str, set[Tone]] = {}

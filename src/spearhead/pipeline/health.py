@@ -12,6 +12,8 @@ from spearhead.store.home import Home
 
 SERVING = ("xllamacpp", "fastapi", "sqlalchemy", "tokenizers", "c2pa-python", "cryptography")
 TRAINING = ("torch", "transformers", "peft", "sacrebleu", "mlcroissant")
+_HOW = "in a checkout of spearhead: `make setup`, or pip install '.{extra}'"
+"""Never by the bare name: on PyPI it is not ours, and whoever takes it decides what is installed."""
 DISK = 6 << 30
 """Bytes that the demo needs at most: packages, base model, checkpoints, release."""
 
@@ -94,9 +96,9 @@ def _libraries() -> list[Finding]:
                 out.append(Finding(name, importlib.metadata.version(name)))
             except importlib.metadata.PackageNotFoundError:
                 if extra:
-                    out.append(Finding(name, f"not installed (only serving works; pip install 'spearhead[{extra}]')"))
+                    out.append(Finding(name, f"not installed (only serving works; {_HOW.format(extra=f'[{extra}]')})"))
                 else:
-                    out.append(Finding(name, "not installed", "pip install spearhead"))
+                    out.append(Finding(name, "not installed", _HOW.format(extra="")))
     return [*out, Finding("text engine", engines.here())]
 
 

@@ -17,7 +17,7 @@ WIDTH = 320
 MARKERS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None and "SPEARHEAD_CI" not in os.environ,  # there `make setup` installs it
-    reason="openvino is not installed: `pip install 'spearhead[openvino]'` enables it",
+    reason="openvino is not installed: `pip install '.[openvino]'` enables it",
 )
 
 

@@ -171,7 +171,7 @@ def test_an_engine_that_cannot_mark_is_refused_by_name(
         said = asyncio.run(refused(model=random_model(tmp_path, table, "llama", "Q5_0")))
         assert "cannot be computed by OpenVINO: blk.0." in said and "labels.watermark" in said
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "install it (`pip install 'spearhead[openvino]'`" in asyncio.run(refused())
+    assert "install it (`pip install '.[openvino]'`" in asyncio.run(refused())
 
 
 @needs_openvino

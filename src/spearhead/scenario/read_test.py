@@ -304,6 +304,9 @@ def test_new_makes_a_scenario_that_is_valid_and_the_same_each_time(tmp_path: Pat
     assert read.load(first).scenario.name == "dates"
     assert (first / "pairs.csv").read_bytes() == (second / "pairs.csv").read_bytes()
     assert len((first / "pairs.csv").read_text().splitlines()) == 2001
+    head = (first / "scenario.toml").read_text(encoding="utf-8").splitlines()[0]
+    schema = json.loads((first / head.removeprefix("#:schema ")).read_text(encoding="utf-8"))
+    assert schema == read.json_schema(), "editors find the schema by the file's first line"
     with pytest.raises(InputError, match="exists already"):
         new("dates", into=tmp_path / "a")
     with pytest.raises(InputError, match="is no name for a scenario"):

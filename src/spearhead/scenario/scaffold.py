@@ -14,9 +14,11 @@ from spearhead.core.errors import InputError
 from spearhead.data import licences
 from spearhead.review import policy
 from spearhead.scenario import table as tables
-from spearhead.scenario.read import check
+from spearhead.scenario.read import check, json_schema
 from spearhead.scenario.sample import Sample, samples
 
+SCHEMA = "scenario.schema.json"
+"""Beside the scenario, where the first line of its file leads editors to."""
 MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -82,6 +84,7 @@ def new(
     check(tomllib.loads(text), str(folder / "scenario.toml"))
     with files.whole_folder(folder) as draft:
         (draft / "scenario.toml").write_text(text, encoding="utf-8")
+        (draft / SCHEMA).write_text(json.dumps(json_schema(), ensure_ascii=False) + "\n", encoding="utf-8")
         (draft / "README.md").write_text(_README.format(name=name, words=words), encoding="utf-8")
         if table is None:
             pairs = sample.pairs() if sample else _dates(2000, seed=0)
@@ -161,7 +164,8 @@ review_minutes = 0.25
 review_minute = "0.40"
 """
 
-_TOML = """# {title}. Every key is explained in docs/reference/scenario.md; `spearhead check` says what is wrong.
+_TOML = """#:schema ./scenario.schema.json
+# {title}. Every key is explained in docs/reference/scenario.md; `spearhead check` says what is wrong.
 
 [scenario]
 name = "{name}"
@@ -255,4 +259,7 @@ spearhead run . --preset quick    # a short walk of the whole road
 spearhead run .                   # the full one
 spearhead serve {name}
 ```
+
+Editors that know TOML complete `scenario.toml` by the JSON Schema beside it; after an upgrade
+`spearhead check --schema > scenario.schema.json` writes it anew.
 """

@@ -82,9 +82,7 @@ def _wandb(folder: Path, name: str) -> Iterator[Log]:
     try:
         import wandb
     except ImportError as error:
-        raise InputError(
-            "training.track names wandb, which is not installed: pip install 'spearhead[wandb]'"
-        ) from error
+        raise InputError("training.track names wandb, which is not installed: pip install '.[wandb]'") from error
     folder.mkdir(parents=True, exist_ok=True)
     try:
         run = wandb.init(project="spearhead", name=name, dir=str(folder), reinit="finish_previous")

@@ -72,7 +72,7 @@ def _marking(wish: str) -> Engine:
     if wish == LLAMACPP.name:
         raise InputError(f"{what}: name {OPENVINO.name} in {WISH}, or none, or release again without the mark")
     raise InputError(
-        f"{what} and {OPENVINO.name} can: install it (`pip install 'spearhead[openvino]'`, Linux on x86_64), "
+        f"{what} and {OPENVINO.name} can: install it (`pip install '.[openvino]'`, Linux on x86_64), "
         "or release again without the mark"
     )
 

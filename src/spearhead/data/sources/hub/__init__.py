@@ -68,7 +68,7 @@ def _load(source: Source, *, home: Home, local: Path | None) -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise InputError("a hub source needs `datasets`: pip install 'spearhead[hub]'") from error
+        raise InputError("a hub source needs `datasets`: pip install '.[hub]'") from error
     from datasets.utils.logging import disable_progress_bar
 
     disable_progress_bar()

@@ -15,7 +15,7 @@ import numpy as np
 import openai
 import pytest
 from PIL import Image
-from tests.conftest import Served, start_server
+from tests.conftest import Served, other_readers, start_server
 
 from spearhead import cli
 from spearhead.core.errors import InputError
@@ -339,6 +339,7 @@ def test_pictures_are_made_by_class_in_the_studio_and_leave_with_their_label(
     seen = seal.read(Media("image", "image/png", file.read_bytes()))
     assert file.suffix == ".png" and seen.visible and seen.c2pa is not None and seen.c2pa.valid
     assert seen.produce_id == file.stem
+    other_readers(file, "image/png", number=file.stem)
 
 
 def test_an_address_instead_of_bytes_leads_to_the_labelled_file(server: Served) -> None:

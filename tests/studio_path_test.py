@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 from playwright.sync_api import Page, expect
+from tests.conftest import other_readers
 
 from spearhead.core import digest, money
 from spearhead.engine import outputs
@@ -64,6 +65,7 @@ def test_make_hold_approve_download_verify_invoice(furnished: Any, tab: Page, br
     file = tmp_path / taken.value.suggested_filename
     taken.value.save_as(file)
     assert digest.of_file(file) == output.blob and b"ada@example.org" in file.read_bytes()
+    other_readers(file, "text/plain", number=number)
 
     # Verify: anybody may, and is told what it rests on.
     stranger = browser.new_context(locale="en-GB")

@@ -101,10 +101,10 @@ def test_the_part_that_is_measured_is_new_and_is_the_one_that_the_card_names() -
 
 
 def test_it_catches_what_it_never_saw_and_leaves_its_neighbours_alone() -> None:
-    """Every tenth line of the part that the card measures whole."""
-    found = total(list(ended(measure(CHECK, examples(FINAL)[0][::10])).values()))
-    assert found.harmful > 12 and found.caught / found.harmful >= 0.75
-    assert found.harmless > 18 and found.stopped / found.harmless <= 0.2
+    """The whole part that the card measures, at the bars that were set: 90 % caught, 5 % stopped."""
+    found = total(list(ended(measure(CHECK, examples(FINAL)[0])).values()))
+    assert (found.harmful, found.harmless) == (169, 268)
+    assert found.caught / found.harmful >= 0.9 and found.stopped / found.harmless <= 0.05
 
 
 def test_training_tells_the_lines_it_saw_apart() -> None:

@@ -92,6 +92,7 @@ def test_pages_follow_each_other_and_hold_every_bucket_once(served: Any) -> None
         ({}, "start_time"),
         ({"start_time": "yesterday"}, "start_time"),
         ({"start_time": "9" * 40}, "start_time"),
+        ({"start_time": "253402300700", "end_time": "253402300799"}, "start_time"),
         ({"start_time": "100", "end_time": "50"}, "end_time"),
         ({"start_time": "100", "bucket_width": "1w"}, "bucket_width"),
         ({"start_time": "100", "limit": "32"}, "limit"),

@@ -1,6 +1,7 @@
 """What every check promises, whichever folder it came in."""
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -90,10 +91,17 @@ def test_hostile_lengths_cost_linear_time(name: str) -> None:
     check: Check = CHECKS[name]
     if not isinstance(check, Streaming | Following):
         pytest.skip("followed by a window")
-    scanner = follow(check, CONTEXT)
-    # Quadratic work on these 108,000 characters would take minutes; one with a model gets a sample.
+    # One with a model gets a sample.
     text = LONG[::400] if isinstance(check, Needing) else LONG
-    for start in range(0, len(text), 2_000):
-        scanner.feed(text[start : start + 2_000])
-        scanner.pending()
-    scanner.finish()
+
+    def seconds(times: int) -> float:
+        """Of processor time, so that a busy machine changes little."""
+        scanner, long, start = follow(check, CONTEXT), text * times, time.process_time()
+        for place in range(0, len(long), 2_000):
+            scanner.feed(long[place : place + 2_000])
+            scanner.pending()
+        scanner.finish()
+        return time.process_time() - start
+
+    once, four = min(seconds(1) for _ in range(2)), seconds(4)
+    assert four < 6.5 * max(once, 0.02), "four times the length takes four times as long, or 16 where work is quadratic"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -84,11 +85,19 @@ class Sampler:
                     **raw,
                     "noise": tuple(int(n) for n in raw["noise"]),
                     "size": (int(raw["size"][0]), int(raw["size"][1])),
+                    "channels": int(raw["channels"]),
                     "classes": tuple(str(name) for name in raw.get("classes", ())),
+                    "names": {str(name): int(number) for name, number in dict(raw.get("names", {})).items()},
+                    "steps": int(raw.get("steps", 1)),
+                    "guidance": float(raw.get("guidance", 1.0)),
+                    "truncation": float(raw.get("truncation", 1.0)),
+                    "model": str(raw.get("model", "model.onnx")),
                 }
             )
-        except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(f"sampler.json cannot be read: {error}") from error
+        if not (math.isfinite(found.guidance) and math.isfinite(found.truncation)):
+            raise InputError("sampler.json: guidance or truncation is no number")
         sides = (*found.noise, *found.size, found.channels, found.steps)
         if found.kind not in ("oneshot", "flow") or found.solver not in ("euler", "heun"):
             raise InputError(f"sampler.json: kind {found.kind!r} or solver {found.solver!r} is unknown")

@@ -26,7 +26,23 @@ def test_an_unknown_word_is_answered_with_the_classes() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"kind": "eval"}, {"size": [28]}, {"size": [28, 100_000]}, {"names": {"x": 2}}, {"model": "../m"}, {"odd": 1}],
+    [
+        {"kind": "eval"},
+        {"size": [28]},
+        {"size": [28, 100_000]},
+        {"names": {"x": 2}},
+        {"model": "../m"},
+        {"odd": 1},
+        {"channels": "three"},
+        {"channels": None},
+        {"names": ["x"]},
+        {"names": {"x": "y"}},
+        {"noise": [1e400]},
+        {"steps": [1]},
+        {"guidance": "much"},
+        {"truncation": float("nan")},
+        {"model": ["model.onnx/"]},
+    ],
 )
 def test_an_altered_file_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(InputError, match="sampler.json"):

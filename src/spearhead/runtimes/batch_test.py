@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import json
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -113,3 +115,26 @@ def test_many_prompts_to_an_endpoint_that_is_not_there_are_one_failure(caplog: p
             pass
     gc.collect()  # what asyncio says of a failure that nobody took, it says when the task is collected
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [("runtime_failed", RuntimeFailed), (None, RuntimeFailed), (503, RuntimeFailed), (400, InputError)],
+)
+def test_what_an_endpoint_says_within_its_stream_is_told_in_its_own_words(code: Any, raised: type[Exception]) -> None:
+    said = json.dumps({"error": {"code": code, "message": "it fell over"}})
+    head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+
+    async def endpoint(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"{head}data: {said}\n\n".encode())
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(endpoint, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with Remote(f"http://127.0.0.1:{port}/v1", model="x") as remote:
+                with pytest.raises(raised, match="it fell over"):
+                    _ = [draft async for draft in remote.generate(Prompt((Segment("a", False),)))]
+
+    asyncio.run(main())

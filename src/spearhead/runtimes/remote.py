@@ -5,6 +5,7 @@ Knows nothing of how the endpoint runs its model. It sends words, so a prompt's 
 """
 
 import json
+import re
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -115,7 +116,9 @@ class Remote:
                         break
                     value = json.loads(payload)
                     if "error" in value:
-                        raise _refusal(int(value["error"].get("code") or 500), payload.encode())
+                        code = str(value["error"].get("code"))  # a status, or a word of the endpoint's own
+                        status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
+                        raise _refusal(status, payload.encode())
                     usage = _usage(value) or usage
                     for choice in value.get("choices", ()):
                         finish = choice.get("finish_reason") or finish

@@ -206,6 +206,8 @@ def test_biases_and_penalties_do_what_they_are_named(table: Table) -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": True}, "max_tokens"),
         ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"logit_bias": {"²": 1}}, "logit_bias"),
+        ({"logit_bias": {"٣": 1}}, "logit_bias"),
         ({"logit_bias": [1]}, "logit_bias"),
         ({"logit_bias": {"100000": 1}}, "logit_bias: 100000 is no token"),
         ({"logprobs": 10_000}, "logprobs"),

@@ -92,7 +92,7 @@ def _bias(value: Any, vocabulary: int | None) -> list[list[float | int]]:
         raise OptionRefused("logit_bias", "logit_bias: wanted at most 1024 token ids with a number each")
     pairs: list[list[float | int]] = []
     for token, amount in value.items():
-        if not str(token).isdigit() or len(str(token)) > 9:
+        if not (str(token).isascii() and str(token).isdecimal() and len(str(token)) <= 9):
             raise OptionRefused("logit_bias", f"logit_bias: wanted token ids, got {str(token)[:40]!r}")
         if vocabulary is not None and int(token) >= vocabulary:
             raise OptionRefused("logit_bias", f"logit_bias: {token} is no token: this model has {vocabulary:,}, from 0")

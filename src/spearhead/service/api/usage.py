@@ -164,8 +164,12 @@ def _number(text: str | None, name: str, *, least: int, most: int) -> int | None
     return int(text)
 
 
+_LATEST = int(datetime(9998, 1, 1, tzinfo=UTC).timestamp())
+"""The last moment that can be asked for: the end of a page after it must be a date too."""
+
+
 def _moment(text: str | None, name: str) -> datetime | None:
-    seconds = _number(text, name, least=0, most=253_402_300_799)
+    seconds = _number(text, name, least=0, most=_LATEST)
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, cast
 
 from sqlalchemy import Connection
@@ -211,6 +212,7 @@ class Line:
             if one.state == "waiting":
                 one.state = "running"
                 one.task = asyncio.create_task(self._do(person, one))
+                one.task.add_done_callback(partial(self._ended, person, one))
                 running += 1
                 self._tell(person, News(one))
 
@@ -236,6 +238,11 @@ class Line:
             if answer.state == "making":
                 answer.state = "lost"
         work.state = state
+
+    def _ended(self, person: Person, work: Work, task: "asyncio.Task[None]") -> None:
+        """Make room for the next; a task that is cancelled before its first step has done nothing, this neither."""
+        if not work.over:
+            work.state = "cancelled"
         self._tell(person, News(work))
         self._begin(person)
 

@@ -120,3 +120,10 @@ def test_text_is_read_for_calibration_only_where_a_layout_uses_it(
         loaded, merged=nod / "base", base=None, probe=None, train=train, validation=held, folder=tmp_path
     )
     assert ("calibrate" in {progress.stage for progress in made}) is calibrates
+
+
+def test_what_a_small_context_cannot_hold_is_not_asked_to_be_recited(nod: Path) -> None:
+    tokenizer = Tokenizer.open(nod / "base")  # a token a byte
+    words = " ".join(f"word{number}" for number in range(12))
+    assert judge.recitable(words, tokenizer, room=len(words) + 9)
+    assert not judge.recitable(words, tokenizer, room=len(words) - 9)

@@ -1,6 +1,7 @@
 """The step of the road that judges: held-out answers beside the trivial baselines, and what else is worth knowing."""
 
 import dataclasses
+import json
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,8 +162,7 @@ def judge(
     extras += [dataclasses.replace(score, name=f"{score.name}_by_references") for score in own]
     if start is not None:
         extras += yield from _robustness(scenario, ours, metrics[0], start, folder)
-        tokenizer = Tokenizer.open(networks["ours"])
-        extras += yield from _extraction(scenario, dataset, start, folder, tokenizer=tokenizer)
+        extras += yield from _extraction(scenario, dataset, start, folder, network=networks["ours"])
     likely: dict[str, perplexity.Likelihoods] = {}
     if wanted.perplexity_cases:
         most = None if isinstance(wanted.perplexity_cases, str) else wanted.perplexity_cases
@@ -219,17 +219,20 @@ def _robustness(
 
 
 def _extraction(
-    scenario: Scenario, dataset: Dataset, start: Start, folder: Path, *, tokenizer: Tokenizer
+    scenario: Scenario, dataset: Dataset, start: Start, folder: Path, *, network: Path
 ) -> Generator[Progress, None, list[Score]]:
     """How many training outputs the model recites from their first half; held-out ones beside, as what is guessed."""
     count = scenario.evaluation.extraction_cases
     if not count:
         return []
+    tokenizer = Tokenizer.open(network)
+    learnt = json.loads((network / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
+    room = min(scenario.generation.context, int(learnt))
     found = []
     for split in ("train", "test"):
         records = sorted(dataset.read(split), key=lambda record: record.id)[:count]
         parts = [record.parts.get("output", record.parts.get("text")) for record in records]
-        texts = [part.text for part in parts if part is not None]
+        texts = [part.text for part in parts if part is not None and recitable(part.text, tokenizer, room=room)]
         cases = memorisation.prefixes(texts)
         if not cases:
             continue
@@ -250,6 +253,12 @@ def recitals(cases: Sequence[Case], tokenizer: Tokenizer) -> list[Prompt]:
         options = {"temperature": 0.0, "max_tokens": most}
         asked.append(Prompt((Segment(case.input.text, False),), options=options))
     return asked
+
+
+def recitable(words: str, tokenizer: Tokenizer, *, room: int) -> bool:
+    """Whether the beginning of a text and the rest of it fit together into `room` tokens."""
+    asked = recitals(memorisation.prefixes([words]), tokenizer)
+    return all(len(tokenizer.encode_segments(one.segments)) + one.options["max_tokens"] <= room for one in asked)
 
 
 SPARE = 2

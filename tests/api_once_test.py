@@ -84,7 +84,7 @@ def test_an_answer_too_large_to_be_kept_is_not_made_again(
             again = {"idempotency-key": "one"}
             monkeypatch.setattr(idempotency, "LARGEST_BODY", 300)
             first = await client.post("/v1/chat/completions", json={**ASKED, "stream": stream}, headers=again)
-            assert first.status_code == 200 and "quick brown" in first.text.replace('"}', "")
+            assert first.status_code == 200 and all(word in first.text for word in ("quick", "brown"))
             paid = service.paid
             assert paid > 0
             for later in (timedelta(), timedelta(minutes=16)):

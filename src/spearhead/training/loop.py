@@ -216,6 +216,7 @@ class _Run:
         began = time.perf_counter()
         self.model.progress = self._progress(ahead=0.5)
         factor = schedules.factor(self.plan, self.model.progress)
+        processes.own_noise(self.plan.seed, self.position.step)
         micros = batches.at(self.position.step)
         total = processes.over(float(sum(micro.weight for micro in micros)), self.device)
         losses, norm = self._learn(micros, total, factor)

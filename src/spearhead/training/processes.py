@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -41,6 +42,17 @@ def together() -> bool:
 def first() -> bool:
     """Whether this is the process that writes."""
     return not together() or torch.distributed.get_rank() == 0
+
+
+def own_noise(seed: int, step: int) -> None:
+    """Have every process but the first draw noise of its own in this step; the first goes on from its checkpoint's.
+
+    A function of seed and step, so that a run that goes on draws the same. With the first's noise in all of them, two
+    halves of a batch would be blurred alike.
+    """
+    if not first():
+        mixed = np.random.SeedSequence([seed, 3, torch.distributed.get_rank(), step])
+        torch.manual_seed(int(mixed.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
 
 def over(value: float, device: torch.device) -> float:

@@ -43,6 +43,7 @@ class Gan(Model):
             torch.manual_seed(seed)
             self.maker: nn.Module = _maker(config, shape)
             self.critic: nn.Module = _critic(config, shape)
+        self.mixes = any(isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) for part in self.modules())
         self.features = distance.Features(shape.channels)
         self.taken: Tensor
         self.register_buffer("taken", torch.zeros((), dtype=torch.long))
@@ -74,6 +75,11 @@ class Gan(Model):
         if not self.training:
             yield "distance", self.distance(real, labels)
             return
+        if self.mixes and torch.distributed.is_available() and torch.distributed.is_initialized():
+            raise InputError(
+                "a gan whose networks normalise over the batch (dcgan) learns in one process alone, for each process "
+                "has a part of it: wanted maker and critic 'residual', or a single process"
+            )
         share, penalty = self.course()
         yield "critic", self._critic_loss(real, labels, share=share, penalty=penalty)
         if (int(self.taken) + 1) % self.config.critic_steps == 0:

@@ -98,6 +98,19 @@ def test_the_critic_has_several_steps_for_one_of_the_maker(shape: Shape) -> None
     assert names == [["critic"], ["critic"], ["critic", "maker"]] * 2
 
 
+def test_batch_norm_is_refused_by_name_in_several_processes_as_its_loss_mixes_a_batch(
+    shape: Shape, tmp_path: Path
+) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        with pytest.raises(InputError, match="normalise over the batch .dcgan. learns in one process alone"):
+            turn(small("dcgan", shape), pack(kinds(6, seed=0)))
+        assert set(turn(small("debug", shape), pack(kinds(6, seed=0)))) == {"critic", "maker"}
+    finally:
+        torch.distributed.destroy_process_group()
+    assert "critic" in turn(small("dcgan", shape), pack(kinds(6, seed=0)))
+
+
 def test_a_step_in_parts_counts_once(shape: Shape) -> None:
     model = small("debug", shape)
     for closes in (False, False, True):

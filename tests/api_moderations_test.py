@@ -130,3 +130,15 @@ def test_it_counts_as_a_request(serve_tiny: Any) -> None:
     client = server.http(server.account())
     assert client.post("/v1/moderations", json={"input": "x"}).status_code == 200
     assert client.post("/v1/moderations", json={"input": "x"}).status_code == 429
+
+
+def test_an_idempotency_key_stands_for_one_request(served: Any) -> None:
+    client = served.http(served.account())
+    key = {"idempotency-key": "once"}
+    assert client.post("/v1/moderations", json={"input": []}, headers=key).status_code == 400
+    first = client.post("/v1/moderations", json={"input": "hello"}, headers=key)
+    again = client.post("/v1/moderations", json={"input": "hello"}, headers=key)
+    assert first.status_code == again.status_code == 200, "what was refused was not begun, and left the key free"
+    assert again.json() == first.json() and again.headers["idempotent-replayed"] == "true"
+    other = client.post("/v1/moderations", json={"input": BOMB}, headers=key)
+    assert other.status_code == 422 and other.json()["error"]["code"] == "idempotency_key_reused"

@@ -265,7 +265,36 @@ def test_a_release_is_judged_again_and_scores_the_same(outcome: Outcome, nod: Pa
     before = {score.name: score.value for score in outcome.judged.scores}
     again = {score["name"]: score["value"] for score in told.values["scores"]}
     assert again["chrf"] == pytest.approx(before["chrf"])
+    assert again.keys() == before.keys() and again["bits_per_byte"] == pytest.approx(before["bits_per_byte"], rel=0.05)
+    (chrf,) = (score for score in told.values["scores"] if score["name"] == "chrf")
+    assert chrf["baselines"]["base"] < chrf["value"], "the untouched base model stands beside it"
+    extras = {score["name"] for score in told.values["extras"]}
+    assert {score.name for score in outcome.judged.extras} == extras and "robustness_chrf" in extras
     assert "copy" in told.lines()[2]
+
+
+def test_a_model_that_has_not_learnt_the_task_is_told_it_in_words(
+    nod: Path, home: Home, served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", served.key(served.account()).secret)
+    folder = shutil.copytree(nod, tmp_path / "nod")
+    rows = (folder / "pairs.csv").read_text(encoding="utf-8").replace(",yes", ",你好")
+    (folder / "pairs.csv").write_text(rows, encoding="utf-8")
+    changes = [
+        'evaluation.base_template={style="chat", system="Be brief.", before="Greet ", after="&"}',
+        'evaluation.baselines=["copy"]',
+        "evaluation.cases=3",
+        "evaluation.noise_cases=2",
+        'bars=[{metric="chrf", minimum=1.0}]',
+    ]
+    found = {}
+    for name in ("nod", "tiny"):
+        loaded = read.load(folder, changes=(*changes, f"scenario.name={name}"))
+        told = drive(elsewhere(loaded, home=home, release="", endpoint=f"{served.url}/v1#tiny"), quiet=True)
+        scores = {score["name"]: score["value"] for score in (*told.values["scores"], *told.values["extras"])}
+        found[name] = scores["exact_match"]
+        assert "robustness" in " ".join(scores), "noise costs what it costs there too"
+    assert found == {"nod": 100.0, "tiny": 0.0}, "the last sign of the words chooses tiny's answer; its own needs none"
 
 
 def test_any_openai_compatible_endpoint_is_judged_on_the_same_records(

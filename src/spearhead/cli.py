@@ -400,7 +400,12 @@ def parser() -> argparse.ArgumentParser:
     it = verb("evaluate", evaluate, "measure the model, a release or an endpoint beside the trivial baselines")
     trains(it)
     it.add_argument("--release", default="", help="a release, as NAME@VERSION or folder")
-    it.add_argument("--endpoint", default="", help="base URL of an OpenAI-compatible server ($OPENAI_API_KEY)")
+    it.add_argument(
+        "--endpoint",
+        default="",
+        help="base URL of an OpenAI-compatible server, as in URL#MODEL ($OPENAI_API_KEY); another model than the "
+        "scenario's own is asked by evaluation.base_template",
+    )
 
     it = verb("search", search, "search over fields of the scenario by validation loss; poor trials are cut short")
     trains(it)

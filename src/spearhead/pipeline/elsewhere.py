@@ -3,14 +3,15 @@
 import dataclasses
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 from spearhead.core.errors import InputError
-from spearhead.core.generation import Progress
+from spearhead.core.generation import Progress, Prompt
+from spearhead.core.score import Case
 from spearhead.core.template import Template
 from spearhead.data.dataset import Dataset
-from spearhead.pipeline import answers, judge, pictures
+from spearhead.pipeline import answers, judge, learn, pictures, road, texts
 from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.told import Told
 from spearhead.runtimes.batch import Runtime
@@ -24,7 +25,7 @@ KEPT = ("temperature", "top_p", "max_tokens")
 
 
 def elsewhere(loaded: Loaded, *, home: Home, release: str, endpoint: str) -> Generator[Progress, None, Told]:
-    """The scores of a release, or of an endpoint (`URL#MODEL`), as a table; likelihoods and robustness are left out.
+    """The scores of a release, or of an endpoint (`URL#MODEL`), as a table.
 
     Raises InputError before anything is asked where what is named makes something else than the scenario does.
     """
@@ -60,45 +61,96 @@ def _pictures(loaded: Loaded, home: Home, dataset: Dataset, found: releases.Rele
 
 
 def _texts(loaded: Loaded, home: Home, dataset: Dataset, found: releases.Release) -> Walk:
+    """A release's own files: asked as they are served, and measured as the road measures what it has trained."""
+    from spearhead.models.pretrained import base as bases
+
     weights, tokenizer = found.file("model"), found.file("tokenizer")
     start = judge.llamacpp(weights, tokenizer, found.manifest.context, adapter=found.adapter)
-    return (yield from _asked(loaded, home, dataset, start))
+    networks: dict[str, Path] = {}
+    if (
+        loaded.scenario.evaluation.perplexity_cases and found.adapter is None
+    ):  # an adapter is merged by the runtime alone
+        networks["ours"] = yield from bases.convert(weights, home=home)
+    return (yield from _asked(loaded, home, dataset, start, networks=networks, tokenizer=tokenizer))
 
 
 def _endpoint(loaded: Loaded, home: Home, dataset: Dataset, endpoint: str) -> Walk:
+    """A model that is reached by words alone: none of its likelihoods, nor what it recites, can be had."""
     from spearhead.runtimes.remote import Remote
 
-    url, _, model = endpoint.partition("#")
+    scenario = loaded.scenario
+    url, _, named = endpoint.partition("#")
+    model = named or scenario.name
 
     async def start() -> Runtime:
-        return Remote(url, model=model or loaded.scenario.name, key=os.environ.get("OPENAI_API_KEY", ""))
+        return Remote(url, model=model, key=os.environ.get("OPENAI_API_KEY", ""))
 
-    return (yield from _asked(loaded, home, dataset, start, strange=True))
+    learnt = model.partition("@")[0] == scenario.name
+    template = spoken(None if learnt else scenario.evaluation.base_template)
 
-
-def _asked(loaded: Loaded, home: Home, dataset: Dataset, start: judge.Start, *, strange: bool = False) -> Walk:
-    """Ask for every held-out case and judge the answers; a `strange` model knows neither our template nor options."""
-    scenario = loaded.scenario
-    cases = judge.held_out(loaded, dataset)
-    asked = judge.prompts(scenario, cases, Template(style="plain", stop="") if strange else None)
-    if strange:
-        asked = [
+    def ask(cases: Sequence[Case]) -> list[Prompt]:
+        return [
             dataclasses.replace(one, options={name: one.options[name] for name in KEPT if name in one.options})
-            for one in asked
+            for one in judge.prompts(scenario, cases, template)
         ]
+
+    return (yield from _asked(loaded, home, dataset, start, ask=ask))
+
+
+def spoken(template: Template | None) -> Template:
+    """A template as one message of a person's: the endpoint has turns and markers of its own.
+
+    What is asked of a model that has not learnt the task (`evaluation.base_template`) is told in words, its system
+    prompt and solved examples too; one that has learnt it (None) gets the input alone, as its clients send it.
+    """
+    if template is None:
+        return Template(style="plain", stop="")
+    head = f"{template.system}\n\n" if template.system else ""
+    solved = [f"{template.before}{one.input}{template.after}\n{one.output}\n\n" for one in template.examples]
+    return Template(style="plain", before=head + "".join(solved) + template.before, after=template.after, stop="")
+
+
+def _asked(
+    loaded: Loaded,
+    home: Home,
+    dataset: Dataset,
+    start: judge.Start,
+    *,
+    networks: Mapping[str, Path] | None = None,
+    tokenizer: Path | None = None,
+    ask: judge.Ask | None = None,
+) -> Walk:
+    """Ask for every held-out case and judge the answers beside the baselines, the untouched base model among them."""
+    from spearhead.models.pretrained import base as bases
+
+    scenario, known = loaded.scenario, dict(networks or {})
+    cases = judge.held_out(loaded, dataset)
+    theirs = None
+    base = (yield from learn.foundation(loaded, home)) if "base" in scenario.baselines else None
+    if base is not None:
+        root = home.runs / scenario.name
+        with road.alone(root):  # its answers are a step of the road: walked before, they are there
+            _, theirs = yield from texts.base_answers(
+                loaded, home, dataset, cases, base=base, base_key=learn.key(base), root=root
+            )
+        if known:
+            known["base"] = yield from bases.convert(base, home=home)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        found = yield from answers.answer(start, asked, file=folder / "answers.jsonl", stage="answers")
+        prompts = ask(cases) if ask else judge.prompts(scenario, cases)
+        found = yield from answers.answer(start, prompts, file=folder / "answers.jsonl", stage="answers")
         return (
             yield from judge.judge(
                 scenario,
                 dataset,
                 home=home,
                 ours=judge.answered(cases, found),
-                base=None,
-                start=None,
+                base=theirs,
+                start=start,
                 folder=folder,
                 copies=judge.index(dataset),
-                networks={},
+                networks=known,
+                tokenizer=tokenizer,
+                ask=ask,
             )
         )

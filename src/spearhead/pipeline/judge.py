@@ -34,6 +34,7 @@ from spearhead.scenario.schema import Scenario
 from spearhead.store.home import Home
 
 Start = Callable[[], Awaitable[Runtime]]
+Ask = Callable[[Sequence[Case]], list[Prompt]]
 SEED = 0
 NOISE = 0.05
 """Share of characters that typing noise touches."""
@@ -125,12 +126,15 @@ def judge(
     folder: Path,
     copies: CopyIndex,
     networks: Mapping[str, Path],
+    tokenizer: Path | None = None,
+    ask: Ask | None = None,
 ) -> Generator[Progress, None, Judged]:
     """Every score of the scenario with its baselines; `start` makes the runtime for the measures that ask it again.
 
-    Without `start` (an unmergeable method, an endpoint) robustness, memorisation by extraction and likelihood are
-    left out. `copies` holds the training outputs; `networks` are model folders by name (`ours`, wherever there is
-    `start`, and `base`).
+    Without `start` (an unmergeable method) robustness and memorisation by extraction are left out; extraction wants the
+    `tokenizer` too (an endpoint gives none, and its own template would stand around the prefix). `ask` says how cases
+    are put to the model, where it is not by the scenario's template. `copies` holds the training outputs; `networks`
+    are model folders by name (`ours` and `base`) for likelihoods.
     """
     wanted = scenario.evaluation
     metrics = [Catalogue("spearhead.metrics", "METRIC")[name] for name in wanted.metrics]
@@ -161,8 +165,12 @@ def judge(
     own = evaluate.evaluate(baselines.reference(ours), [copied], seed=SEED, draws=wanted.draws)
     extras += [dataclasses.replace(score, name=f"{score.name}_by_references") for score in own]
     if start is not None:
-        extras += yield from _robustness(scenario, ours, metrics[0], start, folder)
-        extras += yield from _extraction(scenario, dataset, start, folder, network=networks["ours"])
+        how = ask or (lambda cases: prompts(scenario, cases))
+        extras += yield from _robustness(scenario, ours, metrics[0], start, folder, ask=how)
+        if tokenizer is not None:
+            room = min([scenario.generation.context, *map(_learnt, networks.values())])
+            known = Tokenizer.open(tokenizer)
+            extras += yield from _extraction(scenario, dataset, start, folder, tokenizer=known, room=room)
     likely: dict[str, perplexity.Likelihoods] = {}
     if wanted.perplexity_cases:
         most = None if isinstance(wanted.perplexity_cases, str) else wanted.perplexity_cases
@@ -202,7 +210,7 @@ COUNTED = 20_000_000
 
 
 def _robustness(
-    scenario: Scenario, ours: Sequence[Case], metric: Any, start: Start, folder: Path
+    scenario: Scenario, ours: Sequence[Case], metric: Any, start: Start, folder: Path, *, ask: Ask
 ) -> Generator[Progress, None, list[Score]]:
     """What typing noise in the inputs costs on the scenario's first metric."""
     count = min(scenario.evaluation.noise_cases, len(ours))
@@ -212,22 +220,22 @@ def _robustness(
     rng = np.random.default_rng(SEED)
     touched = [noise.typos(case.input.text if case.input else "", rate=NOISE, rng=rng) for case in clean]
     noisy = [dataclasses.replace(case, input=text(words)) for case, words in zip(clean, touched, strict=True)]
-    found = yield from answers.answer(start, prompts(scenario, noisy), file=folder / "noisy.jsonl", stage="robustness")
+    found = yield from answers.answer(start, ask(noisy), file=folder / "noisy.jsonl", stage="robustness")
     judged = answered(clean, found)
     how = f"typos:{NOISE}|seed:{SEED}"
     return [evaluate.robustness(clean, judged, metric, noise=how, seed=SEED, draws=scenario.evaluation.draws)]
 
 
 def _extraction(
-    scenario: Scenario, dataset: Dataset, start: Start, folder: Path, *, network: Path
+    scenario: Scenario, dataset: Dataset, start: Start, folder: Path, *, tokenizer: Tokenizer, room: int
 ) -> Generator[Progress, None, list[Score]]:
-    """How many training outputs the model recites from their first half; held-out ones beside, as what is guessed."""
+    """How many training outputs the model recites from their first half; held-out ones beside, as what is guessed.
+
+    Asked are those that fit with their beginning into `room` tokens.
+    """
     count = scenario.evaluation.extraction_cases
     if not count:
         return []
-    tokenizer = Tokenizer.open(network)
-    learnt = json.loads((network / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
-    room = min(scenario.generation.context, int(learnt))
     found = []
     for split in ("train", "test"):
         records = sorted(dataset.read(split), key=lambda record: record.id)[:count]
@@ -242,6 +250,11 @@ def _extraction(
         score = memorisation.extraction(texts, lambda _: words, seed=SEED, draws=scenario.evaluation.draws)  # noqa: B023
         found.append(dataclasses.replace(score, name=f"recited_{split}"))
     return found
+
+
+def _learnt(network: Path) -> int:
+    """Tokens of context that a model was trained on."""
+    return int(json.loads((network / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"])
 
 
 def recitals(cases: Sequence[Case], tokenizer: Tokenizer) -> list[Prompt]:

@@ -37,11 +37,7 @@ def evaluate(
     """Fill `outcome` with the scores and, when a runtime serves the model, with what a release is made of."""
     scenario, dataset = loaded.scenario, outcome.dataset
     cases = judge.held_out(loaded, dataset)
-    inputs_asked = {
-        "data": dataset.digest,
-        "cases": len(cases),
-        "generation": scenario.generation.model_dump(mode="json"),
-    }
+    inputs_asked = _inputs_asked(loaded, dataset, cases)
     start = None
     made = trained
     if not scenario.family.unservable(scenario.family_config):
@@ -69,11 +65,10 @@ def evaluate(
         told = trained
     theirs, untouched = None, None
     if "base" in scenario.baselines and base is not None:
-        untouched = yield from _base_answers(
-            loaded, home, cases, dataset=dataset, asked=inputs_asked, base=base, base_key=base_key, root=root
+        untouched, theirs = yield from base_answers(
+            loaded, home, dataset, cases, base=base, base_key=base_key, root=root
         )
         outcome.steps.append(untouched)
-        theirs = judge.answered(cases, _in_order(untouched.folder / "answers.jsonl"))
 
     def indexed(folder: Path) -> Walk:
         yield Progress("index", 0, 1, "training outputs")
@@ -99,6 +94,7 @@ def evaluate(
             folder=folder,
             copies=CopyIndex.load(copies.folder / "index"),
             networks=networks,
+            tokenizer=networks.get("ours"),
         )
         files.write_whole(folder / "scores.json", json.dumps([dataclasses.asdict(s) for s in judged.scores], indent=1))
         files.write_whole(folder / "extras.json", json.dumps([dataclasses.asdict(s) for s in judged.extras], indent=1))
@@ -215,18 +211,16 @@ def _weights(
     return (yield from step(root, "weights", inputs, work, data=dataset.digest))
 
 
-def _base_answers(
-    loaded: Loaded,
-    home: Home,
-    cases: Sequence[Case],
-    *,
-    dataset: Dataset,
-    asked: Mapping[str, Any],
-    base: Path,
-    base_key: str,
-    root: Path,
-) -> Generator[Progress, None, Done]:
-    """The untouched base model, asked in words, in a layout that answers many at once quickly."""
+def _inputs_asked(loaded: Loaded, dataset: Dataset, cases: Sequence[Case]) -> dict[str, Any]:
+    """What answers to the held-out cases depend on, whoever gives them."""
+    generation = loaded.scenario.generation.model_dump(mode="json")
+    return {"data": dataset.digest, "cases": len(cases), "generation": generation}
+
+
+def base_answers(
+    loaded: Loaded, home: Home, dataset: Dataset, cases: Sequence[Case], *, base: Path, base_key: str, root: Path
+) -> Generator[Progress, None, tuple[Done, list[Case]]]:
+    """The cases answered by the untouched base model, asked in words, in a layout that answers many at once quickly."""
     scenario = loaded.scenario
     template = scenario.evaluation.base_template or scenario.template
 
@@ -247,8 +241,13 @@ def _base_answers(
         model.unlink()
         return _counted(found)
 
-    inputs = {**asked, "base": base_key, "template": dataclasses.asdict(template)}
-    return (yield from step(root, "base-answers", inputs, work, data=dataset.digest))
+    inputs = {
+        **_inputs_asked(loaded, dataset, cases),
+        "base": base_key,
+        "template": dataclasses.asdict(template),
+    }
+    done = yield from step(root, "base-answers", inputs, work, data=dataset.digest)
+    return done, judge.answered(cases, _in_order(done.folder / "answers.jsonl"))
 
 
 def merged_folder(trained: Done, made: Done) -> Path:

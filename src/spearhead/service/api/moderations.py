@@ -31,7 +31,7 @@ from spearhead.media.image import codec
 from spearhead.review import categories, policy
 from spearhead.review.reviewer import CHECKS, Reviewer
 from spearhead.review.scanner import Comparing
-from spearhead.service.api import asks
+from spearhead.service.api import asks, once
 from spearhead.service.api.desk import Desk
 from spearhead.service.api.errors import ApiError, wrong_value
 from spearhead.service.api.frame import read_body
@@ -103,17 +103,26 @@ def mount(app: FastAPI, desk: Desk, who: Who) -> None:
         """What review finds in texts and pictures, and what the policy would do."""
         principal = await who(request, "generate", route="moderations")
         raw = asks.read_json(await read_body(request.receive, request.headers))
-        ask = read(raw)
-        ticket = await desk.gate.enter(principal, tokens=0)
+        key, kept = await once.begin(desk, request, principal, raw)
+        if kept is not None:
+            return kept
         try:
-            reviewer, name = await asyncio.to_thread(chosen, desk.engine, ask)
-            results = await asyncio.get_running_loop().run_in_executor(judges, judge, reviewer, ask)
-        finally:
-            desk.gate.leave(ticket, tokens=0)
+            ask = read(raw)
+            ticket = await desk.gate.enter(principal, tokens=0)
+            try:
+                reviewer, name = await asyncio.to_thread(chosen, desk.engine, ask)
+                results = await asyncio.get_running_loop().run_in_executor(judges, judge, reviewer, ask)
+            finally:
+                desk.gate.leave(ticket, tokens=0)
+        except BaseException:
+            await once.abandon(desk, principal, key)  # nothing was judged: the key may be used again
+            raise
         number = request.scope["state"]["number"].removeprefix("req_")
         answer = {"id": f"modr-{number}", "model": name, "results": results}
         data = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
         headers = {"content-type": "application/json", **desk.gate.headers(principal.key)}
+        if key is not None:
+            await once.keep(desk, principal, key, status=200, headers=headers, body=data)
         return Response(data, headers=headers)
 
 

@@ -114,7 +114,7 @@ def signed(head: Head, *, key: bytes, clock: Clock = now) -> bytes:
 def read_signed(data: bytes, *, public: bytes) -> Head:
     """The head in a file of `signed`; raises InputError on another file, and on one that `public` did not sign."""
     try:
-        fields = json.loads(data[: LARGEST_HEAD + 1]) if len(data) <= LARGEST_HEAD else None
+        fields: dict[str, Any] = json.loads(data) if len(data) <= LARGEST_HEAD else {}
         signature = bytes.fromhex(fields.pop("signature"))
         head, what = Head(fields["rows"], fields["hash"]), fields["what"]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

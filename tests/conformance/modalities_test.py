@@ -25,7 +25,7 @@ def sample(name: str, mime: str) -> Media:
 def test_a_modality_says_what_it_is(name: str) -> None:
     modality: Modality = MODALITIES[name]
     assert modality.name == name
-    assert modality.mimes and modality.unit in ("token", "picture", "second")
+    assert modality.mimes and modality.unit in ("token", "picture", "second", "file")
 
 
 @pytest.mark.parametrize("name", MODALITIES)

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.media import Label, Media
-from spearhead.media import gb45438
-from spearhead.media.image import container, xmp
+from spearhead.media import gb45438, xmp
+from spearhead.media.image import container
 from spearhead.media.image.container import Chunk
 
-AIGC: xmp.Name = ("http://www.tc260.org.cn/ns/AIGC/1.0/", "TC260", gb45438.KEY)
+AIGC = xmp.AIGC
 SOURCE_TYPE: xmp.Name = ("http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "Iptc4xmpExt", "DigitalSourceType")
 SYSTEM: xmp.Name = ("http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "Iptc4xmpExt", "AISystemUsed")
 PARAMETERS: xmp.Name = ("urn:spearhead:picture#", "spearhead", "Parameters")

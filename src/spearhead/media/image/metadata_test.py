@@ -16,8 +16,8 @@ from PIL import Image, PngImagePlugin
 from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.media import Label, Media
-from spearhead.media import gb45438
-from spearhead.media.image import MODALITY, codec, container, metadata, tiny, xmp
+from spearhead.media import gb45438, xmp
+from spearhead.media.image import MODALITY, codec, container, metadata, tiny
 from spearhead.media.image.container import Chunk
 
 LABEL = Label('演示 "maker" 100%\\', "n-1", "s@1", "2026-11-22T02:00:00Z")

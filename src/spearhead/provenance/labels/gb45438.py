@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from spearhead.core import digest
 from spearhead.core.catalogue import Catalogue
+from spearhead.core.errors import InputError
 from spearhead.core.media import Label, Media, Modality
 from spearhead.media import gb45438
 
@@ -59,5 +60,8 @@ def read(media: Media) -> Implicit | None:
     scheme, _, given = members["ReservedCode1"].partition(":")
     intact = None
     if scheme == "sha256" and isinstance(kind, Bare):
-        intact = digest.of_bytes(kind.content(media)) == given
+        try:
+            intact = digest.of_bytes(kind.content(media)) == given
+        except InputError:  # of such a file it is not known what the digest is of
+            intact = None
     return Implicit(members, tuple(gb45438.problems(members)), intact)

@@ -15,11 +15,13 @@ _EMPTY = (
 
 Name = tuple[str, str, str]
 """Namespace, preferred prefix and local name of a property."""
+AIGC: Name = ("http://www.tc260.org.cn/ns/AIGC/1.0/", "TC260", "AIGC")
+"""The label of GB 45438 (practice guide TC260-PG-20259A)."""
 
 
 def read(packet: bytes | None, name: Name) -> str | None:
     """The value of a property, in element or attribute form, or None; a packet that is no XML has none."""
-    document = _parsed(packet)
+    document = parsed(packet)
     if document is None:
         return None
     space, _, local = name
@@ -27,7 +29,7 @@ def read(packet: bytes | None, name: Name) -> str | None:
         if element.hasAttributeNS(space, local):
             return str(element.getAttributeNS(space, local))
         if (element.namespaceURI, element.localName) == (space, local):
-            return _words(element)
+            return words(element)
     return None
 
 
@@ -36,7 +38,7 @@ def put(packet: bytes | None, values: Mapping[Name, str | None]) -> bytes:
 
     A packet that cannot be read is replaced by a new one.
     """
-    document = _parsed(packet) or minidom.parseString(_EMPTY.encode())
+    document = parsed(packet) or minidom.parseString(_EMPTY.encode())
     roots = document.getElementsByTagNameNS(RDF, "RDF")
     if not roots:
         document = minidom.parseString(_EMPTY.encode())
@@ -57,7 +59,8 @@ def put(packet: bytes | None, values: Mapping[Name, str | None]) -> bytes:
     return "".join(node.toxml() for node in document.childNodes).encode()
 
 
-def _parsed(packet: bytes | None) -> minidom.Document | None:
+def parsed(packet: bytes | None) -> minidom.Document | None:
+    """XML within bounds, without declarations, not deep; None for anything else."""
     if not packet or len(packet) > MOST:
         return None
     try:
@@ -82,9 +85,10 @@ def _elements(document: minidom.Document) -> Iterator[minidom.Element]:
     yield from document.getElementsByTagName("*")
 
 
-def _words(element: minidom.Element) -> str:
+def words(element: minidom.Element) -> str:
+    """The text in an element, or in those inside it."""
     texts = [node.data for node in element.childNodes if isinstance(node, minidom.Text)]
-    inner = [_words(node) for node in element.childNodes if isinstance(node, minidom.Element)]
+    inner = [words(node) for node in element.childNodes if isinstance(node, minidom.Element)]
     return "".join(inner) if inner else "".join(texts)
 
 

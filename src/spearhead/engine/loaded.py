@@ -5,7 +5,7 @@ import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -20,6 +20,9 @@ from spearhead.review.reviewer import Reviewer
 from spearhead.store import releases
 from spearhead.store.releases import Release
 from spearhead.store.tables import settings
+
+if TYPE_CHECKING:
+    from spearhead.runtimes.llamacpp import Ahead
 
 
 class Runtime(generation.Generator, Protocol):
@@ -70,6 +73,8 @@ class Room:
     slots: int = 16
     """Answers at once; more wait."""
     threads: int = 0
+    ahead: "Ahead | None" = None
+    """A text worker that was started before its model was known."""
 
 
 async def load(release: Release, *, room: Room, secret: bytes = b"", public_key: bytes | None = None) -> Loaded:
@@ -133,7 +138,7 @@ async def _llamacpp(release: Release, room: Room, secret: bytes) -> Runtime:
         adapter=release.adapter,
         watermark=secret if marked else b"",
     )
-    return await LlamaCpp.start(model, tokenizer, settings=settings)
+    return await LlamaCpp.start(model, tokenizer, settings=settings, ahead=room.ahead)
 
 
 async def _onnx(release: Release, room: Room, secret: bytes) -> Runtime:

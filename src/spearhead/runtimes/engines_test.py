@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from spearhead.core.errors import InputError
@@ -14,7 +15,7 @@ from spearhead.core.generation import Prompt
 from spearhead.core.template import Segment
 from spearhead.media.text.keyed import Key, listen
 from spearhead.runtimes.conftest import Table, needs_openvino, random_model
-from spearhead.runtimes.llamacpp import LlamaCpp, Settings
+from spearhead.runtimes.llamacpp import Ahead, LlamaCpp, Settings
 from spearhead.runtimes.llamacpp.engines import LLAMACPP, OPENVINO, WISH, eligible, installed
 
 
@@ -172,6 +173,32 @@ def test_an_engine_that_cannot_mark_is_refused_by_name(
         assert "cannot be computed by OpenVINO: blk.0." in said and "labels.watermark" in said
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "install it (`pip install '.[openvino]'`" in asyncio.run(refused())
+
+
+@needs_openvino
+def test_a_worker_that_was_started_ahead_holds_the_first_model_and_ends_when_nobody_takes_it(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = tmp_path / "scenario" / "1" / "parts"
+    parts.mkdir(parents=True)
+
+    async def main() -> None:
+        assert (await Ahead.start(tmp_path)).take(OPENVINO) is None, "no model, no process"
+        model = random_model(parts, table, "llama", "Q8_0")
+        monkeypatch.setenv(WISH, OPENVINO.name)
+        ahead = await Ahead.start(tmp_path)
+        settings = Settings(context=512, slots=2, threads=1)
+        async with await LlamaCpp.start(model, table.tokenizer, settings=settings, ahead=ahead) as runtime:
+            assert ahead.take(OPENVINO) is None and runtime.engine == OPENVINO.name
+            assert np.isfinite((await runtime.next_logprobs([5, 6, 7], top=3)).max())
+        unused = await Ahead.start(tmp_path)
+        assert unused.take(LLAMACPP) is None
+        pid = unused.pid
+        assert pid and psutil.pid_exists(pid)
+        await unused.aclose()
+        assert not psutil.pid_exists(pid) and unused.take(OPENVINO) is None
+
+    asyncio.run(main())
 
 
 @needs_openvino

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib
 import logging
 import signal
@@ -12,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from spearhead.core import memory
 from spearhead.core.errors import InputError
-from spearhead.engine.loaded import Room
-from spearhead.engine.open import opened
 from spearhead.store.home import Home
 
 if TYPE_CHECKING:
     import uvicorn
 
+    from spearhead.engine.loaded import Room
     from spearhead.service.api.limits import Limits
     from spearhead.service.studio.line import Line
 
@@ -32,7 +32,7 @@ def serve(
     port: int = 8000,
     models: tuple[str, ...] = (),
     limits: "Limits | None" = None,
-    room: Room | None = None,
+    room: "Room | None" = None,
     announce: Callable[[str], None] | None = None,
 ) -> int:
     """Serve until told to stop (SIGINT, SIGTERM), then let running answers end; the exit code.
@@ -45,7 +45,7 @@ def serve(
         if sys.platform == "win32":
             raise InputError("serving needs Linux or macOS: use WSL")
         with asyncio.Runner(loop_factory=_loop) as runner:
-            runner.run(_serve(home, listener, models, limits, room or Room(), announce or _say))
+            runner.run(_serve(home, listener, models, limits, room, announce or _say))
     return 0
 
 
@@ -73,12 +73,21 @@ async def _serve(
     listener: socket.socket,
     models: tuple[str, ...],
     limits: "Limits | None",
-    room: Room,
+    room: "Room | None",
     announce: Callable[[str], None],
 ) -> None:
-    web = asyncio.create_task(asyncio.to_thread(_import_web))
-    async with opened(home, models=models, room=room) as engine:
-        await web  # half a second, which has passed while models were loaded
+    from spearhead.runtimes.llamacpp import Ahead
+
+    async with contextlib.AsyncExitStack() as stack:
+        ahead = await stack.enter_async_context(contextlib.aclosing(await Ahead.start(home.releases)))
+        from spearhead.engine.loaded import Room  # half a second, in which what was started ahead imports as much
+        from spearhead.engine.open import opened
+
+        web = asyncio.create_task(asyncio.to_thread(_import_web))
+        room = dataclasses.replace(room or Room(), ahead=ahead)
+        engine = await stack.enter_async_context(opened(home, models=models, room=room))
+        await ahead.aclose()  # no model took it
+        await web  # another half, which has passed while models were loaded
         import uvicorn
 
         from spearhead.service.api.app import front

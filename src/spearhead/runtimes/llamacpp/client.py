@@ -19,6 +19,7 @@ from spearhead.core.template import Segment
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.runtimes.failure import OptionRefused, PromptTooLong, RuntimeFailed
 from spearhead.runtimes.llamacpp import options, wire
+from spearhead.runtimes.llamacpp.ahead import Ahead
 from spearhead.runtimes.llamacpp.process import Moved, Settings, Worker, launch
 from spearhead.runtimes.loops import LoopWatch
 
@@ -45,7 +46,9 @@ class LlamaCpp:
         self.last_failure = ""
 
     @classmethod
-    async def start(cls, model: Path, tokenizer: Path, *, settings: Settings | None = None) -> "LlamaCpp":
+    async def start(
+        cls, model: Path, tokenizer: Path, *, settings: Settings | None = None, ahead: Ahead | None = None
+    ) -> "LlamaCpp":
         """Load `model` (GGUF) and `tokenizer` (tokenizer.json); raises InputError when either cannot be read.
 
         So it does when `settings.adapter` is missing, damaged or of another model: never is the model served bare.
@@ -55,7 +58,7 @@ class LlamaCpp:
         if settings is not None and settings.adapter is not None and not settings.adapter.is_file():
             raise InputError(f"{settings.adapter} is not there: wanted a GGUF adapter for {model.name}")
         settings = settings or Settings()
-        launching = asyncio.create_task(launch(model, settings))
+        launching = asyncio.create_task(launch(model, settings, ahead=ahead))
         try:  # both take their time, and on two cores they take it at once
             runtime = cls(model, await asyncio.to_thread(Tokenizer.open, tokenizer), settings)
         except BaseException:

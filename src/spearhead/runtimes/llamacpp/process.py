@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections import deque
 from dataclasses import dataclass, field
@@ -20,20 +19,9 @@ import psutil
 from spearhead.core.errors import InputError
 from spearhead.runtimes.failure import RuntimeFailed
 from spearhead.runtimes.llamacpp import wire
+from spearhead.runtimes.llamacpp.ahead import Ahead, begun
 from spearhead.runtimes.llamacpp.engines import LLAMACPP, OPENVINO, Engine, Unfit, eligible, wished
 
-_KEPT = (
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-)
-"""What the worker sees of our environment: no secrets."""
 _CLOCK = re.compile(r"^[0-9.]+ E ")
 """What llama.cpp puts before each error: when, and that it is one."""
 
@@ -263,14 +251,17 @@ class Worker:
             self._errors.append(said[:300])
 
 
-async def launch(model: Path, settings: Settings) -> Worker:
-    """Start a worker and wait until it serves `model`: by the first of the eligible engines that can compute it."""
+async def launch(model: Path, settings: Settings, *, ahead: Ahead | None = None) -> Worker:
+    """Start a worker and wait until it serves `model`: by the first of the eligible engines that can compute it.
+
+    A process that was started `ahead` is taken where it fits.
+    """
     notes: list[str] = []
     adapter, bytes, wish = settings.adapter is not None, model.stat().st_size, wished(settings.engine)
     marked = bool(settings.watermark)
     for engine in eligible(wish, bytes=bytes, adapter=adapter, notes=notes, marked=marked):
         try:
-            worker = await _launch(model, settings, engine)
+            worker = await _launch(model, settings, engine, ahead)
         except Unfit as reason:
             if wish or marked:
                 why = f"; {LLAMACPP.name} cannot draw the mark that labels.watermark asks for" if marked else ""
@@ -282,21 +273,13 @@ async def launch(model: Path, settings: Settings) -> Worker:
     raise AssertionError("llama.cpp is never unfit")
 
 
-async def _launch(model: Path, settings: Settings, engine: Engine) -> Worker:
+async def _launch(model: Path, settings: Settings, engine: Engine, ahead: Ahead | None) -> Worker:
     folder = Path(tempfile.mkdtemp(prefix="spearhead-"))  # 0700: only this user reaches the socket
     if len(str(folder)) > 90:  # a socket's path has about a hundred bytes
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="spearhead-", dir="/tmp"))
     try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *engine.command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={name: os.environ[name] for name in _KEPT if name in os.environ},
-            start_new_session=True,  # ctrl-C is for the parent, which drains first
-        )
+        process = (ahead.take(engine) if ahead is not None else None) or await begun(engine)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -97,7 +97,11 @@ class Batch:
         self._shelf = shelf
 
     def settle(self) -> None:
-        """After the first steps, which pack the matrices, nobody needs their originals in memory."""
+        """Give back what lies in memory for nothing.
+
+        The first steps pack the matrices, of whose originals single rows are read from then on; and steps of many
+        sizes leave holes behind.
+        """
         self._shelf.forget()
         memory.trim()
 

@@ -26,7 +26,11 @@ def main() -> None:
     os.umask(0o077)
     silence()
     importlib.import_module("spearhead.runtimes.openvino.answers")  # while whoever started us is busy himself
-    settings = json.loads(sys.stdin.buffer.readline())
+    core = importlib.import_module("openvino").Core()
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # reads the library that computes; it stays while `core` does
+    if not (line := sys.stdin.buffer.readline()):
+        return  # whoever started us had nothing to compute
+    settings = json.loads(line)
     threading.Thread(target=_lifeline, args=(settings["socket"],), daemon=True).start()
     try:
         asyncio.run(_serve(settings))

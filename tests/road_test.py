@@ -366,7 +366,7 @@ def test_what_training_will_take_is_said_before_it_begins(nod: Path, home: Home,
         except StopIteration as end:
             outcome = end.value
             break
-    learning = next(number for number, now in enumerate(seen) if now.stage == "training")
+    learning = next(number for number, now in enumerate(seen) if now.note.startswith("loss "))
     told = seen[learning - 1]
     words = r"1 steps of \d+, learning rate [\d.]+: about [\d.]+ min, [\d.]+ GiB, [\d.]+ EUR"
     assert told.stage == "forecast" and re.fullmatch(words, told.note)

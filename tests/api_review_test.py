@@ -107,6 +107,26 @@ def test_a_blocked_stream_does_not_leak_across_chunks(served: Any) -> None:
     assert served.balance(account).available == 10**9
 
 
+def test_under_fast_words_leave_at_once_and_are_cut_off_where_a_finding_is_certain(serve_tiny: Any) -> None:
+    rules = [
+        {"category": "*", "direction": "prompt", "hold": None, "block": 0.9},
+        {"category": "*", "direction": "output", "hold": 0.5, "block": 0.9},
+    ]
+    fast = {"checks": ["terms"], "rules": rules, "stream": "fast", "held_hours": 24, "people": 1}
+    server = serve_tiny(policy={**fast, "options": {"terms": {"extra": ["hate\t0.95\tzzforbidden"]}}})
+    account = server.account()
+    client = server.openai(account)
+    words = asking("%", max_tokens=4000)
+    chunks = list(client.chat.completions.create(**words, stream=True))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text.startswith(" Say") and len(text) < 400, "what follows the finding is neither shown nor made"
+    assert chunks[-1].choices[0].finish_reason == "content_filter"
+    assert server.balance(account).available == 10**9 and server.balance(account).reserved == 0
+    with client.chat.completions.create(**asking("~", max_tokens=400), stream=True) as good:
+        shown = "".join(chunk.choices[0].delta.content or "" for chunk in good)
+    assert shown.startswith(" on and onward we walk") and len(shown.split()) > 300
+
+
 def test_of_several_answers_only_those_that_pass_are_charged(served: Any) -> None:
     account = served.account()
     answer = served.http(account).post("/v1/chat/completions", json=asking("#", n=2)).json()

@@ -1,13 +1,20 @@
 """Promises of the audit log as an operator meets it: commands write into it, and a command finds one changed byte."""
 
+import dataclasses
 import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import write_tiny_release
 
 from spearhead import cli
+from spearhead.engine.loaded import live_settings, read_policy
+from spearhead.provenance import signing
+from spearhead.review import policy
+from spearhead.store import database
+from spearhead.store.home import Home
 
 
 class Desk:
@@ -90,3 +97,37 @@ def test_what_a_command_changes_is_written_down_and_what_it_refuses_is_not(desk:
     assert json.loads(rows[3]["detail"])["amount"] == 2 * 10**9 and rows[7]["subject"] == grant
     assert made["secret"] not in str(rows)
     assert desk("audit", "verify")["problems"] == []
+
+
+def test_a_live_policy_is_set_by_command_and_is_the_one_that_servers_read(desk: Desk, tmp_path: Path) -> None:
+    write_tiny_release(desk.root / "releases")
+    assert desk("policy", "tiny")["policies"] == []
+    desk("policy", "tiny", "--template", "education")
+    own = tmp_path / "own.toml"
+    own.write_text('[review]\ntemplate = "general"\npeople = 2\n')
+    shown = desk("policy", "tiny", "--file", str(own))["policies"]
+    assert [one["policy"]["people"] for one in shown] == [2, 1]
+    store = database.connect(f"sqlite:///{desk.root / 'spearhead.db'}")
+    with database.reading(store) as connection:
+        raw = live_settings(connection, "tiny")["policy"]
+    store.dispose()
+    assert read_policy(raw) == dataclasses.replace(policy.named("general"), people=2)
+    own.write_text('checks = ["nsfw"]\nrules = []\n')
+    assert "looks at text" in desk("policy", "tiny", "--file", str(own), code=2)["error"]
+    assert "There is no release" in desk("policy", "none", "--template", "film", code=2)["error"]
+    assert [row["action"] for row in desk("audit", "show")["rows"]] == ["policy set"] * 2
+
+
+def test_signing_keys_are_made_shown_and_replaced_by_command(desk: Desk, tmp_path: Path) -> None:
+    assert "there are no keys" in desk("signing", "show", code=2)["error"]
+    made = desk("signing", "make")
+    assert made["own"] and len(made["certificates"]) == 2 and desk("signing", "show") == made
+    theirs = signing.ensure(Home(tmp_path / "authority", tmp_path))
+    (tmp_path / "chain.pem").write_bytes(theirs.chain)
+    (tmp_path / "key.pem").write_bytes(theirs.c2pa)
+    given = ("signing", "install", "--chain", str(tmp_path / "chain.pem"), "--key", str(tmp_path / "key.pem"))
+    done = desk(*given)
+    assert not done["own"] and done["certificates"] != made["certificates"]
+    assert done["release_key"] == made["release_key"], "releases that are signed stay right"
+    assert desk("audit", "show")["rows"][0]["action"] == "signing chain installed"
+    assert "PRIVATE" not in json.dumps(done)

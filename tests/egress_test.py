@@ -1,6 +1,7 @@
 """Nothing tells its makers that it is used. Every server of the suite is watched: see `Served.close` in conftest.py."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,15 @@ def test_the_onnx_runtime_keeps_no_identity_and_no_events(tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "-1.0"
     assert not [path for path in tmp_path.rglob("*") if path.is_file()], "neither a device's name nor events waiting"
+
+
+def test_a_test_that_speaks_to_anybody_fails_where_it_does() -> None:
+    with pytest.raises(PermissionError, match="a test talks to nobody"):
+        socket.create_connection(("192.0.2.1", 9), timeout=1)
+    with pytest.raises(PermissionError, match="example.org"):
+        socket.getaddrinfo("example.org", 80)
+    with socket.create_server(("127.0.0.1", 0)) as here:
+        socket.create_connection(here.getsockname(), timeout=5).close()
 
 
 def test_a_server_that_speaks_to_anybody_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -265,6 +265,13 @@ def withdraw(options: argparse.Namespace) -> int:
     return show(options, done.as_dict(), done.lines())
 
 
+def policy(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import policies
+
+    done = policies.policies(_home(options), options.scenario, template=options.template, file=options.file)
+    return show(options, done.as_dict(), done.lines())
+
+
 def bill(options: argparse.Namespace) -> int:
     from spearhead.pipeline import bill as billing
 
@@ -295,6 +302,13 @@ def verify(options: argparse.Namespace) -> int:
     found = trust.verify(_home(options), options.file)
     show(options, found.as_dict(), found.lines())
     return found.exit_code
+
+
+def signing(options: argparse.Namespace) -> int:
+    from spearhead.pipeline import certificates
+
+    done = certificates.act(_home(options), options.action, chain=options.chain, key=options.key)
+    return show(options, done.as_dict(), done.lines())
 
 
 def audit(options: argparse.Namespace) -> int:
@@ -478,6 +492,13 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--reason", required=True, help="why; its maker reads it where it went through review")
     it.add_argument("--refund", action="store_true", help="undo its charge too")
 
+    it = verb(
+        "policy", policy, "the policy that a scenario is reviewed by; with --template or --file another from now on"
+    )
+    it.add_argument("scenario", help="its name")
+    it.add_argument("--template", default="", help="a policy template, as in finance")
+    it.add_argument("--file", type=Path, help="a TOML file with the keys of [review] in a scenario")
+
     it = verb("bill", bill, "plans, grants, limits, invoices; what an accepted piece really cost")
     deeds = (
         "run rehearse list show pay plans offer subscribe end grant grants void limit limits team correct check price "
@@ -520,6 +541,11 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("file", type=Path)
     it = verb("verify", verify, "say which labels of a file, or which parts of a release, hold")
     it.add_argument("file", type=Path, help="a file that left, or the folder of a release")
+
+    it = verb("signing", signing, "the certificates and keys that files and releases are signed with")
+    it.add_argument("action", choices=("make", "show", "install"))
+    it.add_argument("--chain", type=Path, help="install: PEM certificates from an authority, the signer's first")
+    it.add_argument("--key", type=Path, help="install: PEM of the signer's private key (P-256, not encrypted)")
 
     it = verb("audit", audit, "say whether the audit log is as it was written; sign how far it has come; show its end")
     it.add_argument("action", choices=("verify", "sign", "show"))

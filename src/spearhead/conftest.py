@@ -1,11 +1,17 @@
-"""A migrated database for each test: SQLite always, PostgreSQL too when SPEARHEAD_TEST_POSTGRES names a server."""
+"""A migrated database for each test: SQLite always, PostgreSQL too when SPEARHEAD_TEST_POSTGRES names a server.
+
+And tests that talk to this machine alone: a connection or a look-up of a name elsewhere is an error where it is made.
+"""
 
 import os
 import secrets
 import shutil
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +20,28 @@ from sqlalchemy import Engine
 from spearhead.store import database
 
 HOW = "set SPEARHEAD_TEST_POSTGRES=postgresql://USER@HOST:PORT/DATABASE (a role that may create databases) to run it"
+
+
+HERE = (None, "", "0.0.0.0", "127.0.0.1", "::", "::1", "localhost", socket.gethostname())
+
+
+def _stay(event: str, details: tuple[Any, ...]) -> None:
+    """An audit hook (PEP 578). Processes that tests start have hooks of their own, or speak to registries, as pip."""
+    if event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        place = details[0]
+    elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        if not isinstance(details[1], tuple):
+            return  # a socket of this machine alone
+        place = details[1][0]
+    else:
+        return
+    if (place.decode() if isinstance(place, bytes) else place) not in HERE:
+        raise PermissionError(f"a test talks to nobody: {place}")
+
+
+if not hasattr(sys, "_spearhead_stays"):  # tests of both folders import this file, and a hook cannot be taken out
+    sys._spearhead_stays = True  # type: ignore[attr-defined]
+    sys.addaudithook(_stay)
 
 
 @pytest.fixture(scope="session")

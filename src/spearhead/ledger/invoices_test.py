@@ -1,12 +1,16 @@
 """Promises of invoices and of the billing run, on every database there is."""
 
+import base64
+import contextlib
 import csv
 import io
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -18,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from spearhead.core import money
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Usage
 from spearhead.core.manifest import PriceTag
@@ -392,6 +397,20 @@ def test_an_invoice_prints_as_csv_and_pdf_in_both_languages(engine: Engine) -> N
         assert sheet == printed.as_pdf(made, language=language)  # the same bytes
         assert sheet.startswith(b"%PDF-") and sheet.rstrip().endswith(b"%%EOF") and len(sheet) < 60_000
         assert b"/STSong-Light" in sheet and b"/UniGB-UCS2-H" in sheet and b"/Count 2" in sheet
+        said = shown(sheet)
+        for amount in (made.due, made.tax, *(line.amount for line in made.lines)):
+            assert any(money.show(amount) in words for words in said), money.show(amount)
+        assert made.number in " ".join(said) and any("=cmd" in words for words in said)
+
+
+def shown(sheet: bytes) -> list[str]:
+    """The Latin words that a PDF of ours draws, taken out of its pages by hand."""
+    found: list[str] = []
+    for packed in re.findall(rb"\nstream\r?\n(.*?)endstream", sheet, re.DOTALL):
+        with contextlib.suppress(ValueError, zlib.error):  # what is no page
+            page = zlib.decompress(base64.a85decode(b"<~" + packed.strip(), adobe=True))
+            found += [text.decode("latin-1") for text in re.findall(rb"\((.*?)(?<!\\)\) Tj", page)]
+    return found
 
 
 def test_characters_without_a_font_are_named_not_dropped() -> None:

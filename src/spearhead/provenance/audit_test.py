@@ -101,10 +101,10 @@ def test_the_database_itself_refuses_changes(store: Engine) -> None:
         connection.execute(tables.audit.update().values(actor="bob"))
 
 
-def test_writers_at_once_make_one_chain(store: Engine) -> None:
+def test_writers_at_once_make_one_chain(engine: Engine) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: write(store, 4), range(8)))
-    assert audit.verify(store) is None and audit.head(store).rows == 32
+        list(pool.map(lambda _: write(engine, 4), range(8)))
+    assert audit.verify(engine) is None and audit.head(engine).rows == 32
 
 
 def test_a_row_that_does_not_fit_is_refused(store: Engine) -> None:

@@ -65,6 +65,42 @@ def ensure(home: Home, *, now: clock.Clock = clock.now) -> Keys:
     return Keys(chain, key, seed, public.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
 
+def install(home: Home, *, chain: bytes, key: bytes, now: clock.Clock = clock.now) -> None:
+    """Sign content with a chain and key of an authority from now on; files that were signed before stay as they are.
+
+    Raises InputError, and changes nothing, unless the key is the first certificate's, each certificate was issued by
+    the next, and the first may sign and is in force.
+    """
+    try:
+        certificates = x509.load_pem_x509_certificates(chain)
+        private = load_pem_private_key(key, None)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"the chain or the key cannot be read: wanted PEM, the key not encrypted ({error})") from error
+    leaf = certificates[0]
+    if not isinstance(private, EllipticCurvePrivateKey) or not isinstance(private.curve, SECP256R1):
+        raise InputError("the key is of another kind: wanted an elliptic-curve key over P-256 (ES256)")
+    if leaf.public_key() != private.public_key():
+        raise InputError("the key is not the first certificate's: the signer's own comes first in the chain")
+    for one, above in zip(certificates, certificates[1:], strict=False):
+        try:
+            one.verify_directly_issued_by(above)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise InputError(f"{one.subject.rfc4514_string()} was not issued by the certificate after it") from error
+    if not leaf.not_valid_before_utc <= now() < leaf.not_valid_after_utc:
+        raise InputError(f"the certificate is in force from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}")
+    try:
+        signs = leaf.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
+    except x509.ExtensionNotFound:
+        signs = False
+    if not signs:
+        raise InputError("the certificate may not sign: its key usage lacks digitalSignature")
+    ensure(home, now=now)  # the folder, with its modes
+    # The key first: with a chain alone, or a key alone, the installation's own are used.
+    (home.secrets / "c2pa-chain.pem").unlink(missing_ok=True)
+    write_whole(home.secrets / "c2pa-key.pem", key, mode=0o600)
+    write_whole(home.secrets / "c2pa-chain.pem", chain, mode=0o600)
+
+
 def sign_bytes(data: bytes, *, key: bytes) -> bytes:
     """The Ed25519 signature of `data` (64 bytes) by a seed."""
     return Ed25519PrivateKey.from_private_bytes(key).sign(data)

@@ -119,3 +119,26 @@ def test_a_changed_byte_is_no_longer_signed() -> None:
 def test_a_key_that_is_none_is_refused() -> None:
     with pytest.raises(InputError, match="32 bytes, got 3"):
         signing.verify_bytes(b"", SIGNATURE, public=b"abc")
+
+
+def test_an_authoritys_chain_takes_the_place_of_the_own_one_and_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    authority, here = signing.ensure(home(tmp_path / "authority")), home(tmp_path / "here")
+    own, other = signing.ensure(here), signing.ensure(home(tmp_path / "other"))
+    end = b"-----END CERTIFICATE-----\n"
+    leaf, root = (part + end for part in authority.chain.split(end)[:2])
+    for chain, key, why in (
+        (authority.chain, other.c2pa, "not the first certificate's"),
+        (root + leaf, authority.c2pa, "not the first certificate's"),
+        (leaf + other.chain.split(end)[1] + end, authority.c2pa, "was not issued by"),
+        (b"", authority.c2pa, "cannot be read"),
+        (authority.chain, b"x", "cannot be read"),
+    ):
+        with pytest.raises(InputError, match=why):
+            signing.install(here, chain=chain, key=key)
+        assert signing.ensure(here) == own
+    with pytest.raises(InputError, match="in force from"):
+        signing.install(here, chain=authority.chain, key=authority.c2pa, now=lambda: datetime(2099, 1, 1, tzinfo=UTC))
+    signing.install(here, chain=authority.chain, key=authority.c2pa)
+    now = signing.ensure(here)
+    assert (now.chain, now.c2pa, now.release) == (authority.chain, authority.c2pa, own.release)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in here.secrets.iterdir()} == {0o600}

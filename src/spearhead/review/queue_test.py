@@ -1,10 +1,8 @@
 """The queue: one pair of hands an item, two people where two are wanted, and an approval of exact bytes."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -12,7 +10,6 @@ from sqlalchemy import Engine
 from spearhead.core.errors import InputError
 from spearhead.core.review import Decision
 from spearhead.review import queue
-from spearhead.store import database
 
 BLOB, OTHER = "a" * 64, "b" * 64
 
@@ -28,12 +25,9 @@ class Watch:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    database.migrate(url)
-    engine = database.connect(url)
-    yield engine
-    engine.dispose()
+def store(engine: Engine) -> Engine:
+    """SQLite, and PostgreSQL where there is a server for tests."""
+    return engine
 
 
 def held(store: Engine, watch: Watch, people: int = 1) -> queue.Item:

@@ -1,6 +1,7 @@
 """Runs the checks of a policy over a piece. Knows which checks there are through the catalogue alone."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,11 @@ class Reviewer:
         texts = [other for other in self.checks if other.modality == item.modality]
         found = [finding for other in texts for finding in look(other, item, context)]
         return [dataclasses.replace(one, reason=f"in its text: {one.reason}", start=None, end=None) for one in found]
+
+
+def sees(checks: Sequence[Check], modality: str) -> bool:
+    """Whether some check looks at this modality, or at every piece; to have no checks at all is a choice."""
+    return not checks or any(check.modality in (modality, ANY) for check in checks)
 
 
 def look(check: Check, media: Media, context: Context) -> list[Finding]:

@@ -288,7 +288,7 @@ class Scenario(BaseModel):
             checks = reviewer.configured(self.review)
         except InputError as error:
             raise wrong(f"review: {error}") from error
-        if checks and not any(check.modality in (modality, reviewer.ANY) for check in checks):
+        if not reviewer.sees(checks, modality):
             raise wrong(
                 f"review: none of its checks looks at {modality}, so that all of it would wait for a person: add "
                 f"{_LOOKS.get(modality, 'one that does')} to review.checks, or a template that has them"

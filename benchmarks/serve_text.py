@@ -33,6 +33,7 @@ from spearhead.core.template import Example, Template
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.runtimes.llamacpp import Settings, engines
 from spearhead.store import releases
+from spearhead.store.home import Home
 
 TARGETS = {"bare": 0.95, "openvino": 1.0, "transformers": 12.0}
 NAMES = {"bare": "llama.cpp server, bare", "openvino": "OpenVINO GenAI", "transformers": "transformers.generate"}
@@ -180,10 +181,12 @@ class _Served:
 
 @contextlib.contextmanager
 def _spearhead(release: releases.Release, command: str) -> Iterator[_Served]:
-    """`spearhead serve` on a home of its own that holds nothing but the release, one account and its credit."""
+    """`spearhead serve` on a home of its own: nothing but the release, the keys that signed it, one account and credit."""
     with tempfile.TemporaryDirectory(prefix="spearhead-bench-") as root:
         target = Path(root) / "releases" / release.manifest.scenario / release.manifest.version
         shutil.copytree(release.folder, target)
+        secrets = Home(release.folder.parents[2], Path(root)).secrets
+        shutil.copytree(secrets, Home(Path(root), Path(root)).secrets)  # only what its own keys signed is served
         home = ["--home", root]
 
         def verb(*words: str) -> str:

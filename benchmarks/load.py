@@ -219,7 +219,7 @@ class _Load:
         total = sum(seen.statuses.values())
         rate = f", {total / seconds:.0f} a second" if seconds else ""
         print(f"{name}: {total} requests{rate}  {dict(sorted(seen.statuses.items()))}")
-        if seen.seconds:
+        if len(seen.seconds) > 1:  # two have a median
             cuts = statistics.quantiles(seen.seconds, n=100)
             print(f"  whole answers: median {1000 * cuts[49]:.0f} ms, p99 {1000 * cuts[98]:.0f} ms")
         if len(seen.wrong) > 3:

@@ -127,10 +127,13 @@ def flush(store: Engine, *, begun: Callable[[], None] = lambda: None) -> None:
 
 
 def shorten(store: Engine) -> None:
-    """Copy SQLite's log into the database as far as nobody reads it, and let others write meanwhile."""
+    """Copy SQLite's log into the database, most of it while others write; then they wait, so that it begins anew."""
+    writer: _Writer = store.get_execution_options()[_WRITER]
     with suppress(sqlite3.Error, StoreUnavailable, sa.exc.SQLAlchemyError), store.connect() as connection:
         driver: Any = connection.connection.dbapi_connection
         driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with writer.still():
+            driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 @contextmanager
@@ -357,6 +360,12 @@ class _Writer:
             if self._connection is not None and not self._at_rest(self._connection):
                 self.close()
             self._lock.release()
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Nobody of this process writes meanwhile."""
+        with self._lock:
+            yield
 
     def close(self) -> None:
         """Close it; the next turn opens it anew."""

@@ -1,8 +1,11 @@
 """Promises of the road of pictures: learnt, judged, released, served, labelled, traced and billed, in seconds."""
 
+import asyncio
 import base64
+import dataclasses
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,20 +18,25 @@ import numpy as np
 import openai
 import pytest
 from PIL import Image
-from tests.conftest import Served, other_readers, start_server
+from tests.conftest import Served, other_readers, start_server, write_signed
 
 from spearhead import cli
 from spearhead.core.errors import InputError
+from spearhead.core.generation import Delivered, Request
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Policy, Rule
 from spearhead.core.sampler import Sampler
+from spearhead.engine.loaded import Room
+from spearhead.engine.open import opened
 from spearhead.index.pictures import PictureIndex
+from spearhead.ledger import journal, keys
 from spearhead.media.image import codec
 from spearhead.pipeline import road, trust
 from spearhead.pipeline.elsewhere import elsewhere
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
-from spearhead.provenance import seal
+from spearhead.provenance import seal, signing
+from spearhead.provenance.labels import watermark
 from spearhead.review.reviewer import Reviewer
 from spearhead.scenario import read
 from spearhead.store import releases
@@ -376,6 +384,36 @@ def test_words_are_not_asked_of_a_picture_model_nor_pictures_of_words(server: Se
         server.openai(server.account()).chat.completions.create(
             model="shapes", messages=[{"role": "user", "content": "bar"}]
         )
+
+
+def test_what_draws_invisible_marks_is_there_before_the_first_picture_and_the_mark_is_found(
+    walked: Outcome, tmp_path: Path
+) -> None:
+    assert walked.release is not None
+    home = Home(tmp_path / "home", tmp_path / "cache")
+    place = home.releases / "shapes" / "1"
+    shutil.copytree(walked.release, place)
+    manifest = releases.read(place).manifest
+    write_signed(place, dataclasses.replace(manifest, labels={**manifest.labels, "watermark": True}))
+
+    async def made() -> Media:
+        async with opened(home, room=Room(threads=1)) as engine:
+            assert list(home.packages.rglob("*")), "fetched while the server starts"
+            store = engine.desk.database
+            account = keys.create_account(store, "a", currency="USD").id
+            journal.credit(store, account, 10**9, key="first")
+            events = [event async for event in engine.run(Request("shapes", account, "k", prompt="bar", seed=3))]
+            [done] = [event for event in events if isinstance(event, Delivered)]
+            return done.file
+
+    try:
+        media = asyncio.run(made())
+    except InputError as absent:
+        if "SPEARHEAD_CI" in os.environ:
+            raise
+        pytest.skip(str(absent))
+    found = watermark.opened(home, signing.ensure(home)).read(media)
+    assert found is not None and found.found
 
 
 def test_a_release_whose_graph_was_altered_is_not_served(walked: Outcome, home: Home, tmp_path: Path) -> None:

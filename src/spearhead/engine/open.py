@@ -46,6 +46,9 @@ async def opened(
     up: dict[str, Loaded] = {}
     leaving: set[asyncio.Task[None]] = set()
     try:
+        if any(_marks_pictures(release) for _, release in chosen):
+            log.info("the networks that draw invisible marks are fetched once and kept in %s", home.packages)
+            await asyncio.to_thread(lambda: marks.marks)  # here, and not while somebody waits for the first picture
         for names, release in chosen:
             loaded = await load(release, room=room or Room(), secret=secret, public_key=keys.public)
             up.update({name: loaded for name in names})
@@ -79,6 +82,11 @@ async def opened(
         await asyncio.to_thread(sealer.close)
         await asyncio.to_thread(desk.close)
         store.dispose()
+
+
+def _marks_pictures(release: Release) -> bool:
+    """Whether its pictures carry the invisible marks, whose networks are in a package."""
+    return release.manifest.modality == "image" and bool(release.manifest.labels.get("watermark"))
 
 
 def choose(home: Home, *, models: tuple[str, ...], leave_out: bool = False) -> list[tuple[tuple[str, ...], Release]]:

@@ -181,7 +181,7 @@ class _Served:
 
 @contextlib.contextmanager
 def _spearhead(release: releases.Release, command: str) -> Iterator[_Served]:
-    """`spearhead serve` on a home of its own: nothing but the release, the keys that signed it, one account and credit."""
+    """`spearhead serve` on a home of its own: the release, the keys that signed it, one account and its credit."""
     with tempfile.TemporaryDirectory(prefix="spearhead-bench-") as root:
         target = Path(root) / "releases" / release.manifest.scenario / release.manifest.version
         shutil.copytree(release.folder, target)

@@ -196,7 +196,8 @@ def test_it_is_judged_again_and_answers_without_a_server_through_its_adapter(
 
 
 @pytest.mark.parametrize(
-    ("damage", "named"), [("missing", "adapter.gguf is not there"), ("cut", "adapter.gguf cannot")]
+    ("damage", "named"),
+    [("missing", "adapter.gguf cannot be read"), ("cut", "adapter.gguf has 11328 bytes and should")],
 )
 def test_a_release_without_its_whole_adapter_is_refused_in_one_line(outcome: Outcome, damage: str, named: str) -> None:
     release = released(outcome)

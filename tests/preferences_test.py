@@ -288,6 +288,7 @@ def test_what_does_not_go_with_preferences_is_refused_before_anything_is_read(
 ) -> None:
     source = '[[data.sources]]\nkind = "files"\npath = "x.jsonl"\nlicence = "CC0-1.0"\ncredit = ""'
     (tmp_path / "scenario.toml").write_text(SCENARIO.format(source=source, training=TRAINING), "utf-8")
+    (tmp_path / "x.jsonl").write_bytes(b"")
     read.load(tmp_path)
     with pytest.raises(InputError, match=why):
         read.load(tmp_path, changes=(change,))

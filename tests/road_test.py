@@ -340,17 +340,19 @@ def test_the_demo_asks_the_served_release_and_shows_label_trace_and_receipt(
 
 
 def test_the_demo_of_a_scenario_whose_answers_wait_for_a_person_says_so(
-    outcome: Outcome, nod: Path, home: Home, capsys: pytest.CaptureFixture[str]
+    outcome: Outcome, nod: Path, home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(home.runs / "nod", home.runs / "wary")  # learnt alike: only what leaves is another
+    own = Home(tmp_path / "home", home.cache)
+    shutil.copytree(home.root, own.root)
+    (own.runs / "nod").rename(own.runs / "wary")  # learnt alike: only what leaves is another
     rules = '[{category="*", direction="output", hold=0.5}]'
     changes = ("scenario.name=wary", 'review.checks=["approval"]', f"review.rules={rules}")
     loaded = read.load(nod, changes=changes)
-    assert demo.run(loaded, home=home, quiet=True, as_json=True) == 0
+    assert demo.run(loaded, home=own, quiet=True, as_json=True) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["answer"]["review"].startswith("rev_") and told["answer"]["text"] == "" and told["trace"] is None
     assert told["answer"]["receipt"]["settled"] is False
-    assert demo.run(loaded, home=home, quiet=True, as_json=False) == 0
+    assert demo.run(loaded, home=own, quiet=True, as_json=False) == 0
     said = capsys.readouterr().out
     assert "review held it for a person as rev_" in said and "Traceback" not in said and "\ntrace of" not in said
 

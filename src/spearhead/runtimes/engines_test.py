@@ -224,3 +224,21 @@ def test_who_asks_before_it_is_warm_finds_room_in_the_smallest_cache(tmp_path: P
 
     ours, theirs = (asyncio.run(first(engine.name)) for engine in (OPENVINO, LLAMACPP))
     assert np.abs(ours - theirs).max() < 0.05
+
+
+@needs_openvino
+def test_an_answer_that_goes_round_in_circles_ends_at_the_same_token_whoever_computes_and_however_it_is_read(
+    table: Table,
+) -> None:
+    async def end(engine: str, pause: float) -> tuple[str, int, str | None]:
+        settings = Settings(context=2048, slots=2, batch=64, threads=1, engine=engine)
+        prompt = Prompt((Segment("a", False),), options={"temperature": 0, "max_tokens": 900, "stop_repeats": 3})
+        async with await LlamaCpp.start(table.model, table.tokenizer, settings=settings) as runtime:
+            text = ""
+            async for draft in runtime.generate(prompt):
+                text += draft.delta
+                await asyncio.sleep(pause)
+            return text, draft.usage.completion, draft.finish
+
+    ends = [asyncio.run(end(engine.name, pause)) for engine in (OPENVINO, LLAMACPP) for pause in (0.0, 0.03)]
+    assert set(ends) == {ends[0]} and ends[0][0].startswith("é😀a" * 12) and ends[0][1] < 200 and ends[0][2] == "length"

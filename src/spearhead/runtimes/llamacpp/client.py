@@ -330,13 +330,14 @@ class LlamaCpp:
 
     async def _answer(self, body: dict[str, Any], *, index: int, times: int = 0) -> AsyncGenerator[Draft, None]:
         """One answer; it ends as `length` when it goes round in circles `times` times (see `loops`)."""
-        watch = LoopWatch(times)
         prompt = len(body["prompt"])
+        body["stop_repeats"] = times
         body["n_predict"] = min(body.get("n_predict", self.context), self.context - prompt)
         units = prompt + body["n_predict"]
         begun = finished = again = False
         while not finished:
             worker, exchange = await self._open(units)
+            watch = LoopWatch(0 if worker.engine.ends_loops else times)
             try:
                 exchange.send("POST", "/completion", body)
                 async for value in exchange:

@@ -32,9 +32,12 @@ class Engine:
 
     name: str
     command: tuple[str, ...]
+    ends_loops: bool = False
+    """Whether it sees itself that an answer goes round in circles: it tells several tokens at once, and where that is
+    must not depend on which."""
 
 
-OPENVINO = Engine("OpenVINO", ("-P", "-m", "spearhead.runtimes.openvino.worker"))
+OPENVINO = Engine("OpenVINO", ("-P", "-m", "spearhead.runtimes.openvino.worker"), ends_loops=True)
 LLAMACPP = Engine("llama.cpp", ("-P", str(Path(__file__).with_name("worker.py"))))
 ENGINES = (OPENVINO.name, LLAMACPP.name)
 """In the order in which they are tried."""

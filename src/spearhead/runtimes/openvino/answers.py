@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spearhead.runtimes.loops import LoopWatch
 from spearhead.runtimes.openvino import sampling
 from spearhead.runtimes.openvino.batch import Answer, Array, Batch
 from spearhead.runtimes.openvino.pieces import Growing, Pieces
@@ -36,6 +37,7 @@ class Asked:
     tell: Callable[[Event], None]
     stream: bool
     begun: float
+    watch: LoopWatch
     count: int = 0
     told: float = 0.0
     """When the last event was told."""
@@ -76,10 +78,11 @@ class Desk:
             most = min(int(body.get("n_predict", self.context)), self.context - len(prompt))
             stops = [str(stop) for stop in body.get("stop", ()) if stop]
             wishes = sampling.wishes(body, key=self.key)
+            watch = LoopWatch(int(body.get("stop_repeats", 0)))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Refused(str(error)) from error
         answer = self.batch.add(prompt, wishes, most=max(1, most))
-        one = Asked(answer, max(1, most), Growing(stops), tell, bool(body.get("stream")), time.monotonic())
+        one = Asked(answer, max(1, most), Growing(stops), tell, bool(body.get("stream")), time.monotonic(), watch)
         self.asked.append(one)
         return one
 
@@ -103,7 +106,8 @@ class Desk:
         ended = token in self.pieces.ends
         piece = b"" if ended else self._piece(token)
         text = one.text.feed(piece)
-        stop = "eos" if ended else "word" if one.text.stopped else "limit" if one.count >= one.most else ""
+        full = one.count >= one.most or one.watch.feed(text)
+        stop = "eos" if ended else "word" if one.text.stopped else "limit" if full else ""
         text += one.text.rest() if stop else ""
         one.said.append(text)
         if row is not None:

@@ -482,7 +482,7 @@ def balance(store: Engine | Connection, account: str, *, as_of: datetime | None 
                 sums.of(connection, pots.reserved(account), currency)[0],
             )
         else:
-            names = [pot.name for pot in pots.of(connection, account, currency, moment=as_of)]
+            names = pots.at(connection, account, currency, moment=as_of)
             available = sum(_sum_as_of(connection, name, currency, as_of) for name in names)
             reserved = _sum_as_of(connection, pots.reserved(account), currency, as_of)
         return Balance(account=account, currency=currency, available=available, reserved=reserved)

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from spearhead.core.clock import now
 from spearhead.core.errors import InputError
-from spearhead.ledger import journal, keys, usage
+from spearhead.ledger import grants, journal, keys, usage
 from spearhead.ledger.journal import KeyReused, NotEnoughCredit
 from spearhead.store import database
 from spearhead.store.tables import journal_entries, journal_groups, journal_snapshots, reservations
@@ -214,6 +214,17 @@ def test_a_balance_of_the_past_knows_nothing_of_what_was_booked_later(engine: En
     assert past == [0, 105, 112]
     with pytest.raises(InputError, match="in the future"):
         journal.credit(engine, account, 1, key="d", booked=NOON + timedelta(days=1), clock=lambda: NOON)
+
+
+def test_a_balance_of_the_past_still_knows_a_grant_that_has_run_out_since(engine: Engine) -> None:
+    account, end = funded(engine, 0), NOON + timedelta(hours=1)
+    grants.give(engine, account, 100, key="g", expires=end, clock=lambda: NOON)
+    held = journal.reserve(engine, account, 30, currency="EUR", key="r", clock=lambda: NOON)
+    journal.settle(engine, held.id, 30, clock=lambda: NOON + timedelta(minutes=30))
+    assert journal.expire(engine, clock=lambda: end + timedelta(hours=1)) == 1
+    minutes = [-1, 0, 45, 61, 180]
+    past = [journal.balance(engine, account, as_of=NOON + timedelta(minutes=m)).available for m in minutes]
+    assert past == [0, 70, 70, 0, 0]
 
 
 def test_a_statement_pages_through_whole_groups_in_order(engine: Engine) -> None:

@@ -104,6 +104,18 @@ def of(
     return found
 
 
+def at(connection: Connection, account: str, currency: str, *, moment: datetime) -> list[str]:
+    """The pots that `account` had at a moment of the past, those that were emptied and closed since among them."""
+    wanted = sa.select(grants.c.id).where(
+        grants.c.account == account,
+        grants.c.currency == currency,
+        grants.c.effective <= stamp(moment),
+        sa.or_(grants.c.expires.is_(None), grants.c.expires > stamp(moment)),
+        sa.or_(grants.c.closed.is_(None), grants.c.closed > stamp(moment)),
+    )
+    return [available(account), *(granted(account, row.id) for row in connection.execute(wanted.order_by(grants.c.id)))]
+
+
 def draw(pots: Sequence[Pot], amount: int) -> tuple[list[tuple[str, int]], int]:
     """How much of `amount` comes from which pot, in order, and how much is missing.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from spearhead.core import digest
+from spearhead.core import digest, files
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Progress, Prompt
@@ -36,6 +36,7 @@ from spearhead.store.home import Home
 Start = Callable[[], Awaitable[Runtime]]
 Ask = Callable[[Sequence[Case]], list[Prompt]]
 SEED = 0
+SCORES, EXTRAS = "scores.json", "extras.json"
 NOISE = 0.05
 """Share of characters that typing noise touches."""
 
@@ -50,6 +51,27 @@ class Judged:
     baselines: Mapping[str, tuple[Case, ...]]
     closest: tuple[Shown, ...] = ()
     """Of pictures: each output with the training picture most like it."""
+
+
+def keep_scores(judged: Judged, folder: Path) -> None:
+    """Write the scores and extras to `folder`, for `kept_scores`."""
+    for name, rows in ((SCORES, judged.scores), (EXTRAS, judged.extras)):
+        files.write_whole(folder / name, json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+
+
+def kept_scores(folder: Path) -> tuple[tuple[Measured, ...], tuple[Score, ...]]:
+    """The scores and extras that were written to `folder`."""
+
+    def rows(name: str) -> list[dict[str, Any]]:
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+        return [{**row, "interval": pair(row["interval"])} for row in found]
+
+    return tuple(Measured(**row) for row in rows(SCORES)), tuple(Score(**row) for row in rows(EXTRAS))
+
+
+def pair(value: Sequence[float] | None) -> tuple[float, float] | None:
+    """An interval as JSON gives it back."""
+    return (value[0], value[1]) if value else None
 
 
 def held_out(loaded: Loaded, dataset: Dataset) -> list[Case]:

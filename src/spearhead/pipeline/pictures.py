@@ -13,10 +13,10 @@ from spearhead.core import files
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Progress, Prompt
-from spearhead.core.manifest import Layout, Measured
+from spearhead.core.manifest import Layout
 from spearhead.core.media import Media
 from spearhead.core.sampler import Sampler
-from spearhead.core.score import Case, Score
+from spearhead.core.score import Case
 from spearhead.data import pictures as data_pictures
 from spearhead.data.dataset import Dataset
 from spearhead.index.pictures import PictureIndex, Pixels
@@ -26,7 +26,7 @@ from spearhead.metrics.nearest import Shown
 from spearhead.metrics.picture_baselines import Pool
 from spearhead.metrics.setting import Setting
 from spearhead.pipeline import answers
-from spearhead.pipeline.judge import SEED, Judged
+from spearhead.pipeline.judge import SEED, Judged, keep_scores, kept_scores
 from spearhead.pipeline.outcome import Made, Outcome
 from spearhead.pipeline.steps import Done, step
 from spearhead.release import options
@@ -122,8 +122,7 @@ def evaluate(
 
     def work(folder: Path) -> Walk:
         judged = yield from judge(scenario, dataset, ours=ours, home=home)
-        files.write_whole(folder / "scores.json", json.dumps([dataclasses.asdict(s) for s in judged.scores], indent=1))
-        files.write_whole(folder / "extras.json", json.dumps([dataclasses.asdict(s) for s in judged.extras], indent=1))
+        keep_scores(judged, folder)
         names = {}
         for name, rows in judged.baselines.items():
             names[name] = [row.output.id for row in rows[:SHOWN]]
@@ -313,8 +312,6 @@ def _words(sampler: Sampler) -> str:
 
 
 def _read_judged(folder: Path, ours: Sequence[Case]) -> Judged:
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-    extras = json.loads((folder / "extras.json").read_text(encoding="utf-8"))
     names: Mapping[str, Any] = json.loads((folder / "baselines.json").read_text(encoding="utf-8"))
     beside: dict[str, list[Case]] = {name: [] for name in names}
     for path in sorted(folder.glob("*-*.png")):
@@ -322,13 +319,8 @@ def _read_judged(folder: Path, ours: Sequence[Case]) -> Judged:
             case = dataclasses.replace(ours[int(found[2])], output=Media("image", "image/png", path.read_bytes()))
             beside[found[1]].append(case)
     return Judged(
-        tuple(Measured(**{**row, "interval": _pair(row["interval"])}) for row in scores),
-        tuple(Score(**{**row, "interval": _pair(row["interval"])}) for row in extras),
+        *kept_scores(folder),
         tuple(ours),
         {name: tuple(rows) for name, rows in beside.items()},
         _read_closest(folder / CLOSEST, ours),
     )
-
-
-def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
-    return (value[0], value[1]) if value else None

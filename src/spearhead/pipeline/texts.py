@@ -8,8 +8,8 @@ from typing import Any
 
 from spearhead.core import files, media
 from spearhead.core.generation import Progress
-from spearhead.core.manifest import Layout, Measured, Planted
-from spearhead.core.score import Case, Score
+from spearhead.core.manifest import Layout, Planted
+from spearhead.core.score import Case
 from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
 from spearhead.pipeline import answers, canaries, judge, weights
@@ -96,8 +96,7 @@ def evaluate(
             networks=networks,
             tokenizer=networks.get("ours"),
         )
-        files.write_whole(folder / "scores.json", json.dumps([dataclasses.asdict(s) for s in judged.scores], indent=1))
-        files.write_whole(folder / "extras.json", json.dumps([dataclasses.asdict(s) for s in judged.extras], indent=1))
+        judge.keep_scores(judged, folder)
         beside = {name: [case.output.text for case in rows] for name, rows in judged.baselines.items()}
         files.write_whole(folder / "baselines.json", json.dumps(beside, ensure_ascii=False))
         return {"cases": len(ours)}
@@ -136,7 +135,7 @@ def _canaries(
     inputs = {"weights": made.key, "draws": scenario.evaluation.draws}
     done = yield from step(root, "canaries", inputs, work, data=outcome.dataset.digest)
     outcome.steps.append(done)
-    return [Planted(**{**row, "interval": _pair(row["interval"])}) for row in done.result["groups"]]
+    return [Planted(**{**row, "interval": judge.pair(row["interval"])}) for row in done.result["groups"]]
 
 
 def _made(loaded: Loaded, trained: Done, made: Done, *, told: Done, index: Path) -> Made:
@@ -269,12 +268,9 @@ def _in_order(file: Path) -> list[answers.Written]:
 
 
 def _read_judged(folder: Path, ours: Sequence[Case]) -> judge.Judged:
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-    extras = json.loads((folder / "extras.json").read_text(encoding="utf-8"))
     beside = json.loads((folder / "baselines.json").read_text(encoding="utf-8"))
     return judge.Judged(
-        tuple(Measured(**{**row, "interval": _pair(row["interval"])}) for row in scores),
-        tuple(Score(**{**row, "interval": _pair(row["interval"])}) for row in extras),
+        *judge.kept_scores(folder),
         tuple(ours),
         {
             name: tuple(
@@ -283,7 +279,3 @@ def _read_judged(folder: Path, ours: Sequence[Case]) -> judge.Judged:
             for name, rows in beside.items()
         },
     )
-
-
-def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
-    return (value[0], value[1]) if value else None

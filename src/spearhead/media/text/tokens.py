@@ -61,11 +61,6 @@ class Tokenizer:
         """The ids of a prompt, one segment after the other; nothing is added before, between or after."""
         return [token for segment in segments for token in self.encode(segment.text, special=segment.special)]
 
-    def encode_many(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:
-        """`encode` for many texts at once, on all cores."""
-        reader = self._marked if special else self._plain
-        return [list(one.ids) for one in reader.encode_batch_fast(list(texts), add_special_tokens=False)]
-
     def decode(self, ids: Sequence[int], *, markers: bool = False) -> str:
         """The text of `ids`; markers are left out unless asked for."""
         return str(self._marked.decode(list(ids), skip_special_tokens=not markers))

@@ -104,21 +104,3 @@ class NearIndex:
 def sketches(sets: Sequence[Sequence[str]]) -> list["rensa.RMinHash"]:
     """MinHash signatures of sets of shingles."""
     return list(rensa.RMinHash.from_token_sets(list(map(list, sets)), num_perm=HASHES, seed=SEED))
-
-
-def pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int, float]]:
-    """Every near-duplicate (i, j, similarity) with i < j, in that order.
-
-    >>> [(i, j) for i, j, _ in pairs(["in the beginning was the word", "other", "In the beginning was the Word!"], 0.8)]
-    [(0, 2)]
-    """
-    cut = [shingles(text) for text in texts]
-    lsh = rensa.RMinHashLSH(threshold, HASHES, bands(threshold))
-    found = []
-    for j, (own, sketch) in enumerate(zip(cut, sketches(cut), strict=True)):
-        for i in sorted(lsh.query(sketch)):
-            value = jaccard(cut[i], own)
-            if value >= threshold:
-                found.append((i, j, value))
-        lsh.insert(j, sketch)
-    return sorted(found)

@@ -57,35 +57,6 @@ class Copied:
 
 
 @dataclass(frozen=True, slots=True)
-class NearCopies:
-    """The share of outputs that nearly repeat their nearest training text: Jaccard similarity of word pairs."""
-
-    index: CopyIndex
-    training: str
-    """As for `Copied`."""
-    similarity: float = 0.8
-    name: ClassVar[str] = "near_copies"
-    modality: ClassVar[str] = "text"
-    better: ClassVar[Better] = "lower"
-
-    @property
-    def signature(self) -> str:
-        """From which similarity on, and against which data."""
-        return f"near-copies|word-pairs-jaccard:{self.similarity}|training:{self.training}"
-
-    def statistics(self, cases: Sequence[Case]) -> "np.ndarray[Any, np.dtype[np.float64]]":
-        """(cases, 2): whether it is a near copy, and 1; an empty output is none."""
-        return rows(
-            float(bool(near.words(output)) and self.index.nearest(output).similarity >= self.similarity)
-            for output in parts.outputs(cases, self.name)
-        )
-
-    def reduce(self, totals: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
-        """Near copies per 100 outputs."""
-        return percent(totals)
-
-
-@dataclass(frozen=True, slots=True)
 class Recited:
     """The share of continuations that are, word for word, those of the record (Carlini et al. 2023, "Quantifying
     memorization across neural language models", section 3: extractable with a prefix), over cases from `prefixes`.

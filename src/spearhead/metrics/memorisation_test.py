@@ -8,7 +8,7 @@ from spearhead.core.score import Case
 from spearhead.index.copies import CopyIndex
 from spearhead.metrics import baselines
 from spearhead.metrics.evaluate import evaluate
-from spearhead.metrics.memorisation import Copied, NearCopies, Recited, extraction, prefixes
+from spearhead.metrics.memorisation import Copied, Recited, extraction, prefixes
 
 TRAINING = [
     "In the beginning was a word, and nobody wrote it down in time.",
@@ -69,12 +69,3 @@ def test_copied_is_the_longest_run_beside_that_of_the_references() -> None:
     assert ours.value == pytest.approx(100 * (1 + 2 / 6 + 4 / 5 + 0) / 4)
     assert theirs.value == pytest.approx(100 * 2 / 3)
     assert "training:hand" in ours.signature
-
-
-def test_near_copies_are_counted() -> None:
-    index = CopyIndex.build([(str(at), content) for at, content in enumerate(TRAINING)])
-    made = [TRAINING[0].upper(), TRAINING[1][:-9], HELD_OUT[0], TRAINING[2], ""]  # the second lost 2 of 13 pairs
-    cases = [Case(None, text(output), None) for output in made]
-    for similarity, wanted in ((0.8, 60), (0.9, 40)):
-        [score] = evaluate(cases, [NearCopies(index, training="hand", similarity=similarity)], seed=0)
-        assert score.value == wanted

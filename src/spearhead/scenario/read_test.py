@@ -67,8 +67,11 @@ def test_what_a_scenario_does_not_say_of_the_training_of_a_gpt_follows_from_its_
 
 def test_half_precision_is_refused_where_it_would_do_nothing() -> None:
     folder = ROOT / "scenarios" / "fashion"
-    with pytest.raises(InputError, match="training.precision is 'bf16', but a gan learns in float32: .*leave it out"):
-        read.load(folder, changes=('training.precision="bf16"',))
+    for half in ("bf16", "fp16"):
+        with pytest.raises(
+            InputError, match=f"training.precision is '{half}', but a gan learns in float32: .*leave it"
+        ):
+            read.load(folder, changes=(f'training.precision="{half}"',))
     assert read.load(folder, changes=('training.precision="fp32"',)).scenario.training.precision == "fp32"
 
 

@@ -304,10 +304,10 @@ class Scenario(BaseModel):
             if bar.minimum is None and bar.maximum is None and not bar.beats:
                 raise wrong(f"bars: the bar on {bar.metric!r} asks for nothing: give minimum, maximum or beats")
         _augments(self.training, modality)
-        if self.training.precision == "bf16" and self.family.single:
+        if (half := self.training.precision) in ("bf16", "fp16") and self.family.single:
             raise wrong(
-                f"training.precision is 'bf16', but a {self.model['family']} learns in float32: {self.family.single}; "
-                "leave it out"
+                f"training.precision is {half!r}, but a {self.model['family']} learns in float32: "
+                f"{self.family.single}; leave it out"
             )
         if self.training.objective == "dpo":
             _prefers(self.family.unpreferring(config), self.training)

@@ -22,6 +22,7 @@ from spearhead.core.files import whole_folder
 from spearhead.nn.disk import trouble_told
 from spearhead.nn.model import Model
 from spearhead.training.explosion import Level
+from spearhead.training.scaling import Scale
 
 Tensors = dict[str, Tensor]
 
@@ -45,6 +46,8 @@ class Position:
     """Why it ended, once it has."""
     level: Level = Level()
     """Where the loss has been."""
+    scale: Scale = Scale()
+    """Of the loss, in float16."""
 
 
 def learning(model: Model) -> Tensors:
@@ -142,7 +145,8 @@ def _state(path: Path) -> tuple[Position, dict[str, Any]]:
     try:
         raw = json.loads((path / "state.json").read_text(encoding="utf-8"))
         told = raw["position"]
-        return Position(**{**told, "level": Level(**told["level"])}), raw["optimiser"]
+        parts = {"level": Level(**told["level"]), "scale": Scale(**told.get("scale", {}))}
+        return Position(**{**told, **parts}), raw["optimiser"]
     except (json.JSONDecodeError, KeyError, TypeError, OSError) as error:
         raise InputError(f"checkpoint {path} is damaged ({error}): remove it and start again") from error
 

@@ -19,13 +19,15 @@ def choose(name: str) -> torch.device:
 
 
 def precision(wanted: str, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16: as told, or for `auto` bfloat16 where the hardware multiplies it in units of its own.
+    """As told, or for `auto` bfloat16 where the hardware multiplies it in units of its own, else float32.
+
+    float16 is for cards that are fast at nothing else, and never chosen by itself.
 
     Asked of the hardware, not timed: a busy moment must not decide what a run computes, nor may two processes of one
     run differ. A processor with bfloat16 dot products but no matrix tiles keeps float32.
     """
     if wanted != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     if device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False):

@@ -25,9 +25,10 @@ from torch import nn
 from spearhead.core import digest
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.nn.model import Model
-from spearhead.training import checkpoint, compress, devices, explosion, optimisers, processes, schedules
+from spearhead.training import checkpoint, compress, devices, explosion, optimisers, processes, scaling, schedules
 from spearhead.training.checkpoint import Position
 from spearhead.training.plan import NOT_THE_RESULT, Plan
+from spearhead.training.scaling import Scale
 
 
 class Source(Protocol):
@@ -133,7 +134,8 @@ def train(
     else:
         torch.manual_seed(plan.seed)
         kind = devices.precision(plan.precision, device)
-        position, best = Position(mark, precision=str(kind).removeprefix("torch.")), checkpoint.snapshot(model)
+        position = Position(mark, precision=str(kind).removeprefix("torch."), scale=scaling.begin(kind))
+        best = checkpoint.snapshot(model)
         average = checkpoint.snapshot(model) if plan.average else None
     _keep_memory()
     run = _Run(model, plan, made, folder, position, best, average, validation, device, smaller)
@@ -219,9 +221,11 @@ class _Run:
         processes.own_noise(self.plan.seed, self.position.step)
         micros = batches.at(self.position.step)
         total = processes.over(float(sum(micro.weight for micro in micros)), self.device)
-        losses, norm = self._learn(micros, total, factor)
+        losses, norm, scale = self._learn(micros, total, factor)
         name, loss = next(iter(losses.items()))
-        level = explosion.follow(self.position.level, loss, times=self.plan.explosion)
+        level = self.position.level
+        if math.isfinite(loss):
+            level = explosion.follow(level, loss, times=self.plan.explosion)
         if level.exploded:
             above = f"{name} is {loss:.4g} after {explosion.LONG} steps far above {level.lowest:.4g}, where it was"
             self._diverged(f"{above} (training.explosion = {self.plan.explosion:g})")
@@ -239,6 +243,7 @@ class _Run:
             units=was.units + units,
             weight=was.weight + weight,
             level=level,
+            scale=scale,
         )
         self.pace = seconds if not self.pace else 0.8 * self.pace + 0.2 * seconds
         ended = self._ended()
@@ -276,8 +281,12 @@ class _Run:
             figures=self.model.figures(),
         )
 
-    def _learn(self, micros: Sequence[Any], total: float, factor: float) -> tuple[dict[str, float], float]:
-        """One pass over the micro-batches, stepping each named optimiser when all of them have given its loss."""
+    def _learn(self, micros: Sequence[Any], total: float, factor: float) -> tuple[dict[str, float], float, Scale]:
+        """One pass over the micro-batches, stepping each named optimiser when all of them have given its loss.
+
+        In float16 an overflow is no divergence: nothing is learnt from this batch, and the next one is scaled less.
+        """
+        scale, overflowed = self.position.scale, False
         streams = [self.model.losses(micro) for micro in micros]
         seen: dict[str, float] = {}
         norms: list[float] = []
@@ -295,7 +304,7 @@ class _Run:
                         self._forget(name)
                     names.add(name)
                     share = loss * (micro.weight / total)
-                    share.backward()
+                    (share * scale.factor).backward()
                     value += share.detach()
             if not names:
                 break
@@ -305,16 +314,22 @@ class _Run:
             seen[name] = processes.over(float(value), self.device)
             parameters = optimisers.parameters(self.made[name])
             processes.average_gradients(parameters)
+            scaling.undo(scale, parameters)
             norm = float(nn.utils.clip_grad_norm_(parameters, self.plan.clip or math.inf))
             norms.append(norm)
             if not (math.isfinite(seen[name]) and math.isfinite(norm)):
-                self._diverged(f"{name} is {seen[name]}, gradient length {norm}")
+                if self.position.precision != "float16" or scale.factor <= scaling.LEAST:
+                    self._diverged(f"{name} is {seen[name]}, gradient length {norm}")
+                overflowed = True
+                continue
             optimisers.set_rates(self.made[name], factor)
             for optimiser in self.made[name]:
                 optimiser.step()
         for name in self.made:
             self._forget(name)
-        return seen, max(norms)
+        if self.position.precision == "float16":
+            scale = scaling.after(scale, overflowed=overflowed)
+        return seen, max(norms), scale
 
     def _forget(self, name: str) -> None:
         for optimiser in self.made[name]:

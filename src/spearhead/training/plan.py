@@ -47,7 +47,9 @@ class Plan:
     """Share of the run over which `wsd` falls to zero; `step` divides by ten after each such share."""
     packing: bool = True
     """Whole batches as one sequence without padding; else sorted by length into buckets."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of products of matrices. `auto`: bf16 where the hardware has units for it, else fp32; `fp16` scales the loss, for
+    older cards."""
     device: str = "auto"
     validate_every: Whole = 50
     """Steps between two looks at the held-out loss; 0: only at the end, so nothing can be stopped by `patience`."""

@@ -4,7 +4,7 @@ import dataclasses
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -164,8 +164,9 @@ def test_a_processor_computes_in_half_precision_only_where_it_has_tiles_for_it(
     assert devices.precision("auto", torch.device("cpu")) == wanted
 
 
-def test_half_precision_learns_too(tiny: Path, examples: list[Example]) -> None:
-    plan = Plan(steps=12, batch=8, learning_rate=1e-2, precision="bf16")
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns_too(precision: Literal["bf16", "fp16"], tiny: Path, examples: list[Example]) -> None:
+    plan = Plan(steps=12, batch=8, learning_rate=1e-2, precision=precision)
     model = build(Config(base=Base("CC0-1.0", ""), rank=4), tiny, steps=12, seed=0)
     losses = [step.loss for step in train(model, Batches(examples[:8], pack, plan=plan), plan)]
     assert losses[-1] < losses[0]

@@ -12,18 +12,22 @@ import torch
 from safetensors.torch import load_file
 
 from spearhead.core.catalogue import Catalogue
+from spearhead.core.errors import InputError
 from spearhead.core.family import Lesson, Task
 from spearhead.core.generation import Draft, Prompt
 from spearhead.core.media import text
 from spearhead.core.record import Record
 from spearhead.core.rights import Licence, Right
+from spearhead.core.sampler import Sampler
 from spearhead.core.template import Segment
 from spearhead.media.image import codec
 from spearhead.models.gan.config import PRESETS, Config
 from spearhead.models.gan.export import export
 from spearhead.models.gan.network import Gan, build
+from spearhead.models.gan.style import StyleMaker
 from spearhead.models.gan.tiny import SHAPE, kinds
 from spearhead.models.pictures import pack
+from spearhead.runtimes.failure import OptionRefused
 from spearhead.runtimes.onnx import Onnx, Settings
 from spearhead.training.batches import Batches, held_out
 from spearhead.training.estimate import estimate
@@ -144,6 +148,90 @@ def test_a_forecast_counts_the_turn_of_the_maker_and_changes_nothing(every: int,
     assert found.learning == sum(p.numel() for p in model.parameters())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.reached == 0 and all(p.grad is None for p in model.parameters())
+
+
+@pytest.fixture(scope="module")
+def styles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Gan, Path]:
+    """A maker of styles with four layers, and the folder of its graph."""
+    model = build(replace(PRESETS["style"], size=8, noise=16, width=16, depth=2), SHAPE, steps=1, seed=0).eval()
+    folder = tmp_path_factory.mktemp("styles")
+    assert export(model, folder, SHAPE)["difference"] <= 1e-4
+    return model, folder
+
+
+async def drawn(folder: Path, *, count: int = 1, **options: Any) -> list[Any]:
+    async with await Onnx.start(folder, settings=Settings(threads=1)) as runtime:
+        prompt = Prompt((Segment("standing", False),), count=count, seed=11, options=options)
+        drafts = [draft async for draft in runtime.generate(prompt)]
+    found = {draft.index: draft.media for draft in drafts}
+    return [codec.read(found[index], channels=1)[:, :, 0].astype(np.float32) for index in range(count)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mixing": 0},
+        {"mixing": 1},
+        {"mixing": 3, "mixing_seed": 5},
+        {"mixing": 2, "mixing_seed": 5, "truncation": 0.5},
+    ],
+)
+def test_two_styles_are_mixed_in_what_is_served_as_torch_mixes_them(
+    options: dict[str, Any], styles: tuple[Gan, Path]
+) -> None:
+    model, folder = styles
+    assert isinstance(model.maker, StyleMaker)
+    wide, label = options.get("truncation", 1.0), torch.tensor([SHAPE.classes.index("standing")])
+    for seed, found in zip((11, 12), asyncio.run(drawn(folder, count=2, **options)), strict=True):
+        own = torch.from_numpy(
+            np.random.Generator(np.random.Philox(seed)).standard_normal((2, 1, 16), dtype=np.float32)
+        )
+        second = own[1]
+        if "mixing_seed" in options:
+            other = np.random.Generator(np.random.Philox(5)).standard_normal((1, 16), dtype=np.float32)
+            second = torch.from_numpy(other)
+        with torch.no_grad():
+            first, second = (model.maker.mapping(wide * one, label) for one in (own[0], second))
+            rules = [second if options.get("mixing") and layer >= options["mixing"] else first for layer in range(4)]
+            wanted = model.maker.draw(torch.stack(rules, 1)).clamp(-1, 1)
+        assert float(np.abs(found - (wanted[0, 0].numpy() + 1) * 127.5).max()) <= 0.6
+
+
+def test_the_coarse_of_one_picture_and_the_fine_of_another_is_neither_of_them(styles: tuple[Gan, Path]) -> None:
+    _, folder = styles
+    ((one,), (mixed,), (same,)) = (
+        asyncio.run(drawn(folder, **options))
+        for options in ({}, {"mixing": 2, "mixing_seed": 5}, {"mixing": 2, "mixing_seed": 11})
+    )
+    assert np.array_equal(one, same) and float(np.abs(one - mixed).mean()) > 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mixing": 4}, "mixing: wanted 0 to 3, got 4"),
+        ({"mixing": -1}, "mixing: wanted 0 to 3"),
+        ({"mixing": 1.5}, "mixing: wanted a whole number"),
+        ({"mixing_seed": 5}, "mixing_seed says whose style is the second one: give mixing too"),
+        ({"mixing": 1, "mixing_seed": -5}, "mixing_seed: wanted 0 to"),
+    ],
+)
+def test_a_mixture_that_cannot_be_is_refused_by_name(
+    options: dict[str, Any], said: str, styles: tuple[Gan, Path]
+) -> None:
+    with pytest.raises(OptionRefused, match=said) as caught:
+        asyncio.run(drawn(styles[1], **options))
+    assert caught.value.option in options
+
+
+def test_a_sampler_that_promises_styles_needs_a_graph_that_takes_two(learnt: Any, tmp_path: Path) -> None:
+    export(learnt[0], tmp_path, SHAPE)
+    assert Sampler.read(tmp_path / "sampler.json").layers == 0
+    told = replace(Sampler.read(tmp_path / "sampler.json"), layers=3)
+    (tmp_path / "sampler.json").write_text(told.to_json(), encoding="utf-8")
+    with pytest.raises(InputError, match="wanted noise, label, other, layer and one output"):
+        asyncio.run(drawn(tmp_path))
 
 
 def begun(records: list[Record]) -> Lesson:

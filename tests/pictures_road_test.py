@@ -21,6 +21,7 @@ from PIL import Image
 from tests.conftest import Served, other_readers, start_server, write_signed
 
 from spearhead import cli
+from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Delivered, Request
 from spearhead.core.media import Media
@@ -30,13 +31,14 @@ from spearhead.engine.loaded import Room
 from spearhead.engine.open import opened
 from spearhead.index.pictures import PictureIndex
 from spearhead.ledger import journal, keys
-from spearhead.media.image import codec
+from spearhead.media.image import codec, metadata
 from spearhead.pipeline import road, trust
 from spearhead.pipeline.elsewhere import elsewhere
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.provenance import seal, signing
 from spearhead.provenance.labels import watermark
+from spearhead.release import options
 from spearhead.review.reviewer import Reviewer
 from spearhead.scenario import read
 from spearhead.store import releases
@@ -293,6 +295,48 @@ def test_a_picture_may_be_cropped_and_lit_and_its_file_says_so(server: Served, h
     assert grey.shape == (256, 512, 3) and len(np.unique(grey[20:200, 20:400])) == 1
 
 
+def test_a_picture_of_two_styles_is_asked_for_by_its_layer_and_its_file_says_so(
+    walked: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The walked release with the graph of a maker of styles in it, which has learnt nothing."""
+    from spearhead.models.gan.config import Config
+    from spearhead.models.gan.export import export
+    from spearhead.models.gan.network import build
+    from spearhead.models.pictures import Shape
+
+    assert walked.release is not None
+    home = Home(tmp_path / "home", tmp_path / "cache")
+    place = home.releases / "shapes" / "1"
+    shutil.copytree(walked.release, place)
+    parts = place / "parts"
+    names = Sampler.read(parts / "sampler.json").classes
+    config = Config(size=16, noise=8, width=8, maker="style")
+    export(build(config, Shape(16, 16, 1, names), steps=1, seed=0), parts, Shape(16, 16, 1, names))
+    made = options.for_pictures({}, sampler=Sampler.read(parts / "sampler.json"))
+    manifest = releases.read(place).manifest
+    (form,) = (place / part.path for part in manifest.parts if part.role == "options")
+    form.write_text(json.dumps(made), encoding="utf-8")
+    described = tuple(
+        dataclasses.replace(part, sha256=digest.of_file(place / part.path), bytes=(place / part.path).stat().st_size)
+        for part in manifest.parts
+    )
+    write_signed(place, dataclasses.replace(manifest, parts=described))
+
+    def drawn(*asked: str) -> Media:
+        file = tmp_path / "drawn.png"
+        words = ["generate", "shapes", "disc", *(word for one in asked for word in ("--option", one))]
+        assert cli.main([*words, "--seed", "3", "--out", str(file), "--home", str(home.root), "--quiet"]) == 0
+        return Media("image", "image/png", file.read_bytes())
+
+    mixed, plain = drawn("mixing=1", "mixing_seed=5"), drawn()
+    told = metadata.parameters(mixed)
+    assert told is not None and (told["seed"], told["mixing"], told["mixing_seed"]) == ("3", "1", "5")
+    assert "mixing" not in (metadata.parameters(plain) or {"mixing": ""})
+    assert not np.array_equal(codec.read(mixed)[:200], codec.read(plain)[:200])
+    assert cli.main(["generate", "shapes", "disc", "--option", "mixing=3", "--home", str(home.root)]) == 2
+    assert "mixing: wanted 0 to 2, got 3" in capsys.readouterr().err
+
+
 def test_the_javascript_client_gets_the_labelled_picture(server: Served, javascript: Any) -> None:
     asked = json.dumps({"model": "shapes", "prompt": "disc", "output_format": "png", "seed": 3})
     got = javascript(server, server.account(), f"return await client.images.generate({asked});")
@@ -365,6 +409,9 @@ def test_an_address_instead_of_bytes_leads_to_the_labelled_file(server: Served) 
         ({"n": 99}, "n", "less"),
         ({"style": "vivid"}, "style", "scenario"),
         ({"extra_body": {"stream": True}}, "stream", "whole"),
+        ({"extra_body": {"mixing": 1}}, "mixing", "draws from no styles"),
+        ({"extra_body": {"mixing": 1.5}}, "mixing", "integer"),
+        ({"extra_body": {"mixing_seed": 7}}, "mixing_seed", "draws from no styles"),
         ({"model": "tiny-cat"}, "model", "not served"),
     ],
 )

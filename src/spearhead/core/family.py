@@ -112,6 +112,10 @@ def _nothing_follows(config: Any, given: Mapping[str, Any]) -> Mapping[str, Any]
     return {}
 
 
+def _draws_anything(config: Any) -> None:
+    return None
+
+
 def _no_words(config: Any) -> Mapping[str, str]:
     return {}
 
@@ -148,5 +152,8 @@ class Family:
     plan: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] = _nothing_follows
     """`plan(config, given)`: keys of `[training]` that follow from a configuration, where the scenario does not give
     them; `given` is its own table."""
+    draws: Callable[[Any], Mapping[str, float] | None] = _draws_anything
+    """What of `[generation]` pictures of this configuration are drawn with, each with the most it may be; None: not
+    told, so nothing is refused before it is asked for."""
     words: Callable[[Any], Mapping[str, str]] = _no_words
     """What the report says of a configuration, by name."""

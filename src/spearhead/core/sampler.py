@@ -13,6 +13,8 @@ LARGEST = 1_000_000
 """Bytes of a sampler's file."""
 MOST_STEPS = 250
 """Steps that a picture may take, asked for or by default: the runtime refuses more, so nothing else may promise it."""
+MOST_LAYERS = 1024
+"""Layers of style that a picture may have: the runtime takes no higher one, so nothing else may promise it."""
 MOST = 4096
 """Classes, names and sides a sampler may have at most."""
 
@@ -22,11 +24,15 @@ class Sampler:
     """One graph and the loop around it.
 
     `oneshot`: inputs `noise` float32 (n, *noise) standard normal and `label` int64 (n,), output `pixels` float32
-    (n, c, h, w) in [0, 1]. `flow`: inputs `x` float32 (n, c, h, w), `time` float32 (n,) and `label` int64 (n,), output
-    `velocity` float32 (n, c, h, w); it is integrated from noise at time 0 to a picture in [-1, 1] at time 1. The label
-    `len(classes)` means no class; guidance mixes both velocities (arXiv 2207.12598, equation 6). A graph that leaps has
-    one input more, `length` float32 (n,): its velocity is the mean one over so much time, that of a step of Euler's;
-    0: the one at `time`, which is what Heun asks for.
+    (n, c, h, w) in [0, 1]. A graph with `layers` of style has two inputs more, `other` float32 (n, *noise) and `layer`
+    int64 (n,): from that layer on the style is that of the other noise (arXiv 1812.04948, section 3.1), with `layers`
+    nowhere.
+
+    `flow`: inputs `x` float32 (n, c, h, w), `time` float32 (n,) and `label` int64 (n,), output `velocity` float32
+    (n, c, h, w); it is integrated from noise at time 0 to a picture in [-1, 1] at time 1. The label `len(classes)`
+    means no class; guidance mixes both velocities (arXiv 2207.12598, equation 6). A graph that leaps has one input
+    more, `length` float32 (n,): its velocity is the mean one over so much time, that of a step of Euler's; 0: the one
+    at `time`, which is what Heun asks for.
     """
 
     kind: Literal["oneshot", "flow"]
@@ -45,6 +51,8 @@ class Sampler:
     """1: none."""
     truncation: float = 1.0
     """The standard deviation of the noise of a oneshot graph."""
+    layers: int = 0
+    """Layers of a oneshot graph that each take a style, the coarsest first; 0: it has no styles to mix."""
     model: str = "model.onnx"
 
     def label(self, words: str) -> int:
@@ -91,6 +99,7 @@ class Sampler:
                     "steps": int(raw.get("steps", 1)),
                     "guidance": float(raw.get("guidance", 1.0)),
                     "truncation": float(raw.get("truncation", 1.0)),
+                    "layers": int(raw.get("layers", 0)),
                     "model": str(raw.get("model", "model.onnx")),
                 }
             )
@@ -103,6 +112,8 @@ class Sampler:
             raise InputError(f"sampler.json: kind {found.kind!r} or solver {found.solver!r} is unknown")
         if not all(1 <= side <= MOST for side in sides) or max(len(found.classes), len(found.names)) > MOST:
             raise InputError(f"sampler.json: a size, a step count or the classes lie outside 1 to {MOST}")
+        if not 0 <= found.layers <= (MOST_LAYERS if found.kind == "oneshot" else 0):
+            raise InputError(f"sampler.json: {found.layers} layers of style: wanted 0 to {MOST_LAYERS}, of a flow 0")
         if any(not 0 <= number < len(found.classes) for number in found.names.values()) or "/" in found.model:
             raise InputError("sampler.json: a name points at no class, or the model is not a plain file name")
         return found

@@ -14,6 +14,12 @@ def test_a_sampler_reads_back_as_written() -> None:
     assert Sampler.from_json(FASHION.to_json()) == FASHION
 
 
+def test_a_release_from_before_styles_could_be_mixed_has_none() -> None:
+    raw = json.loads(FASHION.to_json())
+    del raw["layers"]
+    assert Sampler.from_json(json.dumps(raw)) == FASHION and FASHION.layers == 0
+
+
 @pytest.mark.parametrize(("words", "label"), [("coat", 0), (" Bag ", 1), ("大衣", 0)])
 def test_words_name_a_class(words: str, label: int) -> None:
     assert FASHION.label(words) == label
@@ -41,6 +47,10 @@ def test_an_unknown_word_is_answered_with_the_classes() -> None:
         {"steps": [1]},
         {"guidance": "much"},
         {"truncation": float("nan")},
+        {"layers": -1},
+        {"layers": 1025},
+        {"layers": 4, "kind": "flow"},
+        {"layers": "all"},
         {"model": ["model.onnx/"]},
     ],
 )

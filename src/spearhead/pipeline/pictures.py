@@ -307,7 +307,7 @@ def _made(scenario: Scenario, parts: Path, told: Done, *, index: Path, differenc
 
 def _words(sampler: Sampler) -> str:
     if sampler.kind == "oneshot":
-        return "one pass"
+        return f"one pass, {sampler.layers} layers of style" if sampler.layers else "one pass"
     return f"{sampler.steps} {sampler.solver} steps, guidance {sampler.guidance:g}"
 
 

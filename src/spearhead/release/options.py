@@ -60,6 +60,11 @@ def for_pictures(generation: Mapping[str, Any], *, sampler: Sampler) -> dict[str
     else:
         spread = {"type": "number", "exclusiveMinimum": 0, "maximum": 2, "default": sampler.truncation}
         properties["truncation"] = {**spread, "title": "Spread of the noise"}
+    if sampler.layers:
+        mixing = {"type": "integer", "minimum": 0, "maximum": sampler.layers - 1, "default": 0}
+        properties["mixing"] = {**mixing, "title": "Layer from which a second style rules (0: none)"}
+        second = {"type": ["integer", "null"], "minimum": 0, "maximum": 2**63 - 1}
+        properties["mixing_seed"] = {**second, "title": "Seed of the picture with the second style"}
     if sampler.classes:
         properties["prompt"] = {"type": "string", "enum": list(sampler.classes), "title": "What to make"}
     return _schema(properties, generation)

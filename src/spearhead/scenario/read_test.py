@@ -75,6 +75,22 @@ def test_half_precision_is_refused_where_it_would_do_nothing() -> None:
     assert read.load(folder, changes=('training.precision="fp32"',)).scenario.training.precision == "fp32"
 
 
+def test_what_a_picture_cannot_be_drawn_with_is_refused_before_anything_is_learnt() -> None:
+    folder = ROOT / "scenarios" / "fashion"
+    with pytest.raises(InputError, match="generation.mixing means nothing to this model, which knows truncation"):
+        read.load(folder, changes=("generation.mixing=1",))
+    with pytest.raises(InputError, match="generation.steps means nothing to this model, which knows truncation"):
+        read.load(folder, changes=("generation.steps=3",))
+    with pytest.raises(InputError, match="generation.truncation means nothing to .* knows steps and guidance"):
+        read.load(folder, changes=('model={family="flow"}', "generation.truncation=0.5"))
+    styles = 'model.maker="style"'  # 7, 14 and 28 pixels, a layer each: two of them may begin the second style
+    assert read.load(folder, changes=(styles, "generation.mixing=2")).scenario.generation.mixing == 2
+    with pytest.raises(InputError, match="generation.mixing is 3: this model wants at most 2"):
+        read.load(folder, changes=(styles, "generation.mixing=3"))
+    with pytest.raises(InputError, match="generation.mixing: 2000 was given, wanted at most 1024"):
+        read.load(folder, changes=(styles, "generation.mixing=2000"))
+
+
 @pytest.mark.parametrize("metric", ["class_balance", "class_accuracy"])
 def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_trained(metric: str) -> None:
     changes = (f'evaluation.metrics=["frechet", "kid", "{metric}"]',)

@@ -1,6 +1,7 @@
 """The shape of `scenario.toml`. Knows which keys exist and which combinations are impossible; reads no data."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
@@ -12,7 +13,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.family import Owed
 from spearhead.core.manifest import PriceTag
 from spearhead.core.review import Policy
-from spearhead.core.sampler import MOST_STEPS
+from spearhead.core.sampler import MOST_LAYERS, MOST_STEPS
 from spearhead.core.template import Template
 from spearhead.data import licences
 from spearhead.data.config import DataConfig
@@ -57,7 +58,7 @@ class About(BaseModel):
     languages: tuple[str, ...]
 
 
-PICTURES = {"steps", "guidance", "truncation"}
+PICTURES = {"steps", "guidance", "truncation", "mixing"}
 """Keys of `[generation]` that only pictures have."""
 
 
@@ -80,6 +81,8 @@ class Generation(BaseModel):
     """Pictures: how much the class counts; 0: the model's own, 1: no guidance."""
     truncation: Annotated[float, Field(ge=0, le=2)] = 0.0
     """Pictures: spread of the noise; 0: the model's own."""
+    mixing: Annotated[int, Field(ge=0, le=MOST_LAYERS)] = 0
+    """Pictures by a `gan` whose maker is `style`: the layer from which a second style rules; 0: none does."""
 
     def for_texts(self) -> dict[str, Any]:
         """The defaults of what a request for text may set."""
@@ -256,6 +259,8 @@ class Scenario(BaseModel):
         other = given - PICTURES if modality == "image" else given & PICTURES
         if other:
             raise wrong(f"generation.{sorted(other)[0]} means nothing for modality {modality!r}: remove it")
+        if modality == "image" and (why := _undrawable(self.family.draws(config), self.generation)):
+            raise wrong(f"generation.{why}")
         if self.labels.watermark and modality == "text" and (rigid := _greedy(self.generation)):
             raise wrong(
                 f"labels.watermark lies in the choice of tokens, and generation.{rigid} leaves none: change that, "
@@ -350,6 +355,18 @@ def _leaves_some(data: DataConfig) -> None:
 def _greedy(generation: Generation) -> str:
     """The setting by which the likeliest token is always taken; empty when there is a choice."""
     return "temperature 0" if generation.temperature == 0 else "top_k 1" if generation.top_k == 1 else ""
+
+
+def _undrawable(known: Mapping[str, float] | None, generation: Generation) -> str:
+    """What of `[generation]` no picture of this model can be drawn with, and why; empty: nothing."""
+    if known is None:
+        return ""
+    for name, value in generation.for_pictures().items():
+        if name not in known:
+            return f"{name} means nothing to this model, which knows {' and '.join(known) or 'none'}: remove it"
+        if value > known[name]:
+            return f"{name} is {value:g}: this model wants at most {known[name]:g}"
+    return ""
 
 
 def _plants(data: DataConfig, modality: str, plan: Plan, *, untrained: bool) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Generator, Mapping
 
 from spearhead.core.family import Family, Lesson, Task
 from spearhead.core.generation import Progress
+from spearhead.core.sampler import MOST_STEPS
 from spearhead.models.flow.config import Config
 
 
@@ -20,6 +21,10 @@ def _words(config: Config) -> Mapping[str, str]:
     return {"network": config.network, "solver": f"{config.solver}, {config.steps} steps, guidance {config.guidance:g}"}
 
 
+def _draws(config: Config) -> Mapping[str, float]:
+    return {"steps": MOST_STEPS, "guidance": 20}
+
+
 FAMILY = Family(
     name="flow",
     config=Config,
@@ -34,5 +39,6 @@ FAMILY = Family(
     },
     begin=_begin,
     modality="image",
+    draws=_draws,
     words=_words,
 )

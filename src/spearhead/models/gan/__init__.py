@@ -4,7 +4,7 @@ from collections.abc import Generator, Mapping
 
 from spearhead.core.family import Family, Lesson, Task
 from spearhead.core.generation import Progress
-from spearhead.models.gan.config import PRESETS, Config
+from spearhead.models.gan.config import PRESETS, Config, sizes
 
 
 def _begin(task: Task) -> Generator[Progress, None, Lesson]:
@@ -23,12 +23,18 @@ def _words(config: Config) -> Mapping[str, str]:
     }
 
 
+def _draws(config: Config) -> Mapping[str, float]:
+    styles = len(sizes(config.size)) * config.depth if config.maker == "style" else 0
+    return {"truncation": 2, **({"mixing": styles - 1} if styles else {})}
+
+
 FAMILY = Family(
     name="gan",
     config=Config,
     presets=PRESETS,
     begin=_begin,
     modality="image",
+    draws=_draws,
     words=_words,
     single="the gradients of gradients in its penalty are too small for half precision",
 )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spearhead.core.files import write_whole
 from spearhead.core.sampler import Sampler
 from spearhead.models.gan.network import Gan
+from spearhead.models.gan.style import StyleMaker
 from spearhead.models.pictures import Shape
 from spearhead.nn import onnx_file
 
@@ -23,8 +24,23 @@ class Oneshot(nn.Module):
 
     def forward(self, noise: Tensor, label: Tensor) -> Tensor:
         out: Tensor = self.maker(noise, label)
-        # An unconditional maker does not look at the label; the graph takes one all the same.
-        return (out.clamp(-1, 1) + 1) / 2 + 0 * label[:, None, None, None]
+        return _pixels(out, label)
+
+
+class Styles(nn.Module):
+    """As `Oneshot`, with a second noise `other` (n, d), whose style rules from `layer` (n,) on."""
+
+    def __init__(self, maker: StyleMaker) -> None:
+        super().__init__()
+        self.maker = maker
+
+    def forward(self, noise: Tensor, label: Tensor, other: Tensor, layer: Tensor) -> Tensor:
+        return _pixels(self.maker.mixed(noise, other, label, layer=layer), label)
+
+
+def _pixels(out: Tensor, label: Tensor) -> Tensor:
+    # An unconditional maker does not look at the label; the graph takes one all the same.
+    return (out.clamp(-1, 1) + 1) / 2 + 0 * label[:, None, None, None]
 
 
 def export(model: Gan, folder: Path, shape: Shape) -> Mapping[str, Any]:
@@ -32,7 +48,7 @@ def export(model: Gan, folder: Path, shape: Shape) -> Mapping[str, Any]:
 
     The graph equals the maker to 1e-4. `rolled_back` is whether training went on past the best held-out distance.
     """
-    config = model.config
+    config, maker = model.config, model.maker
     sampler = Sampler(
         kind="oneshot",
         noise=(config.noise,),
@@ -40,19 +56,24 @@ def export(model: Gan, folder: Path, shape: Shape) -> Mapping[str, Any]:
         channels=shape.channels,
         classes=shape.classes,
         truncation=config.truncation,
+        layers=maker.layers if isinstance(maker, StyleMaker) else 0,
     )
     rng = torch.Generator().manual_seed(0)
     noise = torch.randn(3, config.noise, generator=rng)
     label = torch.arange(3) % max(1, len(shape.classes))
     inputs = {"noise": noise, "label": label}
-    difference = onnx_file.write(Oneshot(model), inputs, ["pixels"], folder / sampler.model)
+    graph: nn.Module = Oneshot(model)
+    if isinstance(maker, StyleMaker):
+        inputs |= {"other": torch.randn(3, config.noise, generator=rng), "layer": torch.arange(3) % maker.layers}
+        graph = Styles(maker)
+    difference = onnx_file.write(graph, inputs, ["pixels"], folder / sampler.model)
     write_whole(folder / "sampler.json", sampler.to_json())
     of_step = int(model.taken)
     told = f"of step {of_step:,}, the last"
     if model.reached > of_step:
         told = f"of step {of_step:,} of {model.reached:,}: rolled back to the smallest held-out distance"
     return {
-        "maker_parameters": sum(parameter.numel() for parameter in model.maker.parameters()),
+        "maker_parameters": sum(parameter.numel() for parameter in maker.parameters()),
         "weights_of_step": of_step,
         "trained_steps": model.reached,
         "rolled_back": model.reached > of_step,

@@ -156,7 +156,7 @@ class Gan(Model):
         """Yield once (count, c, h, w) in [-1, 1] for the labels `prompt`, (count,) or a single one.
 
         `options`: `truncation`, the standard deviation of the noise (the configuration's unless given), and for a style
-        maker `mixing`, the layer from which a second style rules.
+        maker `mixing`, the layer from which a second style rules (0: none does).
         """
         labels = torch.as_tensor(prompt, dtype=torch.long).reshape(-1)
         if len(labels) not in (1, count):
@@ -165,17 +165,15 @@ class Gan(Model):
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < most:
             raise InputError(f"labels go from {int(labels.min())} to {int(labels.max())}: wanted 0 to {most - 1}")
         truncation = float(options.get("truncation", self.config.truncation))
-        mixing = options.get("mixing")
-        yield self._drawn(
-            labels.expand(count), rng, truncation=truncation, mixing=None if mixing is None else int(mixing)
-        )
+        mixing = int(options.get("mixing", 0))
+        yield self._drawn(labels.expand(count), rng, truncation=truncation, mixing=mixing)
 
-    def _drawn(self, labels: Tensor, rng: torch.Generator, *, truncation: float, mixing: int | None = None) -> Tensor:
+    def _drawn(self, labels: Tensor, rng: torch.Generator, *, truncation: float, mixing: int = 0) -> Tensor:
         """Pictures of labels (n,), as they are in evaluation."""
         noise = torch.randn(len(labels), self.config.noise, generator=rng).mul(truncation).to(self.taken.device)
         labels = labels.to(self.taken.device)
         with _evaluating(self.maker):
-            if mixing is None:
+            if not mixing:
                 parts = [
                     self.maker(*part)
                     for part in zip(torch.split(noise, CHUNK), torch.split(labels, CHUNK), strict=True)
@@ -184,7 +182,7 @@ class Gan(Model):
             if not isinstance(self.maker, StyleMaker):
                 raise InputError("option 'mixing' is for a style maker: wanted model.maker = 'style'")
             other = torch.randn(len(labels), self.config.noise, generator=rng).mul(truncation).to(noise)
-            return self.maker.mixed(noise, other, labels, layer=mixing).clamp(-1, 1)
+            return self.maker.mixed(noise, other, labels, layer=torch.full_like(labels, mixing)).clamp(-1, 1)
 
     # -- over a restart -----------------------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spearhead.core.errors import InputError
 from spearhead.core.sampler import Sampler
 from spearhead.models.gan.config import PRESETS, Config, sizes
-from spearhead.models.gan.export import Oneshot, export
+from spearhead.models.gan.export import Oneshot, Styles, export
 from spearhead.models.gan.network import Gan, build
 from spearhead.models.gan.style import StyleMaker
 from spearhead.models.gan.tiny import kinds
@@ -59,10 +59,15 @@ def test_every_preset_learns_draws_and_is_exported_as_it_is(name: str, shape: Sh
     sampler = Sampler.from_json((tmp_path / "sampler.json").read_text())
     assert (sampler.kind, sampler.noise, sampler.size, sampler.classes) == ("oneshot", (16,), (8, 8), shape.classes)
     noise = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
-    worst = onnx_file.require_equal(
-        tmp_path / sampler.model, Oneshot(model), {"noise": noise, "label": labels}, tolerance=1e-4
-    )
-    assert worst <= 1e-4
+    graph: nn.Module = Oneshot(model)
+    asked = {"noise": noise, "label": labels}
+    if isinstance(model.maker, StyleMaker):
+        graph, layers = Styles(model.maker), torch.tensor([0, 1, 2, 1, 0])
+        asked |= {"other": noise.flip(0), "layer": layers}
+        assert sampler.layers == model.maker.layers == 2
+    else:
+        assert sampler.layers == 0
+    assert onnx_file.require_equal(tmp_path / sampler.model, graph, asked, tolerance=1e-4) <= 1e-4
     with torch.no_grad():
         assert torch.allclose(Oneshot(model).eval()(noise, labels) * 2 - 1, pictures, atol=1e-6), "what sample draws"
     assert json.dumps(facts) and facts["rolled_back"] is False

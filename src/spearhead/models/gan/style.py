@@ -138,11 +138,11 @@ class StyleMaker(nn.Module):
             styles = torch.where((crossed & late)[:, :, None], other[:, None], styles)
         return self.draw(styles)
 
-    def mixed(self, coarse: Tensor, fine: Tensor, label: Tensor, *, layer: int) -> Tensor:
-        """Pictures with the style of noise `coarse` before `layer`, and of `fine` from there on."""
+    def mixed(self, coarse: Tensor, fine: Tensor, label: Tensor, *, layer: Tensor) -> Tensor:
+        """Pictures with the style of noise `coarse` before `layer` (n,), and of `fine` from there on."""
         first, second = self.mapping(coarse, label)[:, None], self.mapping(fine, label)[:, None]
-        late = (torch.arange(self.layers, device=coarse.device) >= layer)[None, :, None]
-        return self.draw(torch.where(late, second, first))
+        late = torch.arange(self.layers, device=coarse.device) >= layer[:, None]  # (n, layers)
+        return self.draw(torch.where(late[:, :, None], second, first))
 
     def draw(self, styles: Tensor) -> Tensor:
         """Styles (n, layers, d), one for each convolution, -> pixels (n, c, h, w)."""

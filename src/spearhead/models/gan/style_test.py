@@ -48,13 +48,15 @@ def test_style_mixing_takes_the_coarse_layers_of_one_and_the_fine_ones_of_the_ot
     a, b, label = torch.randn(4, 16), torch.randn(4, 16), torch.tensor([0, 1, 2, 0])
     with torch.no_grad():
         of_a, of_b = made(a, label), made(b, label)
-        assert torch.equal(made.mixed(a, b, label, layer=0), of_b)
-        assert torch.equal(made.mixed(a, b, label, layer=made.layers), of_a)
-        between = made.mixed(a, b, label, layer=2)
+        assert torch.equal(made.mixed(a, b, label, layer=torch.tensor([0] * 4)), of_b)
+        assert torch.equal(made.mixed(a, b, label, layer=torch.tensor([made.layers] * 4)), of_a)
+        between = made.mixed(a, b, label, layer=torch.tensor([2] * 4))
         assert not torch.allclose(between, of_a) and not torch.allclose(between, of_b)
         first = made.mapping(a, label)
         styles = torch.stack([first, first, *[made.mapping(b, label)] * (made.layers - 2)], 1)
         assert torch.equal(between, made.draw(styles))
+        each = made.mixed(a, b, label, layer=torch.tensor([0, made.layers, 2, made.layers]))
+        assert torch.equal(each, torch.stack([of_b[0], of_a[1], between[2], of_a[3]])), "every picture has its own"
 
 
 def test_a_style_is_one_picture_and_learning_sees_fresh_noise() -> None:

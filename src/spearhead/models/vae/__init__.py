@@ -19,6 +19,10 @@ def _words(config: Config) -> Mapping[str, str]:
     return {"network": config.network, "prior": prior, "likelihood": config.likelihood}
 
 
+def _draws(config: Config) -> Mapping[str, float]:
+    return {"truncation": 2}
+
+
 FAMILY = Family(
     name="vae",
     config=Config,
@@ -32,5 +36,6 @@ FAMILY = Family(
     },
     begin=_begin,
     modality="image",
+    draws=_draws,
     words=_words,
 )

@@ -275,6 +275,8 @@ def test_truncation_shrinks_the_noise(tmp_path: Path) -> None:
         (ask("white", steps=10_000), "steps"),
         (ask("white", guidance=float("nan")), "guidance"),
         (ask("white", truncation=0.5), "truncation"),
+        (ask("white", mixing=1), "mixing: this model draws from no styles"),
+        (ask("white", mixing_seed=1), "mixing_seed: this model draws from no styles"),
         (ask("white", temperature=1), "temperature"),
         (ask("white", count=1000), "1000 pictures"),
         (ask("purple"), "names no class; wanted one of: black, white"),

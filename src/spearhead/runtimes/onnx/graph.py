@@ -20,7 +20,12 @@ MOST_NUMBERS = 1 << 24
 """Numbers in one picture or its noise."""
 _KINDS = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 _INPUTS: Mapping[str, tuple[str, ...]] = {"flow": ("x", "time", "label", "length"), "oneshot": ("noise", "label")}
-_TYPES = {"x": np.float32, "noise": np.float32, "time": np.float32, "label": np.int64, "length": np.float32}
+_STYLES = ("other", "layer")
+"""What a graph of styles takes besides."""
+_TYPES: Mapping[str, type] = {
+    **dict.fromkeys(("x", "noise", "other", "time", "length"), np.float32),
+    **dict.fromkeys(("label", "layer"), np.int64),
+}
 _OUTSIDE = b"\x0a\x08location\x12"
 """How a tensor whose numbers lie in another file begins its address (StringStringEntryProto, key `location`)."""
 
@@ -70,7 +75,7 @@ class Graph:
         numbers = max(int(np.prod(sampler.noise)), int(np.prod(self.shape)))
         if numbers > MOST_NUMBERS:
             raise InputError(f"{path}: a picture of {numbers:,} numbers is more than the {MOST_NUMBERS:,} made here")
-        wanted = _INPUTS[sampler.kind]
+        wanted = (*_INPUTS[sampler.kind], *(_STYLES if sampler.layers else ()))
         given = {value.name: _KINDS.get(value.type) for value in self._session.get_inputs()}
         needed = set(wanted) - {"label", "length"}  # a model without classes, or without leaps, has no use for them
         wrong = [name for name, kind in given.items() if kind is not _TYPES.get(name) or name not in wanted]
@@ -108,7 +113,8 @@ class Graph:
         noise = rng.standard_normal((count, *self._sampler.noise), dtype=np.float32)
         label = np.arange(count, dtype=np.int64) % max(1, len(self._sampler.classes))
         if self._sampler.kind == "oneshot":
-            return {"noise": noise, "label": label}
+            layer = np.arange(count, dtype=np.int64) % (self._sampler.layers + 1)
+            return {"noise": noise, "label": label, "other": noise[::-1], "layer": layer}
         time = rng.random(count, dtype=np.float32)
         return {"x": noise, "time": time, "label": label, "length": 1 - time}
 

@@ -18,18 +18,19 @@ _FLOW: Mapping[str, tuple[type, float, float]] = {
     "preview": (int, 0, MOST_STEPS),
 }
 _ONESHOT: Mapping[str, tuple[type, float, float]] = {"truncation": (float, 0.0, 2.0)}
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "flow": (*_FLOW, "size", "seed"),
-    "oneshot": (*_ONESHOT, "size", "seed"),
-}
-"""Every option that a prompt may carry, by the sampler's kind."""
+STYLES = ("mixing", "mixing_seed")
+"""Options of a model that draws from styles."""
 MOST_SEED = (1 << 63) - 1
 MOST_PICTURES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one answer is made with; `preview`: a look at it every so many steps, 0: none."""
+    """What one answer is made with.
+
+    `preview`: a look at it every so many steps, 0: none. From the layer `mixing` on (0: nowhere) the style is that of
+    the picture with the seed `mixing_seed`; None: of one drawn after this picture's own.
+    """
 
     label: int
     seed: int
@@ -37,6 +38,8 @@ class Wish:
     guidance: float
     truncation: float
     preview: int
+    mixing: int
+    mixing_seed: int | None
 
 
 def label(prompt: Prompt, sampler: Sampler) -> int:
@@ -51,8 +54,11 @@ def wishes(prompt: Prompt, sampler: Sampler) -> list[Wish]:
     """One wish an answer, with the seeds seed, seed + 1, ...; raises InputError on what cannot be honoured."""
     if not 1 <= prompt.count <= MOST_PICTURES:
         raise OptionRefused("n", f"{prompt.count} pictures were asked for: wanted 1 to {MOST_PICTURES}")
-    numbers = _FLOW if sampler.kind == "flow" else _ONESHOT
+    numbers = dict(_FLOW if sampler.kind == "flow" else _ONESHOT)
+    if sampler.layers:
+        numbers |= {"mixing": (int, 0, sampler.layers - 1), "mixing_seed": (int, 0, MOST_SEED)}
     found: dict[str, Any] = {"steps": sampler.steps, "guidance": sampler.guidance, "truncation": sampler.truncation}
+    found |= {"preview": 0, "mixing": 0, "mixing_seed": None}
     for name, value in prompt.options.items():
         if value is None:
             continue
@@ -62,18 +68,25 @@ def wishes(prompt: Prompt, sampler: Sampler) -> list[Wish]:
             found["seed"] = value
         elif name in numbers:
             found[name] = _number(name, value, *numbers[name])
-        else:
+        elif name in STYLES:
             raise OptionRefused(
-                name, f"option {name!r} cannot be honoured here: there are {', '.join(NAMES[sampler.kind])}"
+                name, f"{name}: this model draws from no styles, so there are none to mix: leave it out"
             )
+        else:
+            there = ", ".join((*numbers, "size", "seed"))
+            raise OptionRefused(name, f"option {name!r} cannot be honoured here: there are {there}")
     if not sampler.classes and found["guidance"] != 1:
         raise OptionRefused(
             "guidance", "guidance: this model knows no classes, so there is nothing to guide towards: leave it out"
         )
-    seed = found.get("seed", prompt.seed)
+    if found["mixing_seed"] is not None and not found["mixing"]:
+        raise OptionRefused(
+            "mixing_seed", "mixing_seed says whose style is the second one: give mixing too, the layer where it begins"
+        )
+    seed = found.pop("seed", prompt.seed)
     seed = secrets.randbits(31) if seed is None else int(_number("seed", seed, int, 0, MOST_SEED))
     number = label(prompt, sampler)
-    wish = Wish(number, seed, found["steps"], found["guidance"], found["truncation"], found.get("preview", 0))
+    wish = Wish(label=number, seed=seed, **found)
     return [dataclasses.replace(wish, seed=seed_of(seed, index)) for index in range(prompt.count)]
 
 

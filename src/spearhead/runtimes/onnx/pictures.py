@@ -27,8 +27,12 @@ class Oneshot:
 
     def ask(self) -> Mapping[str, Array]:
         """The graph's inputs (1, ...)."""
-        noise = _noise(self._sampler, self._wish.seed) * np.float32(self._wish.truncation)
-        return {"noise": noise[None], "label": np.array([self._wish.label])}
+        wish, layers = self._wish, self._sampler.layers
+        noise = self._drawn(wish.seed)
+        asked = {"noise": noise, "label": np.array([wish.label])}
+        if layers:  # without a second style the first one rules every layer
+            asked |= {"other": self._second() if wish.mixing else noise, "layer": np.array([wish.mixing or layers])}
+        return asked
 
     def answer(self, found: Array) -> None:
         """The graph's output (1, c, h, w), in [0, 1]."""
@@ -38,6 +42,16 @@ class Oneshot:
         """(h, w, c) uint8."""
         assert self._pixels is not None, "asked before it was made"
         return _bytes(self._pixels)
+
+    def _second(self) -> Array:
+        """The noise of the second style: another picture's, or what follows this picture's own."""
+        if self._wish.mixing_seed is None:
+            return self._drawn(self._wish.seed, after=1)
+        return self._drawn(self._wish.mixing_seed)
+
+    def _drawn(self, seed: int, *, after: int = 0) -> Array:
+        """Noise (1, ...), as far spread as it was asked for."""
+        return (_noise(self._sampler, seed, after=after) * np.float32(self._wish.truncation))[None]
 
     def finite(self) -> bool:
         """Whether everything in it is a number."""
@@ -112,8 +126,11 @@ def begin(sampler: Sampler, wish: Wish) -> Picture:
     return (Flow if sampler.kind == "flow" else Oneshot)(sampler, wish)
 
 
-def _noise(sampler: Sampler, seed: int) -> Array:
-    return np.random.Generator(np.random.Philox(seed)).standard_normal(sampler.noise, dtype=np.float32)
+def _noise(sampler: Sampler, seed: int, *, after: int = 0) -> Array:
+    """The noise of a seed, or what is drawn so many draws after it."""
+    drawn = np.random.Generator(np.random.Philox(seed)).standard_normal((after + 1, *sampler.noise), dtype=np.float32)
+    found: Array = drawn[after]
+    return found
 
 
 def _bytes(values: Array) -> Array:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from spearhead.core.generation import Request
-from spearhead.core.sampler import MOST_STEPS
+from spearhead.core.sampler import MOST_LAYERS, MOST_STEPS
 from spearhead.service.api.errors import ApiError, unsupported, wrong_value
 
 DEEPEST = 32
@@ -91,6 +91,8 @@ class ImageBody(BaseModel):
     steps: Annotated[StrictInt, Field(ge=1, le=MOST_STEPS)] | None = Field(None, description="spearhead")
     guidance: Annotated[Number, Field(ge=0, le=20)] | None = Field(None, description="spearhead")
     truncation: Annotated[Number, Field(gt=0, le=2)] | None = Field(None, description="spearhead")
+    mixing: Annotated[StrictInt, Field(ge=0, le=MOST_LAYERS)] | None = Field(None, description="spearhead")
+    mixing_seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None = Field(None, description="spearhead")
     crop: Annotated[StrictStr, Field(max_length=40)] | None = Field(None, description="spearhead: WxH+LEFT+TOP")
     brightness: Annotated[Number, Field(ge=0, le=4)] | None = Field(None, description="spearhead")
     contrast: Annotated[Number, Field(ge=0, le=4)] | None = Field(None, description="spearhead")
@@ -246,6 +248,8 @@ def image(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
         "steps": body.steps,
         "guidance": body.guidance,
         "truncation": body.truncation,
+        "mixing": body.mixing,
+        "mixing_seed": body.mixing_seed,
         "crop": body.crop,
         "brightness": body.brightness,
         "contrast": body.contrast,

@@ -24,6 +24,8 @@ PICTURE = {
     "size": {"type": "string", "enum": ["auto", "256x256"], "default": "auto", "title": "Size"},
     "parameters": {"type": "boolean", "default": True, "title": "Say how"},
     "truncation": {"type": "number", "exclusiveMinimum": 0, "maximum": 2, "default": 1.0},
+    "mixing": {"type": "integer", "minimum": 0, "maximum": 3, "default": 0},
+    "mixing_seed": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**63 - 1},
     "prompt": {"type": "string", "enum": ["boot", "bag"], "title": "What to make"},
 }
 
@@ -72,6 +74,10 @@ def test_a_picture_model_with_classes_makes_those_and_no_others(tmp_path: Path) 
     assert ask.classes == ("boot", "bag") and not ask.unprompted
     (request,) = asking.requests(ask, {"size": "256x256"}, prompts=["boot"], account="a")
     assert request.options == {"size": "256x256", "parameters": False}  # an unticked box is not sent
+    (mixed,) = asking.requests(ask, {"mixing": "2", "mixing_seed": "9"}, prompts=["boot"], account="a")
+    assert mixed.options == {"mixing": 2, "mixing_seed": 9, "parameters": False}
+    with pytest.raises(InputError, match="mixing is '4': wanted a whole number from 0 to 3"):
+        asking.requests(ask, {"mixing": "4"}, prompts=["boot"], account="a")
     with pytest.raises(InputError, match="cannot be made: there is boot, bag"):
         asking.requests(ask, {}, prompts=["boat"], account="a")
     with pytest.raises(InputError, match="size is"):

@@ -6,14 +6,15 @@
 Four models of one size learn the same text for as many steps: as they are, under 4-bit rounding, with half of their
 weights pruned, with half of their gated units pruned. Each is written in the layouts that a release may have, and each
 file is asked by the runtime that serves: bits a byte over held-out text, bytes, tokens a second of 16 clients. Then a
-larger model, its weights not learnt (speed does not care), in float32, 8 and 4 bits. Prints tables; exit code 3 when a
-bar is missed.
+larger model, its weights not learnt (speed does not care, and so its likelihoods are hardly asked for), in float32, 16,
+8 and 4 bits. Prints tables, and on stderr where it is; exit code 3 when a bar is missed.
 """
 
 import argparse
 import math
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from spearhead.core.generation import Prompt
+from spearhead.core.generation import Progress, Prompt
 from spearhead.core.manifest import Layout
 from spearhead.core.template import Segment, Template
 
 MOST_LOST, FASTER = 0.01, 1.5
+BEFORE, ASKED, FEW = 32, 160, 8
+"""Characters of a piece that are given, those whose likelihood is asked after them, and how many of these the larger
+model is asked, once: each takes as long as a token of an answer, and what it says is noise."""
 PLAIN = Template(style="plain", stop="<|end|>")
 WAYS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "plain": ("as it is", {}, ("F32", "Q8_0/F16", "Q8_0", "Q4_0")),
@@ -42,7 +46,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--large", type=int, default=14, help="depth of the larger model (14: 34 million parameters)")
-    parser.add_argument("--pieces", type=int, default=48, help="held-out pieces of 160 characters")
+    parser.add_argument("--pieces", type=int, default=48, help="held-out pieces of 160 characters, for quality")
     parser.add_argument("--only", choices=("quality", "speed"))
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
@@ -65,7 +69,14 @@ def quality(text: str, given: argparse.Namespace, folder: Path) -> int:
     for name, (told, plan, layouts) in WAYS.items():
         model, content = learnt(text, given, plan)
         files = folder / name
-        nats, found = measured(model, content, files, text=text, layouts=layouts, given=given)
+        nats, found = measured(
+            *(model, content, files),
+            text=text,
+            layouts=layouts,
+            pieces=given.pieces,
+            length=ASKED,
+            threads=given.threads,
+        )
         rows += [(told, row, (nats + row.nats_per_token) / math.log(2)) for row in found]
     first_row, first = rows[0][1], rows[0][2]
     print("| model | layout | bytes | bits a byte | lost | tokens/s, 16 clients | to float32 |")
@@ -92,8 +103,9 @@ def speed(text: str, given: argparse.Namespace, folder: Path) -> int:
     content = words.make([text], config, template=PLAIN)
     model = GPT(config, vocabulary=size_of(content), seed=0)
     count = sum(p.numel() for p in model.parameters())
+    layouts = ("F32", "F16", "Q8_0", "Q4_0")
     _, found = measured(
-        model, content, folder / "large", text=text, layouts=("F32", "F16", "Q8_0", "Q4_0"), given=given
+        *(model, content, folder / "large"), text=text, layouts=layouts, pieces=1, length=FEW, threads=given.threads
     )
     base = found[0].tokens_per_second
     print(f"| {count / 1e6:.1f} million parameters | bytes | tokens/s, 16 clients | to float32 |")
@@ -133,9 +145,18 @@ def learnt(text: str, given: argparse.Namespace, more: dict[str, Any]) -> tuple[
 
 
 def measured(
-    model: Any, content: str, folder: Path, *, text: str, layouts: Sequence[str], given: argparse.Namespace
+    model: Any,
+    content: str,
+    folder: Path,
+    *,
+    text: str,
+    layouts: Sequence[str],
+    pieces: int,
+    length: int,
+    threads: int,
 ) -> tuple[float, tuple[Layout, ...]]:
-    """Mean nats a character of the F32 file, and what was measured of each layout, as a release measures it."""
+    """Mean nats a character of the F32 file over so many pieces of this length, and what was measured of each layout,
+    as a release measures it."""
     from spearhead.media.text.tokens import Tokenizer
     from spearhead.models.gpt.export import export
     from spearhead.nn import gguf_file
@@ -148,12 +169,12 @@ def measured(
     words = folder / "merged" / "tokenizer.json"
     gguf_file.write_model(state, config, words, folder / "full.gguf", layout="F32")
     held = text[int(len(text) * 0.9) :]
-    starts = np.linspace(0, len(held) - 200, given.pieces).astype(int)
-    pieces = [tokenizer.encode(held[start : start + 192], special=False) for start in starts]
-    pairs = [quantise.Pair(ids[:32], ids[32:]) for ids in pieces]
+    starts = [np.linspace(0, len(held) - 200, count).astype(int) for count in (pieces, 8)]
+    asked = [tokenizer.encode(held[start : start + BEFORE + length], special=False) for start in starts[0]]
+    pairs = [quantise.Pair(ids[:BEFORE], ids[BEFORE:]) for ids in asked]
     prompts = [
-        Prompt((Segment(held[start : start + 32], False),), options={"max_tokens": 64, "temperature": 0})
-        for start in starts[:8]
+        Prompt((Segment(held[start : start + BEFORE], False),), options={"max_tokens": 64, "temperature": 0})
+        for start in starts[1]
     ]
     choice = drained(
         quantise.choose(
@@ -162,7 +183,7 @@ def measured(
             pairs=pairs,
             prompts=prompts,
             most_loss=100.0,
-            threads=given.threads,
+            threads=threads,
         )  # fmt: skip
     )
     source = next(nats for name, nats in choice.nats.items() if name.startswith("source"))
@@ -176,13 +197,17 @@ def size_of(content: str) -> int:
     return Tokenizer(content).size
 
 
-def drained(steps: Generator[Any, None, Any]) -> Any:
-    """What a generator gives in the end."""
+def drained(steps: Generator[Progress, None, Any]) -> Any:
+    """What a generator gives in the end; each stage of it is told on stderr when it begins."""
+    began, told = time.perf_counter(), ("", "")
     while True:
         try:
-            next(steps)
+            step = next(steps)
         except StopIteration as end:
             return end.value
+        if (step.stage, step.note) != told:
+            told = (step.stage, step.note)
+            print(f"{time.perf_counter() - began:6.1f} s  {step.stage}: {step.note}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

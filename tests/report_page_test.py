@@ -11,6 +11,7 @@ from spearhead.pipeline.report import Facts, render
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+SIGNATURE = "ppl|longest-run-of-words|mean|training:11ded0a3|cases:200|set:47bfd548|bootstrap:1000|seed:0"
 HOSTILE = "</dd><script>document.title='taken'</script><img src=https://example.invalid/x.png onerror=alert(1)>"
 FACTS = Facts(
     title="A title",
@@ -32,7 +33,7 @@ FACTS = Facts(
             "p_values": {"copy": 0.31, "base": 0.001},
         }
     ],
-    extras=[{"name": "perplexity", "value": 7.5, "interval": (7.1, 7.9), "better": "lower", "signature": "ppl|100"}],
+    extras=[{"name": "perplexity", "value": 7.5, "interval": (7.1, 7.9), "better": "lower", "signature": SIGNATURE}],
     curve=[{"step": n, "loss": 3 - n / 10, "validation": 3.1 - n / 10 if n % 5 == 0 else None} for n in range(1, 21)],
     samples=[{"input": HOSTILE, "reference": "wanted words", "output": "给出的话", "baselines": {"copy": HOSTILE}}],
     credits=[
@@ -69,7 +70,7 @@ def test_every_part_of_a_run_is_on_its_page(page: str) -> None:
         "verdict and reasons": ["foam", "chrf missed its bar"],
         "bars": ["chrf beats copy p &lt; 0.05 p 0.31 missed"],
         "scores, intervals, baselines": ["chrf 61.23 58.5 to 63.25 71.04 ahead p 0.31 45.5 p 0.001 higher"],
-        "further measures": ["perplexity 7.5 7.1 to 7.9 ppl|100"],
+        "further measures": [f"perplexity 7.5 7.1 to 7.9 {SIGNATURE}"],
         "signatures": ["chrf|cases:200"],
         "samples side by side": ["this release 给出的话 reference wanted words copy"],
         "rights": ["files:a.csv CC-BY-4.0 train, sell 1,234 A. Person"],
@@ -108,6 +109,8 @@ def test_a_browser_shows_it_whole_on_any_screen_without_asking_the_network(
         tab.goto(file.as_uri())
         assert tab.title() == "A title: foam"
         assert tab.evaluate("document.documentElement.scrollWidth") <= width, "nothing hangs over the side"
+        row = tab.get_by_role("row", name="perplexity").bounding_box()
+        assert row is not None and row["height"] < 200, "a long signature needs no column of single letters"
         chart = tab.locator("[role=img] svg").bounding_box()
         assert chart is not None and chart["width"] > 250 and chart["height"] > 90
     assert set(asked) == {file.as_uri()}

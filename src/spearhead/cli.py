@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,6 +40,13 @@ class _Parser(argparse.ArgumentParser):
     """Words that make no sense are a mistake like any other: one line, in JSON too where that is asked for."""
 
     def error(self, message: str) -> NoReturn:
+        if found := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message):
+            import difflib
+
+            known = re.findall(r"[\w-]+", found[2])
+            near = difflib.get_close_matches(found[1], known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"wanted one of {', '.join(known)}"
+            message = f"{message[: found.start()]}{found[1]!r} is unknown; {hint}"
         raise InputError(f"{self.prog.partition(' ')[2] or 'usage'}: {message}; see {self.prog} --help")
 
 
@@ -90,6 +99,7 @@ def check(options: argparse.Namespace) -> int:
     if loaded.derived:
         told = ", ".join(f"{name} {value:,}" for name, value in loaded.derived.items())
         lines.append(f"training, where it says nothing: {told} (they follow from the model's size)")
+    lines.append(_next("data", options))
     found = {"scenario": loaded.scenario.name, "digest": loaded.digest, "valid": True, "derived": dict(loaded.derived)}
     return show(options, found, lines)
 
@@ -105,8 +115,19 @@ def _road(options: argparse.Namespace, until: str) -> int:
         drive(road.share(loaded, home=_home(options)), quiet=True)
         return 0
     outcome = drive(road.walk(loaded, home=_home(options), until=until), quiet=options.quiet)
-    show(options, outcome.as_dict(), outcome.lines())
+    lines = outcome.lines()
+    if not outcome.exit_code:
+        name = loaded.scenario.name
+        lines.append(f"next: spearhead serve {name}" if outcome.release else _next("run", options))
+    show(options, outcome.as_dict(), lines)
     return outcome.exit_code
+
+
+def _next(verb: str, options: argparse.Namespace) -> str:
+    """The command that goes on from here, over the same scenario with the same preset and changes."""
+    preset = ["--preset", options.preset] if options.preset else []
+    changes = [word for change in _changes(options) for word in ("--set", change)]
+    return "next: " + shlex.join(["spearhead", verb, str(options.scenario), *preset, *changes])
 
 
 def data(options: argparse.Namespace) -> int:

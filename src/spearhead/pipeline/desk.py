@@ -1,6 +1,7 @@
 """The operator's desk: accounts, keys, credit, and the database's copies. Shows a secret once and never logs it."""
 
 import argparse
+import shlex
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from spearhead.core import money
-from spearhead.core.clock import Clock, now
+from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
 from spearhead.ledger import journal
 from spearhead.ledger import keys as ledger_keys
@@ -65,9 +66,15 @@ def _create(connection: Connection, options: argparse.Namespace) -> Told:
         )
         issued = ledger_keys.create(connection, account.id, name=options.name, expires=expires)
     key = issued.key
+    _made(connection, key)
+    name = next(one.name for one in ledger_keys.all_accounts(connection) if one.id == key.account)
+    return _issued(issued, f"give it credit: spearhead keys credit --account {shlex.quote(name)} --amount 5.00")
+
+
+def _made(store: Engine | Connection, key: ledger_keys.Key) -> None:
+    """A new key, into the audit log; never its secret."""
     detail = {"account": key.account, "name": key.name, "scopes": list(key.scopes), "expires": key.expires}
-    write_down(connection, "key made", key.id, detail)
-    return _issued(issued, "give it credit: spearhead keys credit --account NAME --amount 5.00")
+    write_down(store, "key made", key.id, detail)
 
 
 def _issued(issued: ledger_keys.Issued, hint: str) -> Told:
@@ -90,9 +97,11 @@ def _issued(issued: ledger_keys.Issued, hint: str) -> Told:
 
 def _list(connection: Connection, options: argparse.Namespace) -> Told:
     names = {account.id: account.name for account in ledger_keys.all_accounts(connection)}
-    rows, values = [], []
+    rows, values, moment = [], [], stamp(now())
     for key in ledger_keys.of_account(connection):
         state = "blocked" if key.blocked else "replaced" if key.replaced_by else "works"
+        if state == "works" and key.expires is not None and key.expires <= moment:
+            state = "expired"
         rows.append(
             [key.id, names.get(key.account, key.account), key.name, key.prefix + "…", state, key.expires or "never"]
         )
@@ -174,11 +183,16 @@ def demo_key(home: Home, currency: str) -> str:
     engine = opened(home)
     accounts = ledger_keys.all_accounts(engine)
     if not accounts:
-        ledger_keys.first_admin(engine, currency=currency)
+        _made(engine, ledger_keys.first_admin(engine, currency=currency).key)
     known = [account for account in accounts if account.name == DEMO and account.currency == currency]
     account = known[0] if known else ledger_keys.create_account(engine, DEMO, currency=currency)
-    journal.credit(engine, account.id, money.BILLION, key=f"credit:{account.id}:demo")
+    before = journal.balance(engine, account.id).available
+    journal.credit(engine, account.id, money.BILLION, key=f"credit:{account.id}:demo")  # the first demo's alone
+    if journal.balance(engine, account.id).available != before:
+        detail = {"amount": money.BILLION, "currency": currency, "once": DEMO}
+        write_down(engine, "credit given", account.id, detail)
     issued = ledger_keys.create(engine, account.id, name=DEMO, expires=now() + timedelta(hours=1))
+    _made(engine, issued.key)
     return issued.secret
 
 

@@ -191,7 +191,9 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
     outcome.bars = gate.judge(scenario.bars, judged.scores, len(judged.cases))
     reviewed = _review(loaded, judged.cases, index=made.index)
     economics = _economics(loaded, made, judged=judged, reviewed=reviewed)
-    outcome.verdict, outcome.reasons = gate.verdict(outcome.bars, credits, scenario.data.rights, economics)
+    outcome.verdict, outcome.reasons = gate.verdict(
+        outcome.bars, credits, scenario.data.rights, economics, measured=judged.scores
+    )
     declared = Manifest(
         scenario=scenario.name,
         version="",
@@ -361,15 +363,16 @@ def _beside(near: Shown) -> dict[str, Any]:
 
 
 def _shown(economics: Mapping[str, Any]) -> dict[str, str]:
-    """The arithmetic for a person: amounts as decimal text, every line of it in words."""
+    """The arithmetic for a person: amounts as decimal text, and the sums they come from, each under what it is of."""
     coin = economics["currency"]
     amounts = ("machine_cost", "review_cost", "income", "cost_per_accepted", "income_per_accepted")
     shown = {"pieces": f"{economics['pieces']} made, {economics['accepted']} accepted"}
     for name in amounts:
         value = economics[name]
         shown[name] = "nothing was accepted" if value is None else f"{money.show(value)} {coin}"
-    for number, line in enumerate(economics["arithmetic"], 1):
-        shown[f"line {number}"] = line
+    for line in economics["arithmetic"]:
+        what, _, how = line.partition(": ")
+        shown[f"reckoned: {what}"] = how
     return shown
 
 

@@ -4,7 +4,7 @@ Knows no model and no file. Money is integer billionths; times are whole millise
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from spearhead.core import money
@@ -88,8 +88,8 @@ def economics(
     show, coin = money.show, price.currency
     words = [
         f"machine: {milliseconds} ms x {show(machine_hour)} {coin} an hour / {HOUR} = {show(machine)}",
-        f"people: {pieces} pieces x {share} millionths x {review} ms x {show(review_minute)} {coin} a minute = "
-        f"{show(people)}",
+        f"people: {pieces} pieces x {share / PARTS:.6g} looked at x {review / 1000:g} s x {show(review_minute)} {coin} "
+        f"a minute / 60 = {show(people)}",
         f"income: {prompt_units} x {show(price.prompt)} + {completion_units} x {show(price.completion)} {coin} "
         f"a million {price.unit}s = {show(income)}",
     ]
@@ -113,11 +113,17 @@ def economics(
 
 
 def verdict(
-    results: Sequence[BarResult], credits: Sequence[Credit], rights: Sequence[str], economics: Mapping[str, Any]
+    results: Sequence[BarResult],
+    credits: Sequence[Credit],
+    rights: Sequence[str],
+    economics: Mapping[str, Any],
+    *,
+    measured: Sequence[Measured] = (),
 ) -> tuple[Literal["gold", "foam"], tuple[str, ...]]:
     """`gold` when it beats trivial baselines, its rights are clean and a piece earns what it costs; with the reasons.
 
-    `economics` is what the function of that name gave.
+    `economics` is what the function of that name gave. Of the scores in `measured`, a baseline that no bar asks about
+    and that is ahead all the same is told among the reasons; it changes nothing of the verdict.
     """
     beaten = [row for row in results if row.wanted.startswith(BEATS)]
     missed = [row for row in results if not row.passed]
@@ -143,10 +149,27 @@ def verdict(
         figures = f"an accepted piece costs {money.show(cost)} {coin} and earns {money.show(income)} {coin} (projected)"
         judged.append((income >= cost, figures, figures))
     good = all(passed for passed, _, _ in judged)
-    return ("gold" if good else "foam"), tuple(yes if passed else no for passed, yes, no in judged)
+    reasons = tuple(yes if passed else no for passed, yes, no in judged)
+    return ("gold" if good else "foam"), (*reasons, *_unasked(results, measured))
 
 
 BEATS = "better than "
+SURE = 0.05
+"""The p-value below which a baseline counts as ahead."""
+
+
+def _unasked(results: Sequence[BarResult], measured: Sequence[Measured]) -> Iterator[str]:
+    """A sentence for each baseline that no bar asks about and that is ahead in what the bars measure."""
+    asked = {(row.bar, row.wanted.removeprefix(BEATS).partition(" (")[0]) for row in results}
+    barred = [score for score in measured if any(score.name == row.bar for row in results)]
+    ahead: dict[str, list[str]] = {}
+    for score in barred:
+        for name, theirs in score.baselines.items():
+            better = theirs > score.value if score.better == "higher" else theirs < score.value
+            if better and score.p_values.get(name, 1.0) < SURE and (score.name, name) not in asked:
+                ahead.setdefault(name, []).append(f"{score.name} ({theirs:.4g} against {score.value:.4g})")
+    for name, where in ahead.items():
+        yield f"no bar asks about the baseline {name}, which is ahead in {', '.join(where)}"
 
 
 def _rows(bar: Bar, score: Measured | None, n_cases: int) -> list[BarResult]:

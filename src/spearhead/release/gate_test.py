@@ -117,12 +117,25 @@ def test_the_cost_of_an_accepted_piece_is_what_a_hand_would_reckon() -> None:
     assert found["cost_per_accepted"] == 18_812_500
     assert found["income_per_accepted"] == 200_000
     assert "/ 80 = 0.0188125 EUR" in found["arithmetic"][-2]
+    assert "people: 100 pieces x 0.1 looked at x 30 s x 0.30 EUR a minute / 60 = 1.50" in found["arithmetic"]
     assert all(isinstance(value, int | str | list) for value in found.values())
     with pytest.raises(InputError, match="no more is accepted"):
         gate.economics(
             pieces=1, accepted=2, milliseconds=1, prompt_units=1, completion_units=1, machine_hour=1,
             review_minute=1, review_share=0, review_minutes=0, price=PRICE,
         )  # fmt: skip
+
+
+def test_a_baseline_that_is_ahead_and_that_no_bar_asks_about_is_told_beside_the_verdict() -> None:
+    rivals = {"copy": 50.0, "ngram": 62.0, "nearest": 62.0, "base": 40.0}
+    odds = {"copy": 0.001, "ngram": 0.001, "nearest": 0.3, "base": 0.001}
+    bleu = Measured("bleu", 61.0, None, "higher", "s", rivals, odds)
+    ter = Measured("ter", 30.0, None, "lower", "s", {"ngram": 28.0}, {"ngram": 0.001})
+    word, reasons = gate.verdict(BEATEN, [CREDIT], RIGHTS, PAYS, measured=[bleu, ter])
+    assert word == "gold"
+    assert reasons[3:] == ("no bar asks about the baseline ngram, which is ahead in bleu (62 against 61)",)
+    asked = [*BEATEN, BarResult("bleu", "better than ngram (p < 0.05)", "61 against 62, p = 0.001", False)]
+    assert len(gate.verdict(asked, [CREDIT], RIGHTS, PAYS, measured=[bleu])[1]) == 3
 
 
 BEATEN = [BarResult("bleu", "better than copy (p < 0.05)", "61 against 50", True)]

@@ -45,7 +45,10 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
     """
     file = path / "scenario.toml" if path.is_dir() else path
     if not file.is_file():
-        raise InputError(f"{file}: there is no such file; `spearhead new NAME` makes a scenario that runs")
+        near = Path("scenarios") / path.name
+        found = (near / "scenario.toml").is_file() and not path.is_absolute() and near != path
+        hint = f"did you mean {near}?" if found else "`spearhead new NAME` makes a scenario that runs"
+        raise InputError(f"{file}: there is no such file; {hint}")
     if file.stat().st_size > LARGEST:
         raise InputError(f"{file}: {file.stat().st_size} bytes: wanted at most {LARGEST}")
     try:

@@ -41,6 +41,10 @@ def pair(table: Path, *, named: str = "") -> tuple[str, tuple[str, str]]:
     """
     head = _head(table)
     have = ", ".join(head.columns) or "none"
+    if head.columns and not head.rows and head.reader == "csv":
+        raise InputError(
+            f"{table}: has names of columns ({have}) and no row below them: there is nothing to learn from"
+        )
     if twice := next((name for name in head.columns if head.columns.count(name) > 1), None):
         raise InputError(f"{table}: two columns are named {twice!r}: give each a name of its own")
     if named:

@@ -198,7 +198,10 @@ def live(home: Home, store: Engine | Connection, name: str) -> Release:
 
 def promote(home: Home, store: Engine | Connection, name: str, *, public_key: bytes | None = None) -> Release:
     """Make `scenario@version` the one that answers to its scenario's name; refused when it does not verify."""
-    scenario, _, version = name.partition("@")
+    scenario, at, version = name.partition("@")
+    if not at:
+        there = ", ".join(one.name for one in published(home, scenario=name)) or "none of it"
+        raise InputError(f"promote {name!r}: which version? wanted SCENARIO@VERSION; there are: {there}")
     release = _named(home, store, scenario, version)
     if stopped(release):
         raise Stopped(name)

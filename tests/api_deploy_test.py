@@ -21,11 +21,32 @@ def test_the_image_starts_the_server_as_an_ordinary_user() -> None:
     assert "[train]" not in text and "torch" not in text.partition("\nFROM")[2]
 
 
-def test_the_unit_starts_the_server_on_this_machine_alone() -> None:
+def unit_of(name: str) -> configparser.RawConfigParser:
+    """A unit of systemd; of a key that is there twice, the last."""
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[method-assign, assignment]
-    unit.read(DEPLOY / "spearhead.service")
-    service = unit["Service"]
+    assert unit.read(DEPLOY / name)
+    return unit
+
+
+def test_invoices_are_written_every_hour_by_the_same_user_over_the_same_home() -> None:
+    bill, serve = (unit_of(name)["Service"] for name in ("spearhead-bill.service", "spearhead.service"))
+    program, *options = shlex.split(bill["ExecStart"])
+    parsed = cli.parser().parse_args(options)
+    assert options[0] == "bill" and parsed.action == "run" and program == shlex.split(serve["ExecStart"])[0]
+    for name in ("User", "StateDirectory", "WorkingDirectory", "NoNewPrivileges", "ProtectSystem"):
+        assert bill[name] == serve[name], name
+    text = (DEPLOY / "spearhead-bill.service").read_text()
+    assert bill["Type"] == "oneshot" and "Environment=SPEARHEAD_HOME=/var/lib/spearhead" in text
+    timer = unit_of("spearhead-bill.timer")
+    assert timer["Timer"]["OnCalendar"] == "hourly" and timer["Timer"]["Persistent"] == "yes"
+    assert timer["Install"]["WantedBy"] == "timers.target"
+    (line,) = re.findall(r"  7 \* \* \* \* (.*)$", (DEPLOY / "spearhead-bill.timer").read_text(), re.M)
+    assert cli.parser().parse_args(shlex.split(line)[2:]).action == "run"
+
+
+def test_the_unit_starts_the_server_on_this_machine_alone() -> None:
+    service = unit_of("spearhead.service")["Service"]
     program, *options = shlex.split(service["ExecStart"])
     parsed = cli.parser().parse_args(options)
     assert program.endswith("/bin/spearhead") and (parsed.host, parsed.port) == ("127.0.0.1", 8000)

@@ -1,13 +1,20 @@
-"""Promises of the books when several API processes keep them on one PostgreSQL: nobody waits in a circle."""
+"""Promises of the books when several processes keep them: nobody waits in a circle, nothing is asked for twice."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from spearhead.conftest import own_postgres
-from spearhead.ledger import invoices, journal, keys, limits, usage
+from spearhead.ledger import invoices, journal, keys, limits, plans, usage
+from spearhead.ledger.billing import Hands
+from spearhead.ledger.plans import Plan
+from spearhead.provenance import audit
 from spearhead.store import database
 
 SERVER = """
@@ -84,5 +91,50 @@ def test_two_processes_that_group_their_writes_never_deadlock(url: str) -> None:
         query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         assert connection.exec_driver_sql(query).scalar() == 0
     assert sum(line.requests for line in usage.report(engine)) == 2 * 4 * 12
+    assert journal.check(engine) + usage.check(engine) + limits.check(engine) + invoices.check(engine) == []
+    engine.dispose()
+
+
+BILL = """
+import sys
+from spearhead import cli
+print("ready", flush=True)
+sys.stdin.readline()
+sys.exit(cli.main(["bill", "run", "--json", "--home", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_billing_runs_at_once_write_each_invoice_and_its_line_in_the_log_once(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path / 'spearhead.db'}" if kind == "sqlite" else request.getfixturevalue("url")
+    database.migrate(url)
+    engine, began = database.connect(url), Hands(datetime.now(UTC) - timedelta(days=100))
+    plans.offer(engine, Plan("pro", "EUR", fee=10**9), actor="test", clock=began)
+    for number in range(20):
+        plans.subscribe(engine, keys.create_account(engine, f"a{number}", currency="EUR").id, "pro", clock=began)
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", BILL, str(tmp_path)],
+            env={**os.environ, "SPEARHEAD_DATABASE_URL": url},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for run in runs:
+        assert run.stdout and run.stdout.readline() == "ready\n"
+    for run in runs:
+        assert run.stdin
+        run.stdin.write("go\n")
+        run.stdin.flush()
+    told = [one["number"] for run in runs for one in json.loads(run.communicate(timeout=120)[0])["invoices"]]
+    assert [run.returncode for run in runs] == [0, 0]
+    written = [one.number for one in invoices.of_account(engine)]
+    assert len(written) == len(set(written)) == 60 and sorted(told) == sorted(written)
+    logged = [row.subject for row in audit.newest(engine, limit=200) if row.action == "invoice written"]
+    assert sorted(logged) == sorted(written) and audit.verify(engine) is None
     assert journal.check(engine) + usage.check(engine) + limits.check(engine) + invoices.check(engine) == []
     engine.dispose()

@@ -1,11 +1,13 @@
 """The billing run: every period that is over gets its invoice, once, whenever and however often it runs.
 
 A clock that is set by hand takes an account through its months in a moment: `Hands` and `rehearsal`. Each invoice is a
-transaction of its own, so a run that is killed leaves whole invoices and the next run the rest.
+transaction of its own, so a run that is killed leaves whole invoices and the next run the rest; of two at once each
+gives what it wrote itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -18,8 +20,17 @@ from spearhead.ledger.limits import window
 from spearhead.store.database import reading, writing
 from spearhead.store.tables import accounts, grants
 
+Beside = Callable[[Connection, Invoice], object]
+"""Writes what belongs to a new invoice, in the invoice's own transaction."""
 
-def run(store: Engine | Connection, *, account: str | None = None, clock: Clock = now) -> list[Invoice]:
+
+def run(
+    store: Engine | Connection,
+    *,
+    account: str | None = None,
+    beside: Beside = lambda connection, invoice: None,
+    clock: Clock = now,
+) -> list[Invoice]:
     """Invoice every period that is over, of one account or of all; gives what was not there before.
 
     A plan has its own periods; an account without one is told each calendar month what it used.
@@ -27,12 +38,7 @@ def run(store: Engine | Connection, *, account: str | None = None, clock: Clock 
     journal.expire(store, clock=clock)
     with reading(store) as connection:
         names = [account] if account else list(connection.scalars(sa.select(accounts.c.id).order_by(accounts.c.id)))
-    made: list[Invoice] = []
-    for name in names:
-        with reading(store) as connection:
-            known = {invoice.number for invoice in invoices.of_account(connection, name)}
-        made += [invoice for invoice in _due(store, name, clock=clock) if invoice.number not in known]
-    return made
+    return [made for name in names for made in _due(store, name, beside=beside, clock=clock)]
 
 
 def rehearsal(store: Engine, *, account: str, until: datetime, clock: Clock = now) -> list[Invoice]:
@@ -88,8 +94,21 @@ def _next(connection: Connection, account: str, moment: datetime) -> datetime:
     return min(month, period, datetime.fromisoformat(expires) if expires else month)
 
 
-def _due(store: Engine | Connection, account: str, *, clock: Clock) -> Iterator[Invoice]:
-    moment = clock()
+def _due(store: Engine | Connection, account: str, *, beside: Beside, clock: Clock) -> Iterator[Invoice]:
+    moment, known = clock(), invoices.told(store, account)
+
+    def cut(once: str, **terms: Any) -> Iterator[Invoice]:
+        if once in known:
+            return
+        with writing(store) as connection:
+            journal.lock(connection, account)
+            if once in invoices.told(connection, account):
+                return  # another run was here meanwhile
+            if (made := invoices.cut(connection, account, once=once, clock=clock, **terms)) is None:
+                return
+            beside(connection, made)
+        yield made
+
     subscriptions = plans.of_account(store, account)
     for subscription in subscriptions:
         start = subscription.started
@@ -97,18 +116,9 @@ def _due(store: Engine | Connection, account: str, *, clock: Clock) -> Iterator[
             period = plans.period(subscription, start)
             if period.end > moment:
                 break
-            found = invoices.cut(
-                store,
-                account,
-                starts=period.start,
-                ends=period.end,
-                once=f"{subscription.id}:{period.number}",
-                plan=subscription.plan,
-                charge_fee=not period.trial,
-                clock=clock,
-            )
-            if found is not None:
-                yield found
+            once = f"{subscription.id}:{period.number}"
+            terms = {"plan": subscription.plan, "charge_fee": not period.trial}
+            yield from cut(once, starts=period.start, ends=period.end, **terms)
             start = period.end
     if any(one.started <= moment and (one.ended is None or moment < one.ended) for one in subscriptions):
         return
@@ -116,6 +126,4 @@ def _due(store: Engine | Connection, account: str, *, clock: Clock) -> Iterator[
     first = invoices.waiting_since(store, account, ends)
     if first is not None:
         starts, _ = window("month", first)
-        found = invoices.cut(store, account, starts=starts, ends=ends, once=f"{account}:{stamp(ends)}", clock=clock)
-        if found is not None:
-            yield found
+        yield from cut(f"{account}:{stamp(ends)}", starts=starts, ends=ends)

@@ -187,6 +187,12 @@ def of_account(store: Engine | Connection, account: str | None = None) -> list[I
         return [Invoice.from_json(value) for value in rows]
 
 
+def told(store: Engine | Connection, account: str) -> set[str]:
+    """Of which periods the account has an invoice: what each was written once under."""
+    with reading(store) as connection:
+        return set(connection.scalars(sa.select(table.c.once).where(table.c.account == account)))
+
+
 def one(store: Engine | Connection, number: str) -> Invoice:
     """The invoice of that number."""
     with reading(store) as connection:

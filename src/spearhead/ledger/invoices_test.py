@@ -9,11 +9,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -339,6 +342,25 @@ def test_a_billing_run_killed_at_any_moment_is_finished_by_the_next(engine: Engi
         (account, f"2027-{month:02d}-01T00:00:00Z") for account in accounts for month in range(1, 13)
     )
     assert sum(one.due for one in made) == 6 * (12 * 10**9 + 12 * CENT) and sound(engine)
+
+
+def test_a_billing_run_that_another_overtakes_gives_and_notes_only_what_it_wrote_itself(engine: Engine) -> None:
+    hands, noted = Hands(NEW_YEAR), list[str]()
+    customer(engine, hands, fee=10**9)
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    others: list[invoices.Invoice] = []
+
+    def overtake(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if "FROM invoices" in statement and not others:  # it has just seen that there is none
+            others.append(None)  # type: ignore[arg-type]
+            other = threading.Thread(target=lambda: others.extend(billing.run(engine, clock=hands)))
+            other.start()
+            other.join()
+
+    sa.event.listen(engine, "after_cursor_execute", overtake)
+    own = billing.run(engine, beside=lambda _, one: noted.append(one.number), clock=hands)
+    sa.event.remove(engine, "after_cursor_execute", overtake)
+    assert (len(others), own, noted) == (2, [], []) and len(invoices.of_account(engine)) == 1 and sound(engine)
 
 
 def test_a_billing_run_that_dies_at_any_of_its_writes_writes_nothing_of_that_invoice(

@@ -56,10 +56,12 @@ def bill(home: Home, options: argparse.Namespace, *, clock: Clock = now) -> Told
 
 def _run(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
     account = _account(engine, options.account).id if options.account else None
-    made = billing.run(engine, account=account, clock=clock)
-    for one in made:
-        desk.write_down(engine, "invoice written", one.number, {"account": one.account, "due": one.due}, clock=clock)
-    return _listed(made, "nothing is due")
+
+    def beside(connection: Connection, one: Invoice) -> None:
+        detail = {"account": one.account, "due": one.due}
+        desk.write_down(connection, "invoice written", one.number, detail, clock=clock)
+
+    return _listed(billing.run(engine, account=account, beside=beside, clock=clock), "nothing is due")
 
 
 def _rehearse(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:

@@ -76,6 +76,8 @@ def test_a_plan_is_offered_used_invoiced_printed_and_paid(desk: Desk) -> None:
     assert desk("bill", "pay", "--account", "Ada", "--amount", "20.00", "--once", "bank 7")["owed"] == "4.40"
     assert at(desk, hands, "correct", "r1")["corrected"] is True
     assert desk("bill", "check")["problems"] == []
+    changed = at(desk, hands, "change", "pro", "--account", "Ada")
+    assert changed["plan"] == "pro" and changed["begins"].startswith("2027-03-01")
     assert at(desk, hands, "end", "--account", "Ada")["ends"].startswith("2027-03-01")
 
 
@@ -102,6 +104,7 @@ def test_grants_limits_and_teams_are_set_and_shown(desk: Desk) -> None:
     [
         ("pay", "--account", "Ada", "--amount", "1.00"),  # nothing is owed
         ("subscribe", "pro", "--account", "Ada"),
+        ("change", "pro", "--account", "Ada"),
         ("offer", "Pro Plan"),
         ("offer", "pro", "--set", "prize=1"),
         ("offer", "pro", "--set", "fee=1.0000000001"),

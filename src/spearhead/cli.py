@@ -522,10 +522,14 @@ def parser() -> argparse.ArgumentParser:
 
     it = verb("bill", bill, "plans, grants, limits, invoices; what an accepted piece really cost")
     deeds = (
-        "run rehearse list show pay plans offer subscribe end grant grants void limit limits team correct check price "
-        "verdict"
+        "run rehearse list show pay plans offer subscribe change end grant grants void limit limits team correct check "
+        "price verdict"
     )
-    it.add_argument("action", choices=deeds.split(), help="run writes every invoice that is due, once")
+    it.add_argument(
+        "action",
+        choices=deeds.split(),
+        help="run writes every invoice that is due, once; change takes effect with the next period",
+    )
     it.add_argument(
         "name", nargs="?", default="", help="of the invoice, plan, grant, team, request, release or scenario"
     )

@@ -1,6 +1,7 @@
 """Promises of invoices and of the billing run, on every database there is."""
 
 import base64
+import calendar
 import contextlib
 import csv
 import io
@@ -26,6 +27,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from spearhead.core import money
+from spearhead.core.clock import stamp
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Usage
 from spearhead.core.manifest import PriceTag
@@ -303,6 +305,131 @@ def test_whatever_happens_journal_events_and_invoices_agree(
     assert int(line or 0) == -(cut[-1].carried if cut else 0)
     assert invoices.owed(engine, account) == sum(one.due for one in cut) - paid
     assert sum(_world(engine).values()) == 0 and sound(engine)
+
+
+MOVES = st.one_of(
+    st.tuples(st.just("wait"), st.integers(1, 45)),
+    st.tuples(st.sampled_from(["change", "begin"]), st.integers(0, 2)),
+    st.tuples(st.just("end"), st.just(0)),
+)
+OFFERS = (  # name, months, fee to the billionth, included units, trial days
+    ("small", 1, 19_990_000_003, 100, 0),
+    ("large", 3, 99_995_000_000, 5000, 10),
+    ("free", 1, 0, 7, 0),
+)
+
+
+@dataclass
+class Stay:
+    """On a plan, by our own count of days and months."""
+
+    plan: int
+    begins: datetime
+    ends: datetime | None = None
+    trial: int = 0
+
+    @property
+    def paid(self) -> datetime:
+        """When the first period that is paid for begins."""
+        return self.begins + timedelta(days=self.trial)
+
+    def periods(self) -> Iterator[tuple[datetime, datetime]]:
+        """First moment and first after, of each of five years; the trial is one."""
+        if self.trial:
+            yield self.begins, self.paid
+        step, (year, month) = OFFERS[self.plan][1], (self.paid.year, self.paid.month - 1)
+        starts = []
+        for months in range(month, month + 60 * step, step):
+            days = calendar.monthrange(year + months // 12, months % 12 + 1)[1]
+            day = min(self.paid.day, days)
+            starts.append(self.paid.replace(year=year + months // 12, month=months % 12 + 1, day=day))
+        yield from pairwise(starts)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moves=st.lists(MOVES, min_size=4, max_size=16), first=st.integers(0, 2), day=st.integers(0, 30))
+def test_plans_change_with_their_periods_each_of_which_is_asked_for_once_and_in_full(
+    engine: Engine, moves: list[tuple[str, int]], first: int, day: int
+) -> None:
+    """Beside an account of it kept here: a plan, when it began and when it ends, and what follows it."""
+    hands = Hands(NEW_YEAR + timedelta(days=day))
+    account = keys.create_account(engine, "a", currency="EUR", clock=hands).id
+    for name, months, fee, included, trial in OFFERS:
+        offer = Plan(name, "EUR", fee=fee, months=months, included=included, trial_days=trial)
+        plans.offer(engine, offer, actor="test", clock=hands)
+    fees: list[int] = []
+    stays: list[Stay] = []
+    for what, number in (("begin", first), *moves, ("wait", 40)):
+        moment, name = hands(), OFFERS[number % 3][0]
+        now_ = next((one for one in stays if one.begins <= moment and (one.ends is None or moment < one.ends)), None)
+        if what == "wait":
+            cut = list(hands.advance(engine, moment + timedelta(days=number), account=account))
+            fees += [one.fee for one in cut if one.fee]
+        elif what == "begin" and now_ is None:
+            plans.subscribe(engine, account, name, clock=hands)
+            stays.append(Stay(number, moment, trial=OFFERS[number][4]))
+        elif now_ is None or what == "begin":
+            with pytest.raises(InputError):
+                if what == "end":
+                    plans.end(engine, account, clock=hands)
+                else:
+                    (plans.subscribe if what == "begin" else plans.change)(engine, account, name, clock=hands)
+        else:
+            now_.ends = now_.ends or next(end for _, end in now_.periods() if end > moment)
+            stays = [one for one in stays if one.begins <= moment]  # what was to follow does not
+            if what == "change":
+                made = plans.change(engine, account, name, clock=hands)
+                assert made.started == now_.ends and made.plan.trial_days == 0
+                stays.append(Stay(number, now_.ends))
+            else:
+                assert plans.end(engine, account, clock=hands).ended == now_.ends
+        moment = hands()
+        now_ = next((one for one in stays if one.begins <= moment and (one.ends is None or moment < one.ends)), None)
+        with engine.begin() as connection:
+            current = plans.active(connection, account, moment)
+            assert (current.plan.name if current else None) == (OFFERS[now_.plan][0] if now_ else None)
+            included = 0
+            if current is not None and now_ is not None:
+                runs = plans.refresh(connection, current, clock=hands)
+                assert (runs.start, runs.end) == next(one for one in now_.periods() if one[1] > moment)
+                included = 0 if runs.trial else current.plan.included
+            there = sum(
+                rest for grant, rest in grants.of_account(connection, account) if (grant.expires or "") > stamp(moment)
+            )
+            assert there == included, "the units of the period that runs, and of no other"
+    wanted = [
+        invoices.coin(OFFERS[one.plan][2], "EUR")
+        for one in stays
+        for begins, ends in one.periods()
+        if ends <= hands() and (one.ends is None or begins < one.ends) and begins >= one.paid
+    ]
+    assert sorted(fees) == sorted(fee for fee in wanted if fee)
+    told = plans.of_account(engine, account)
+    assert [(one.started, one.ended) for one in told] == [(one.begins, one.ends) for one in stays] and sound(engine)
+
+
+def test_a_plan_that_was_to_follow_gives_way_to_the_next_choice_and_to_an_end(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, fee=10**9, included=10)
+    plans.offer(engine, Plan(name="max", currency="EUR", fee=5 * 10**9, trial_days=3), actor="test", clock=hands)
+    hands.set(NEW_YEAR + timedelta(days=10))
+    made = plans.change(engine, account, "max", clock=hands)
+    assert made.started == datetime(2027, 2, 1, tzinfo=UTC)
+    with engine.connect() as connection:
+        assert plans.following(connection, account, hands()) == made
+    again = plans.change(engine, account, "pro", clock=hands)
+    with engine.connect() as connection:
+        assert plans.following(connection, account, hands()) == again
+    plans.end(engine, account, clock=hands)
+    with engine.connect() as connection:
+        assert plans.following(connection, account, hands()) is None
+    plans.change(engine, account, "max", clock=hands)
+    cut = list(hands.advance(engine, datetime(2027, 3, 1, tzinfo=UTC), account=account))
+    assert [(one.plan, one.starts[:10], one.due) for one in cut] == [
+        ("pro", "2027-01-01", 10**9),
+        ("max", "2027-02-01", 5 * 10**9),  # at once, for there is no second trial
+    ]
+    assert sound(engine)
 
 
 RUNNER = """

@@ -2,12 +2,13 @@
 
 Prepaid is a plan that includes nothing and lets nothing be owed; on demand lets some be owed; a subscription has a fee
 and includes units, past which it is one of the other two. Periods follow the day on which a subscription began, a
-trial before the first of them. Prices are frozen when a request is let in. Knows nothing of invoices.
+trial before the first of them. A plan ends, or another takes its place, with a period and never within one: what is
+paid for is had in full and nothing is prorated. Prices are frozen when a request is let in. Knows nothing of invoices.
 """
 
 import json
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -97,34 +98,74 @@ def subscribe(store: Engine | Connection, account: str, plan: str, *, clock: Clo
     """Begin `plan` now; an account has one at a time."""
     moment = clock().replace(microsecond=0)
     with writing(store) as connection:
-        own = journal.lock(connection, account)
-        known = {one.name: one for one in offered(connection)}
-        if (chosen := known.get(plan)) is None:
-            raise InputError(f"There is no plan {plan[:64]!r}; there is {', '.join(known) or 'none'}.")
-        if chosen.currency != own:
-            raise InputError(f"The plan {plan} is in {chosen.currency}, and the account {account} holds {own}.")
+        chosen = _chosen(connection, account, plan)
         if (current := active(connection, account, moment)) is not None:
-            raise InputError(f"The account {account} has the plan {current.plan.name}: end it first.")
-        id = f"sub_{secrets.token_hex(10)}"
-        values = {"id": id, "account": account, "plan": plan, "value": digest.canonical(asdict(chosen))}
-        connection.execute(
-            subscriptions.insert().values(**values, started=stamp(moment), created=stamp(moment), ended=None)
-        )
-        made = Subscription(id, account, chosen, moment, None)
+            raise InputError(f"The account {account} has the plan {current.plan.name}: change it, or end it first.")
+        made = _begin(connection, account, chosen, started=moment, moment=moment)
         refresh(connection, made, clock=clock)
         return made
 
 
-def end(store: Engine | Connection, account: str, *, clock: Clock = now) -> Subscription:
-    """End the account's plan with the period that runs, a trial with itself; nothing is taken back."""
+def change(store: Engine | Connection, account: str, plan: str, *, clock: Clock = now) -> Subscription:
+    """Let `plan` follow the account's own as soon as the period that runs, or its trial, is over.
+
+    Until then all stays as it was agreed on. Another change, or `end`, takes the place of one that did not come about
+    yet. There is no second trial. Raises InputError for an account without a plan: it subscribes.
+    """
     moment = clock()
     with writing(store) as connection:
+        chosen = _chosen(connection, account, plan)
+        current = _ended(connection, account, moment)
+        assert current.ended is not None
+        chosen = replace(chosen, trial_days=0, trial_units=0, trial_credit=0)
+        return _begin(connection, account, chosen, started=current.ended, moment=moment)
+
+
+def end(store: Engine | Connection, account: str, *, clock: Clock = now) -> Subscription:
+    """End the account's plan with the period that runs, a trial with itself; nothing is taken back, nothing follows."""
+    with writing(store) as connection:
         journal.lock(connection, account)
-        if (found := active(connection, account, moment)) is None:
-            raise InputError(f"The account {account} has no plan.")
-        last = found.ended or period(found, moment).end
-        connection.execute(subscriptions.update().where(subscriptions.c.id == found.id).values(ended=stamp(last)))
-        return Subscription(found.id, account, found.plan, found.started, last)
+        return _ended(connection, account, clock())
+
+
+def _chosen(connection: Connection, account: str, plan: str) -> Plan:
+    """The plan as it is offered now; behind the account's lock, which is taken here."""
+    own = journal.lock(connection, account)
+    known = {one.name: one for one in offered(connection)}
+    if (chosen := known.get(plan)) is None:
+        raise InputError(f"There is no plan {plan[:64]!r}; there is {', '.join(known) or 'none'}.")
+    if chosen.currency != own:
+        raise InputError(f"The plan {plan} is in {chosen.currency}, and the account {account} holds {own}.")
+    return chosen
+
+
+def _begin(connection: Connection, account: str, plan: Plan, *, started: datetime, moment: datetime) -> Subscription:
+    id = f"sub_{secrets.token_hex(10)}"
+    values = {"id": id, "account": account, "plan": plan.name, "value": digest.canonical(asdict(plan))}
+    times = {"started": stamp(started), "created": stamp(moment), "ended": None}
+    connection.execute(subscriptions.insert().values(**values, **times))
+    return Subscription(id, account, plan, started, None)
+
+
+def _ended(connection: Connection, account: str, moment: datetime) -> Subscription:
+    """The account's plan, which ends with its period; what was to follow it does not."""
+    if (found := active(connection, account, moment)) is None:
+        raise InputError(f"The account {account} has no plan.")
+    last = found.ended or period(found, moment).end
+    own = subscriptions.c.account == account
+    connection.execute(  # it ends as it begins: it has no period, and is on record
+        subscriptions.update().where(own, subscriptions.c.started > stamp(moment)).values(ended=subscriptions.c.started)
+    )
+    connection.execute(subscriptions.update().where(subscriptions.c.id == found.id).values(ended=stamp(last)))
+    return replace(found, ended=last)
+
+
+def following(connection: Connection, account: str, moment: datetime) -> Subscription | None:
+    """What takes the place of the account's plan when its period is over, if anything does."""
+    t = subscriptions.c
+    query = sa.select(subscriptions).where(t.account == account, t.started > stamp(moment))
+    row = connection.execute(query.where(sa.or_(t.ended.is_(None), t.ended > t.started))).first()
+    return None if row is None else _subscription(row)
 
 
 def active(connection: Connection, account: str, moment: datetime) -> Subscription | None:
@@ -134,8 +175,9 @@ def active(connection: Connection, account: str, moment: datetime) -> Subscripti
 
 
 def of_account(store: Engine | Connection, account: str) -> list[Subscription]:
-    """Every plan that the account ever had, oldest first."""
-    query = sa.select(subscriptions).where(subscriptions.c.account == account)
+    """Every plan that the account had, has or is to have, oldest first; none that was replaced before it began."""
+    t = subscriptions.c
+    query = sa.select(subscriptions).where(t.account == account, sa.or_(t.ended.is_(None), t.ended > t.started))
     with reading(store) as connection:
         rows = connection.execute(query.order_by(subscriptions.c.started, subscriptions.c.id)).all()
         return [_subscription(row) for row in rows]

@@ -161,6 +161,16 @@ def _subscribe(connection: Connection, options: argparse.Namespace, clock: Clock
     return Told({"subscription": made.id, "account": account.id, "plan": made.plan.name}, words)
 
 
+def _change(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    account = _named(connection, options)
+    made = plans.change(connection, account.id, _name(options, "to which plan? Name it"), clock=clock)
+    begins = made.started.isoformat()
+    detail = {"account": account.id, "plan": made.plan.name, "begins": begins}
+    desk.write_down(connection, "plan changed", made.id, detail, clock=clock)
+    told = {"subscription": made.id, "account": account.id, "plan": made.plan.name, "begins": begins}
+    return Told(told, [f"{account.name}: {made.plan.name} from {begins} on, when the period that runs is over"])
+
+
 def _end(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     account = _named(connection, options)
     made = plans.end(connection, account.id, clock=clock)
@@ -340,6 +350,7 @@ ACTIONS: Mapping[str, Callable[[Connection, argparse.Namespace, Clock], Told]] =
     "plans": _plans,
     "offer": _offer,
     "subscribe": _subscribe,
+    "change": _change,
     "end": _end,
     "grant": _grant,
     "grants": _grants,

@@ -95,6 +95,10 @@ def test_grants_limits_and_teams_are_set_and_shown(desk: Desk) -> None:
     ]
     desk("bill", "limit", "--subject", "team:press", "--span", "day")
     assert len(desk("bill", "limits")["limits"]) == 1
+    assert desk("bill", "teams")["teams"] == [{"id": "press", "members": [account]}]
+    assert desk("bill", "team", "press", "--account", "Ada", "--leave")["left"] == "Ada"
+    assert desk("bill", "teams")["teams"] == [{"id": "press", "members": []}]
+    assert "no member" in desk("bill", "team", "press", "--account", "Ada", "--leave", code=2)["error"]
     assert desk("bill", "void", made["id"])["returned"] == 5 * 10**9
     assert desk("keys", "balance", "--account", "Ada")["available"] == "0.00"
 

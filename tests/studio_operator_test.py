@@ -1,5 +1,6 @@
 """Promises of the pages for who runs the place: scenarios, usage, keys and plans, over HTTP and in a real browser."""
 
+import contextlib
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from spearhead.core import money
+from spearhead.core.errors import InputError
 from spearhead.core.generation import Usage
 from spearhead.core.money import BILLION
 from spearhead.ledger import billing, economics, grants, invoices, keys, limits, plans, usage
@@ -280,6 +282,15 @@ def test_a_plan_is_offered_begun_and_ended(furnished: Any, operator: Any, creato
     assert operator.post(f"/keys/accounts/{account}/plan", plan="studio-plan").status_code == 400, "it has one"
     page = operator.get(f"/usage?account={account}").text
     assert "studio-plan" in page and "1,000,000 / 1,000,000 tokens" in page
+    assert creator.post(f"/keys/accounts/{account}/change", plan="studio-plan").status_code == 403
+    assert operator.post(f"/keys/accounts/{account}/change", plan="none-such").status_code == 400
+    changed = operator.post(f"/keys/accounts/{account}/change", plan="studio-plan")
+    assert changed.headers["location"].endswith("said=changed")
+    first, second = plans.of_account(furnished.engine, account)
+    assert (
+        first.ended == second.started
+        and "changes when its period is over" in operator.get(changed.headers["location"]).text
+    )
     assert operator.post(f"/keys/accounts/{account}/end").status_code == 303
     (subscription,) = plans.of_account(furnished.engine, account)
     assert subscription.ended is not None and operator.post(f"/keys/accounts/{account}/end").status_code in (303, 400)
@@ -301,6 +312,41 @@ def test_a_limit_is_set_lifted_and_never_anothers(furnished: Any, operator: Any,
     assert operator.post(path, **{**fields, "subject": f"account:{other}"}).status_code == 404
     for wrong in ({"measure": "size"}, {"most": "x"}, {"span": "week"}):
         assert operator.post(path, **{**fields, **wrong}).status_code == 400, wrong
+
+
+def test_a_team_is_made_joined_limited_and_left_and_what_its_members_ask_counts_for_it(
+    furnished: Any, operator: Any, auditor: Any, creator: Any
+) -> None:
+    account, other = furnished.account(), furnished.account()
+    for who in (auditor, creator):
+        for path in ("/keys/teams", "/keys/teams/news/join", "/keys/teams/news/leave", "/keys/teams/news/limit"):
+            assert who.post(path, name="news", account=account).status_code == 403, path
+    assert operator.post("/keys/teams", name="news").headers["location"] == "/keys?said=teamed"
+    assert operator.post("/keys/teams", name="news").status_code == 400, "there is one"
+    assert operator.post("/keys/teams", name="No Team").status_code == 400
+    for one in (account, other):
+        assert operator.post("/keys/teams/news/join", account=one).headers["location"] == "/keys?said=joined"
+    for path, id in (("/keys/teams/none/join", account), ("/keys/teams/news/join", "acct_0")):
+        assert operator.post(path, account=id).status_code == 400
+    fields = {"subject": "team:news", "measure": "requests", "span": "day", "most": "1"}
+    assert operator.post("/keys/teams/news/limit", **fields).headers["location"] == "/keys?said=limited"
+    for wrong in (f"account:{account}", "team:other", ""):
+        assert operator.post("/keys/teams/news/limit", **{**fields, "subject": wrong}).status_code == 404
+    budget = {**fields, "measure": "budget", "most": "2.50"}
+    assert operator.post("/keys/teams/news/limit", **budget).status_code == 303
+    ask(furnished, account)
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}
+    assert furnished.http(other).post("/v1/chat/completions", json=body).status_code == 429
+    page = operator.get("/keys").text
+    assert "1 / 1" in page and "/ 2.50 USD" in page and "news" in auditor.get("/keys").text
+    assert "/keys/teams/news/leave" in page and "/keys/teams/news/leave" not in auditor.get("/keys").text
+    assert operator.post("/keys/teams/news/leave", account=other).headers["location"] == "/keys?said=left"
+    assert operator.post("/keys/teams/news/leave", account=other).status_code == 400, "it is no member"
+    ask(furnished, other)
+    team = next(one for one in limits.all_teams(furnished.engine) if one.id == "news")
+    assert team.members == (account,) and limits.check(furnished.engine) == []
+    done = audited(furnished, operator.id)
+    assert (done.count("team made"), done.count("member joined"), done.count("member left")) == (1, 2, 1)
 
 
 def test_people_are_listed_for_operators_and_auditors_alone(
@@ -344,11 +390,30 @@ def test_a_new_key_is_copied_with_a_button(furnished: Any, operator: Any, tab: P
     assert SECRET.fullmatch(secret) and tab.evaluate("navigator.clipboard.readText()") == secret
 
 
+def test_a_team_is_made_and_joined_by_keyboard_and_forms_alone(furnished: Any, operator: Any, tab: Page) -> None:
+    account = furnished.account()
+    operator.enter(tab, furnished.url)
+    tab.goto(f"{furnished.url}/keys")
+    tab.get_by_text("Make a team").first.press("Enter")
+    tab.get_by_role("region", name="Teams").get_by_label("Name").fill("film-crew")
+    tab.get_by_role("button", name="Make a team").press("Enter")
+    expect(tab.get_by_text("The team is made.")).to_be_visible()
+    tab.get_by_text("Change film-crew").press("Enter")
+    tab.locator("#j-film-crew").select_option(account)
+    tab.locator("form[action='/keys/teams/film-crew/join']").get_by_role("button").press("Enter")
+    expect(tab.get_by_text("The account is in the team")).to_be_visible()
+    tab.get_by_role("button", name=f"({account[5:13]}) out of film-crew").press("Enter")
+    expect(tab.get_by_text("The account is out of the team.")).to_be_visible()
+
+
 @pytest.mark.parametrize(("language", "look"), [("en", "light"), ("zh", "dark")])
 def test_the_pages_can_be_read_by_everybody(
     furnished: Any, operator: Any, creator: Any, tab: Page, language: str, look: str
 ) -> None:
     ask(furnished, creator.account)
+    with contextlib.suppress(InputError):  # the other language's turn made it
+        limits.create_team(furnished.engine, "readers")
+    limits.join(furnished.engine, "readers", creator.account)
     operator.enter(tab, furnished.url, language=language, look=look)
     account = f"/keys/accounts/{creator.account}"
     for path in (

@@ -522,8 +522,8 @@ def parser() -> argparse.ArgumentParser:
 
     it = verb("bill", bill, "plans, grants, limits, invoices; what an accepted piece really cost")
     deeds = (
-        "run rehearse list show pay plans offer subscribe change end grant grants void limit limits team correct check "
-        "price verdict"
+        "run rehearse list show pay plans offer subscribe change end grant grants void limit limits team teams correct "
+        "check price verdict"
     )
     it.add_argument(
         "action",
@@ -551,6 +551,7 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--measure", choices=("requests", "tokens", "parallel", "budget"), default="budget", help="limit")
     it.add_argument("--span", choices=("minute", "hour", "day", "month"), default="month", help="limit")
     it.add_argument("--most", default="", help="limit: how much; left out, the limit is lifted")
+    it.add_argument("--leave", action="store_true", help="team: take the account out of it")
     it.add_argument("--until", default="", help="rehearse: the day up to which invoices are worked out")
     it.add_argument("--out", type=Path, help="show: write it as .json, .csv or .pdf")
     it.add_argument("--language", choices=("en", "zh"), default="en", help="show: of the PDF")

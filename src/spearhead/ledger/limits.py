@@ -53,6 +53,15 @@ class Limit:
     most: int
 
 
+@dataclass(frozen=True, slots=True)
+class Team:
+    """Accounts that share limits, and the currency that budgets are in."""
+
+    id: str
+    members: tuple[str, ...]
+    """Ids of accounts; each is in one team at most."""
+
+
 _team = Prepared(sa.select(team_members.c.team).where(team_members.c.account == sa.bindparam("account")))
 _SUBJECTS: list[Any] = [sa.bindparam(kind) for kind in KINDS]
 """Of one request; one that it does not have is null, which nothing equals."""
@@ -149,6 +158,28 @@ def join(store: Engine | Connection, team: str, account: str, *, clock: Clock = 
             raise InputError(f"The team {team} counts in {others[0]}, and the account {account} holds {coin}.")
         connection.execute(team_members.delete().where(team_members.c.account == account))
         connection.execute(team_members.insert().values(account=account, team=team, since=stamp(clock())))
+
+
+def quit_team(store: Engine | Connection, team: str, account: str) -> None:
+    """Take `account` out of `team`; what it asked for while it was a member still counts for the team."""
+    with writing(store) as connection:
+        # As `join`: no request of this account comes in meanwhile.
+        connection.execute(sa.select(accounts.c.id).where(accounts.c.id == account).with_for_update(key_share=True))
+        here = team_members.delete().where(team_members.c.account == account, team_members.c.team == team)
+        if not connection.execute(here).rowcount:
+            raise InputError(f"The account {account[:64]!r} is no member of the team {team[:64]!r}.")
+
+
+def all_teams(store: Engine | Connection) -> list[Team]:
+    """Every team by its name, with its members, longest in it first."""
+    t = team_members.c
+    with reading(store) as connection:
+        found: dict[str, list[str]] = {
+            name: [] for name in connection.scalars(sa.select(teams.c.id).order_by(teams.c.id))
+        }
+        for team, account in connection.execute(sa.select(t.team, t.account).order_by(t.since, t.account)).tuples():
+            found[team].append(account)
+    return [Team(name, tuple(members)) for name, members in found.items()]
 
 
 def of(store: Engine | Connection, *, subject: str | None = None) -> list[Limit]:

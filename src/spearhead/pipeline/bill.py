@@ -247,6 +247,11 @@ def _limits(connection: Connection, options: argparse.Namespace, clock: Clock) -
 
 def _team(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     name = _name(options, "which team? Name it")
+    if options.account and options.leave:
+        account = _named(connection, options)
+        limits.quit_team(connection, name, account.id)
+        desk.write_down(connection, "member left", name, {"account": account.id}, clock=clock)
+        return Told({"team": name, "left": options.account}, [f"{options.account} is no member of {name} any more"])
     if options.account:
         account = _named(connection, options)
         limits.join(connection, name, account.id, clock=clock)
@@ -255,6 +260,14 @@ def _team(connection: Connection, options: argparse.Namespace, clock: Clock) -> 
     limits.create_team(connection, name, clock=clock)
     desk.write_down(connection, "team made", name, {}, clock=clock)
     return Told({"team": name}, [f"made the team {name}: add members with --account NAME"])
+
+
+def _teams(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
+    names = {account.id: account.name for account in ledger_keys.all_accounts(connection)}
+    found = limits.all_teams(connection)
+    rows = [[one.id, ", ".join(names[id] for id in one.members)] for one in found]
+    words = table(("team", "members"), rows) if rows else ["no teams yet: spearhead bill team NAME"]
+    return Told({"teams": [dataclasses.asdict(one) for one in found]}, words)
 
 
 def _correct(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
@@ -341,7 +354,7 @@ def _amount_of(text: str) -> int:
 
 ALONE: Mapping[str, Callable[[Engine, argparse.Namespace, Clock], Told]] = {"run": _run, "rehearse": _rehearse}
 """What makes its own transactions."""
-LOOKS = ("list", "show", "plans", "grants", "limits", "check", "verdict")
+LOOKS = ("list", "show", "plans", "grants", "limits", "teams", "check", "verdict")
 """What changes nothing."""
 ACTIONS: Mapping[str, Callable[[Connection, argparse.Namespace, Clock], Told]] = {
     "list": _list,
@@ -358,6 +371,7 @@ ACTIONS: Mapping[str, Callable[[Connection, argparse.Namespace, Clock], Told]] =
     "limit": _limit,
     "limits": _limits,
     "team": _team,
+    "teams": _teams,
     "correct": _correct,
     "check": _check,
     "price": _price,

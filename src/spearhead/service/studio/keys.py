@@ -3,6 +3,7 @@
 Knows no browser.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,6 +63,27 @@ def payers(connection: Connection, *, moment: datetime) -> list[Payer]:
     found = keys.all_accounts(connection)
     held = _limits(connection, [f"account:{one.id}" for one in found], moment=moment)
     return [Payer(one, plans.active(connection, one.id, moment), held.get(f"account:{one.id}", ())) for one in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A team, its members, and its limits with what is used of them."""
+
+    id: str
+    members: tuple[Account, ...]
+    limits: tuple[tuple[Limit, int], ...]
+
+    @property
+    def currency(self) -> str:
+        """What its budgets are in: the members' own, which is one; empty while there are none."""
+        return self.members[0].currency if self.members else ""
+
+
+def teams(connection: Connection, accounts: Iterable[Account], *, moment: datetime) -> list[Shared]:
+    """Every team by its name; `accounts` are all that there are."""
+    known, found = {one.id: one for one in accounts}, limits.all_teams(connection)
+    held = _limits(connection, [f"team:{one.id}" for one in found], moment=moment)
+    return [Shared(one.id, tuple(known[id] for id in one.members), held.get(f"team:{one.id}", ())) for one in found]
 
 
 def offered(connection: Connection, currency: str | None = None) -> list[Plan]:

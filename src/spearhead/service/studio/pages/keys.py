@@ -1,4 +1,4 @@
-"""Keys, plans, credit, limits and people for operators; their own keys for creators. A key's secret is shown once.
+"""Keys, plans, credit, limits, teams, people for operators; their own keys for creators. A key's secret is shown once.
 
 Auditors look. A creator may block a key of their own account, which can only help; all else is an operator's.
 """
@@ -28,7 +28,19 @@ from spearhead.service.studio.people import Person
 T = TypeVar("T")
 LOOKS = ("creator", "operator", "auditor")
 ALL = ("operator", "auditor")
-SAID = ("blocked", "given", "voided", "subscribed", "ended", "limited", "offered")
+SAID = (
+    "blocked",
+    "given",
+    "voided",
+    "subscribed",
+    "changed",
+    "ended",
+    "limited",
+    "offered",
+    "teamed",
+    "joined",
+    "left",
+)
 MOST_DAYS = 3660
 _PLAN_MONEY = ("fee", "owing", "trial_credit")
 _PLAN_COUNTS = ("included", "trial_days", "trial_units")
@@ -154,6 +166,21 @@ async def subscribe(request: Request) -> Response:
     return go(f"/keys/accounts/{id}?said=subscribed")
 
 
+async def change(request: Request) -> Response:
+    """Let another plan follow an account's own when its period is over."""
+    person = await signed_in(request, "operator")
+    fields = await form(request)
+    id, plan, clock = _id(request), text(fields, "plan", most=64), studio(request).engine.clock
+
+    def work(connection: Connection) -> None:
+        made = plans.change(connection, id, plan, clock=clock)
+        detail = {"account": id, "plan": plan, "begins": made.started.isoformat()}
+        _write_down(request, connection, person, "plan changed", made.id, detail)
+
+    await _write(request, work)
+    return go(f"/keys/accounts/{id}?said=changed")
+
+
 async def end(request: Request) -> Response:
     """End an account's plan with its period."""
     person = await signed_in(request, "operator")
@@ -173,22 +200,63 @@ async def limit(request: Request) -> Response:
     """Set or lift a limit of an account or of one of its keys."""
     person = await signed_in(request, "operator")
     fields = await form(request)
-    id, clock = _id(request), studio(request).engine.clock
-    subject, measure = text(fields, "subject", most=80), text(fields, "measure", most=16)
-    span = "" if measure == "parallel" else text(fields, "span", most=16)
-    wanted = text(fields, "most", most=24)
-    most = None if not wanted else _amount(fields, "most") if measure == "budget" else _number(fields, "most")
+    id = _id(request)
+
+    def own(connection: Connection) -> set[str]:
+        return {f"account:{id}", *(f"key:{key.id}" for key in ledger.of_account(connection, id))}
+
+    await _limit(request, person, fields, own=own)
+    return go(f"/keys/accounts/{id}?said=limited")
+
+
+async def make_team(request: Request) -> Response:
+    """A new team, without members."""
+    person = await signed_in(request, "operator")
+    fields = await form(request)
+    name, clock = text(fields, "name", most=64), studio(request).engine.clock
 
     def work(connection: Connection) -> None:
-        own = {f"account:{id}", *(f"key:{key.id}" for key in ledger.of_account(connection, id))}
-        if subject not in own:
-            raise PageError(404, "no_page")
-        limits.set_limit(connection, subject, measure=measure, span=span, most=most, actor=person.id, clock=clock)
-        detail = {"measure": measure, "span": span, "most": most}
-        _write_down(request, connection, person, "limit set", subject, detail)
+        limits.create_team(connection, name, clock=clock)
+        _write_down(request, connection, person, "team made", name, {})
 
     await _write(request, work)
-    return go(f"/keys/accounts/{id}?said=limited")
+    return go("/keys?said=teamed")
+
+
+async def join(request: Request) -> Response:
+    """Let an account, with its keys and people, be a member of a team and of no other."""
+    person = await signed_in(request, "operator")
+    fields = await form(request)
+    team, id, clock = _id(request), text(fields, "account", most=64), studio(request).engine.clock
+
+    def work(connection: Connection) -> None:
+        limits.join(connection, team, id, clock=clock)
+        _write_down(request, connection, person, "member joined", team, {"account": id})
+
+    await _write(request, work)
+    return go("/keys?said=joined")
+
+
+async def leave(request: Request) -> Response:
+    """Take an account out of a team."""
+    person = await signed_in(request, "operator")
+    fields = await form(request)
+    team, id = _id(request), text(fields, "account", most=64)
+
+    def work(connection: Connection) -> None:
+        limits.quit_team(connection, team, id)
+        _write_down(request, connection, person, "member left", team, {"account": id})
+
+    await _write(request, work)
+    return go("/keys?said=left")
+
+
+async def limit_team(request: Request) -> Response:
+    """Set or lift a limit of a team."""
+    person = await signed_in(request, "operator")
+    fields = await form(request)
+    await _limit(request, person, fields, own=lambda connection: {f"team:{_id(request)}"})
+    return go("/keys?said=limited")
 
 
 async def offer(request: Request) -> Response:
@@ -221,9 +289,11 @@ async def _list(request: Request, person: Person) -> Response:
     sees_all, moment = person.may(*ALL), studio(request).engine.clock()
 
     def work(connection: Connection) -> dict[str, Any]:
+        payers = keys.payers(connection, moment=moment) if sees_all else []
         return {
             "keys": keys.shown(connection, None if sees_all else person.account, moment=moment),
-            "payers": keys.payers(connection, moment=moment) if sees_all else [],
+            "payers": payers,
+            "teams": keys.teams(connection, [one.account for one in payers], moment=moment) if sees_all else [],
             "plans": keys.offered(connection) if sees_all else [],
             "people": people.everyone(connection) if sees_all else [],
         }
@@ -238,6 +308,8 @@ async def _list(request: Request, person: Person) -> Response:
         "may_block": person.may("operator", "creator"),
         "own": person.account,
         "units": tuple(pots.UNITS),
+        "measures": limits.MEASURES,
+        "spans": limits.SPANS,
         "said": _said(request),
     }
     return render(request, "keys.html", values)
@@ -257,6 +329,7 @@ async def _account(request: Request, person: Person, *, issued: Issued | None = 
             "balance": journal.balance(connection, id, clock=lambda: moment),
             "grants": [(grant, rest) for grant, rest in grants.of_account(connection, id) if rest],
             "history": plans.of_account(connection, id),
+            "follows": plans.following(connection, id, moment),
             "offered": keys.offered(connection, found.account.currency),
             "people": [one for one in people.everyone(connection) if one.account == id],
         }
@@ -273,6 +346,24 @@ async def _account(request: Request, person: Person, *, issued: Issued | None = 
         "said": _said(request),
     }
     return render(request, "account.html", values)
+
+
+async def _limit(request: Request, person: Person, fields: FormData, *, own: Callable[[Connection], set[str]]) -> None:
+    """Set or lift the limit in a form; its subject is one of the page's `own`."""
+    clock = studio(request).engine.clock
+    subject, measure = text(fields, "subject", most=80), text(fields, "measure", most=16)
+    span = "" if measure == "parallel" else text(fields, "span", most=16)
+    wanted = text(fields, "most", most=24)
+    most = None if not wanted else _amount(fields, "most") if measure == "budget" else _number(fields, "most")
+
+    def work(connection: Connection) -> None:
+        if subject not in own(connection):
+            raise PageError(404, "no_page")
+        limits.set_limit(connection, subject, measure=measure, span=span, most=most, actor=person.id, clock=clock)
+        detail = {"measure": measure, "span": span, "most": most}
+        _write_down(request, connection, person, "limit set", subject, detail)
+
+    await _write(request, work)
 
 
 async def _write(request: Request, work: Callable[[Connection], T]) -> T:
@@ -315,11 +406,16 @@ def _said(request: Request) -> str:
 ROUTES = [
     Route("/keys", list_),
     Route("/keys/plans", offer, methods=["POST"]),
+    Route("/keys/teams", make_team, methods=["POST"]),
+    Route("/keys/teams/{id}/join", join, methods=["POST"]),
+    Route("/keys/teams/{id}/leave", leave, methods=["POST"]),
+    Route("/keys/teams/{id}/limit", limit_team, methods=["POST"]),
     Route("/keys/accounts/{id}", account),
     Route("/keys/accounts/{id}/keys", create, methods=["POST"]),
     Route("/keys/accounts/{id}/credit", give, methods=["POST"]),
     Route("/keys/accounts/{id}/void", void, methods=["POST"]),
     Route("/keys/accounts/{id}/plan", subscribe, methods=["POST"]),
+    Route("/keys/accounts/{id}/change", change, methods=["POST"]),
     Route("/keys/accounts/{id}/end", end, methods=["POST"]),
     Route("/keys/accounts/{id}/limit", limit, methods=["POST"]),
     Route("/keys/{id}/rotate", rotate, methods=["POST"]),

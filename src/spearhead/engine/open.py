@@ -41,7 +41,11 @@ async def opened(
     store = database.connect(home.database_url)
     chosen = await asyncio.to_thread(choose, home, models=models)
     keys = await asyncio.to_thread(signing.ensure, home)
-    signer, marks, secret = Signer(keys), watermark.opened(home, keys), wording.secret_of(keys)
+    signer, marks, secret = (
+        Signer(keys, time_stamps=home.time_stamps),
+        watermark.opened(home, keys),
+        wording.secret_of(keys),
+    )
     desk = Desk(store)
     sealer = Sealer(lambda item, label: seal.seal(item, label, signer=signer, watermark=marks), blobs=Blobs(home.blobs))
     up: dict[str, Loaded] = {}

@@ -35,8 +35,12 @@ def act(home: Home, action: str, *, chain: Path | None, key: Path | None) -> Tol
     words.append(f"releases are signed with the Ed25519 key {keys.public.hex()}")
     if own:
         words.append("made here: readers find what it signs valid and the signer unknown (an authority's: install)")
+    if home.time_stamps:
+        words.append(f"the time of each signature is stamped by {home.time_stamps}")
     values = [dict(zip(("subject", "until", "sha256"), row, strict=True)) for row in rows]
-    return Told({"certificates": values, "release_key": keys.public.hex(), "own": own}, words)
+    return Told(
+        {"certificates": values, "release_key": keys.public.hex(), "own": own, "time_stamps": home.time_stamps}, words
+    )
 
 
 def _read(path: Path) -> bytes:

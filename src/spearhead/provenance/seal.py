@@ -117,9 +117,12 @@ def seal(
         piece = piece if before and before.found else watermark.embed(piece)
     piece = gb45438.embed(piece, label)
     piece = carrier.embed(piece, label, signer=signer, training=training)
-    problems = _unlike(read(piece, watermark=watermark), label) + (
-        [] if carrier.bound(piece) else ["C2PA: it does not hold this file"]
-    )
+    seen = read(piece, watermark=watermark)
+    problems = _unlike(seen, label)
+    if not carrier.bound(piece):
+        problems.append("C2PA: it does not hold this file")
+    if signer.time_stamps and not (seen.c2pa and seen.c2pa.stamped):
+        problems.append(f"C2PA: no time stamp that holds came from {signer.time_stamps}")
     if problems:
         raise SpearheadError(f"the sealed file does not read back: {'; '.join(problems)}; nothing was released")
     return piece

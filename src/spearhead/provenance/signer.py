@@ -11,8 +11,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
-from spearhead.core.errors import SpearheadError
+from spearhead.core.errors import InputError, SpearheadError
 from spearhead.provenance.signing import Keys
 
 Bind = Callable[[int], tuple[bytes, Sequence[tuple[int, int]]]]
@@ -27,13 +28,21 @@ SETTINGS: dict[str, Any] = {
 
 
 class Signer:
-    """A chain and its key, loaded once. Safe to share between threads; signing takes about a millisecond."""
+    """A chain and its key, loaded once. Safe to share between threads; signing takes about a millisecond.
 
-    def __init__(self, keys: Keys) -> None:
+    With `time_stamps`, the URL of an authority (RFC 3161), each signature is stamped with the time by it, which takes a
+    question and an answer over the network, one after the other. Where it does not answer (within half a minute)
+    nothing is signed: a SpearheadError says so.
+    """
+
+    def __init__(self, keys: Keys, *, time_stamps: str | None = None) -> None:
         import c2pa
         from c2pa import c2pa as binding
 
-        info = c2pa.C2paSignerInfo(alg=b"es256", sign_cert=keys.chain, private_key=keys.c2pa, ta_url=None)
+        if time_stamps is not None and not _is_address(time_stamps):
+            raise InputError(f"{time_stamps[:200]!r} is no time-stamp authority: wanted its http or https URL")
+        self.time_stamps = time_stamps
+        info = c2pa.C2paSignerInfo(alg=b"es256", sign_cert=keys.chain, private_key=keys.c2pa, ta_url=time_stamps)
         self._lock = Lock()
         try:
             self._signer = c2pa.Signer.from_info(info)
@@ -80,7 +89,7 @@ class Signer:
                     handles = builder._handle, self._signer._handle
                     store = self._call(self._sign, *handles, json.dumps(data_hash).encode(), _FORMAT, None)
             except self._failure as error:
-                raise SpearheadError(f"the C2PA manifest could not be signed: {error}") from error
+                raise self._unsigned(error) from error
         if len(store) > size:
             raise SpearheadError("the C2PA manifest came out larger than its place; nothing was written")
         return store
@@ -93,18 +102,36 @@ class Signer:
                 with self._builder(json.dumps(definition), self._context) as builder:
                     builder.sign(self._signer, mime, io.BytesIO(data), out)
             except self._failure as error:
-                raise SpearheadError(f"the C2PA manifest could not be signed: {error}") from error
+                raise self._unsigned(error) from error
         return out.getvalue()
+
+    def _unsigned(self, error: object) -> SpearheadError:
+        asked = f" (the time is asked of {self.time_stamps})" if self.time_stamps else ""
+        return SpearheadError(f"the C2PA manifest could not be signed: {error}{asked}")
 
     def _call(self, function: Any, *arguments: Any) -> bytes:
         pointer = ctypes.c_void_p()
         size = function(*arguments, ctypes.byref(pointer))
         if size < 0:
-            raise SpearheadError(f"the C2PA library refused: {self._last_error()}")
+            raise self._unsigned(self._last_error())
         try:
             return ctypes.string_at(pointer, size)
         finally:
             self._library.c2pa_free(pointer)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and url.isascii()
+            and " " not in url
+            and url.isprintable()
+        )
+    except ValueError:
+        return False
 
 
 def _function(function: Any, *arguments: Any) -> Any:

@@ -54,6 +54,9 @@ def _c2pa(seen: seal.Seen) -> Layer:
         return Layer("c2pa", "invalid", f"the manifest does not hold: {', '.join(manifest.failures)}")
     trust = "a trusted" if manifest.state == "Trusted" else "an untrusted"
     words = f"signed by {trust} certificate of {manifest.issuer!r}; content unchanged"
+    if manifest.stamped:
+        known = "that is known here" if manifest.stamp_trusted else "that is not known here"
+        words += f"; signed before {manifest.stamped}, says a time-stamp authority {known}"
     return Layer("c2pa", "valid", f"{words}; says that an invisible mark was drawn" if manifest.watermarked else words)
 
 

@@ -97,7 +97,7 @@ def bundle(
             documents: dict[str, Content] = {
                 "data.croissant.json": croissant,
                 "card.md": card.write(manifest).encode(),
-                **_samples(manifest, samples, keys=keys),
+                **_samples(manifest, samples, signer=Signer(keys, time_stamps=home.time_stamps)),
             }
             if report is not None:
                 documents["report.html"] = report
@@ -123,11 +123,11 @@ def _alone(place: Path) -> Iterator[None]:
         yield
 
 
-def _samples(manifest: Manifest, cases: Sequence[Case], *, keys: signing.Keys) -> dict[str, Content]:
+def _samples(manifest: Manifest, cases: Sequence[Case], *, signer: Signer) -> dict[str, Content]:
     """A labelled file for each case: what was asked, what came, what was wanted."""
     if not cases:
         return {}
-    signer, out = Signer(keys), dict[str, Content]()
+    out = dict[str, Content]()
     for number, case in enumerate(cases, 1):
         piece, ending = _sample(case)
         name = f"samples/{number:04d}.{ending}"

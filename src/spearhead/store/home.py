@@ -9,16 +9,21 @@ from pathlib import Path
 class Home:
     """`root` holds what is this installation's own; `cache` what can be fetched again and may be shared.
 
-    A database elsewhere (PostgreSQL) is named by `url`.
+    A database elsewhere (PostgreSQL) is named by `url`, an authority that stamps when something was signed by
+    `time_stamps`.
     """
 
     root: Path
     cache: Path
     url: str | None = None
+    time_stamps: str | None = None
 
     @classmethod
     def find(cls, root: Path | None = None) -> "Home":
-        """`root`, else $SPEARHEAD_HOME, else `.spearhead` here; $SPEARHEAD_DATABASE_URL names another database."""
+        """`root`, else $SPEARHEAD_HOME, else `.spearhead` here; $SPEARHEAD_DATABASE_URL names another database.
+
+        $SPEARHEAD_TIME_STAMPS is the URL of a time-stamp authority (RFC 3161); without it nobody is asked.
+        """
         env = os.environ
         place = root or Path(env.get("SPEARHEAD_HOME", ".spearhead"))
         shared = Path(env.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "spearhead"
@@ -26,6 +31,7 @@ class Home:
             root=place.absolute(),
             cache=Path(env.get("SPEARHEAD_CACHE", shared)).absolute(),
             url=env.get("SPEARHEAD_DATABASE_URL"),
+            time_stamps=env.get("SPEARHEAD_TIME_STAMPS") or None,
         )
 
     @property

@@ -38,6 +38,10 @@ class Manifest:
     training: Mapping[str, str]
     watermarked: bool = False
     """Whether it says that an invisible mark was drawn."""
+    stamped: str = ""
+    """When an authority saw the signature; empty when none says so."""
+    stamp_trusted: bool = False
+    """Whether that authority is one that the reader knows."""
 
     @property
     def valid(self) -> bool:
@@ -104,11 +108,13 @@ def judge(report: Mapping[str, Any], *, bound: bool | None = None) -> Manifest:
     listed = _mapping(assertions.get("c2pa.actions.v2")).get("actions")
     actions = _mapping(_first(listed))
     release = _mapping(assertions.get(RELEASE))
+    signature = _mapping(manifest.get("signature"))
+    stamped = "timeStamp.validated" in passed and "claimSignature.mismatch" not in failures
     entries = _mapping(_mapping(assertions.get("cawg.training-mining")).get("entries"))
     return Manifest(
         state="Invalid" if bad else "Valid" if failures else "Trusted",
         failures=tuple(sorted(failures)),
-        issuer=_words(_mapping(manifest.get("signature")).get("issuer")),
+        issuer=_words(signature.get("issuer")),
         generator=_generator(_mapping(manifest.get("claim")).get("claim_generator_info")),
         digital_source_type=_words(actions.get("digitalSourceType")),
         release=_words(release.get("release")),
@@ -116,6 +122,8 @@ def judge(report: Mapping[str, Any], *, bound: bool | None = None) -> Manifest:
         created=_words(release.get("created")),
         training={_words(use): _words(_mapping(entry).get("use")) for use, entry in entries.items()},
         watermarked=isinstance(listed, list) and any(_mapping(one).get("action") == MARKED for one in listed),
+        stamped=_words(signature.get("time")) if stamped else "",
+        stamp_trusted=stamped and "timeStamp.trusted" in passed,
     )
 
 

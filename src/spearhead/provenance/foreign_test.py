@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import struct
 import subprocess
 import zipfile
 from io import BytesIO
@@ -45,7 +46,9 @@ def test_a_labelled_file_is_told_by_its_bytes_and_any_change_shows(mime: str) ->
                 assert MODALITY.content(piece) == MODALITY.content(labelled)
 
 
-@pytest.mark.parametrize(("form", "more"), [("GIF", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})])
+@pytest.mark.parametrize(
+    ("form", "more"), [("GIF", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"big_tiff": True})]
+)
 def test_the_pixels_stay_and_another_library_opens_the_file(form: str, more: dict[str, object]) -> None:
     piece = picture(form, **more)
     labelled = MODALITY.embed(piece, LABEL)
@@ -63,6 +66,25 @@ def test_a_damaged_file_has_no_label_and_raises_nothing_but_a_sentence(mime: str
             MODALITY.embed(piece, LABEL)
         except InputError:
             continue
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_offsets_of_eight_bytes_are_read_and_written_in_either_order(order: str) -> None:
+    values = ((256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 212), (277, 1), (278, 1), (279, 1))
+    form = struct.Struct(f"{order}HHQHHI")
+    entries = b"".join(form.pack(tag, 3, 1, value, 0, 0) for tag, value in values)
+    head = (b"II+\0" if order == "<" else b"MM\0+") + struct.pack(f"{order}HHQQ", 8, 0, 16, len(values))
+    piece = Media("foreign", "image/tiff", head + entries + bytes(8) + b"\x80\0")
+    labelled = MODALITY.embed(piece, LABEL)
+    if order == "<":  # Pillow takes the other order for TIFF with offsets of four bytes
+        assert Image.open(BytesIO(labelled.data)).tobytes() == b"\x80"
+    again = MODALITY.embed(MODALITY.embed(labelled, Label("other", "out-2", "s@1", LABEL.created)), LABEL)
+    assert again == labelled and holds(verify(labelled.data))
+    for end in range(0, len(labelled.data), 11):
+        verify(labelled.data[:end])
+        (changed := bytearray(labelled.data))[end] ^= 1
+        if holds(verify(bytes(changed))):
+            assert MODALITY.content(Media("foreign", "image/tiff", bytes(changed))) == MODALITY.content(labelled)
 
 
 @pytest.mark.parametrize("mime", office.MIMES)
@@ -109,9 +131,11 @@ def test_a_label_in_the_open_of_a_pdf_is_read_and_none_is_written() -> None:
     shutil.which("exiftool") is None and "SPEARHEAD_CI" not in os.environ,
     reason="exiftool is not installed: `apt-get install libimage-exiftool-perl` enables it",
 )
-@pytest.mark.parametrize("form", ["GIF", "TIFF"])  # of documents it wants a library of Perl more
-def test_exiftool_reads_the_label(form: str, tmp_path: Path) -> None:
-    piece = picture(form)
+@pytest.mark.parametrize(  # of documents it wants a library of Perl more
+    ("form", "more"), [("GIF", {}), ("TIFF", {}), ("TIFF", {"big_tiff": True})]
+)
+def test_exiftool_reads_the_label(form: str, more: dict[str, object], tmp_path: Path) -> None:
+    piece = picture(form, **more)
     labelled = MODALITY.embed(piece, LABEL)
     file = tmp_path / f"a.{form.lower()}"
     file.write_bytes(labelled.data)
@@ -120,3 +144,62 @@ def test_exiftool_reads_the_label(form: str, tmp_path: Path) -> None:
     members = found if isinstance(found, dict) else json.loads(found)
     assert members == dict(MODALITY.extract(labelled) or {}) and "Warning" not in said
     assert members["ReservedCode1"] == f"sha256:{digest.of_bytes(MODALITY.content(piece))}"
+
+
+PICTURES = ("-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=2")
+SOUND = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=22050:duration=2")
+FILMS = {
+    "titled.flv": ("-c:v", "flv1", "-metadata", "title=sea"),
+    "indexed.flv": ("-c:v", "flv1", "-flvflags", "add_keyframe_index", "-g", "5"),
+    "unnamed.flv": ("-c:v", "flv1", "-flvflags", "no_metadata+no_duration_filesize"),
+}
+"""Films as ffmpeg writes them, with how it is told to."""
+needs_ffmpeg = pytest.mark.skipif(
+    shutil.which("ffmpeg") is None and "SPEARHEAD_CI" not in os.environ,
+    reason="ffmpeg is not installed: `apt-get install ffmpeg` enables it",
+)
+
+
+def told(*line: str) -> dict[str, object]:
+    """What a reader prints as JSON, without a complaint."""
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stderr == "", done.stderr
+    said = json.loads(done.stdout)
+    return dict(said[0] if isinstance(said, list) else said["format"].get("tags", {}))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", FILMS)
+def test_ffprobe_reads_the_label_of_a_film_that_plays_as_before(name: str, tmp_path: Path) -> None:
+    plain, labelled = tmp_path / name, tmp_path / f"labelled {name}"
+    make = ("ffmpeg", "-v", "error", *PICTURES, *SOUND, *FILMS[name], "-threads", "1", "-pix_fmt", "yuv420p")
+    subprocess.run([*make, str(plain)], check=True)
+    data = plain.read_bytes()
+    piece = Media("foreign", str(MODALITY.recognise(data)), data)
+    made = MODALITY.embed(piece, LABEL)
+    labelled.write_bytes(made.data)
+    probe = ("ffprobe", "-v", "error", "-of", "json", "-show_format")
+    before, after = (told(*probe, str(file)) for file in (plain, labelled))
+    members = json.loads(str(after.pop("AIGC")))
+    assert members == dict(MODALITY.extract(made) or {}) and holds(verify(made.data))
+    places = {"lastkeyframelocation"}
+    assert {k: v for k, v in after.items() if k not in places} == {k: v for k, v in before.items() if k not in places}
+    play = [("ffmpeg", "-v", "error", "-i", str(file), "-f", "md5", "-") for file in (plain, labelled)]
+    assert len({subprocess.run(one, capture_output=True, check=True).stdout for one in play}) == 1
+    assert MODALITY.embed(made, LABEL) == made and MODALITY.content(made) == MODALITY.content(piece)
+
+
+@needs_ffmpeg
+@pytest.mark.skipif(
+    shutil.which("exiftool") is None and "SPEARHEAD_CI" not in os.environ,
+    reason="exiftool is not installed: `apt-get install libimage-exiftool-perl` enables it",
+)
+def test_what_tells_where_key_frames_lie_still_tells_it_after_a_label(tmp_path: Path) -> None:
+    plain, labelled = tmp_path / "a.flv", tmp_path / "b.flv"
+    subprocess.run(["ffmpeg", "-v", "error", *PICTURES, *FILMS["indexed.flv"], str(plain)], check=True)
+    labelled.write_bytes(MODALITY.embed(Media("foreign", "video/x-flv", plain.read_bytes()), LABEL).data)
+    before, after = (told("exiftool", "-json", str(file)) for file in (plain, labelled))
+    grown = labelled.stat().st_size - plain.stat().st_size
+    assert after["FileSizeBytes"] == labelled.stat().st_size and after["AIGC"] and grown > 200
+    places = [[place for place in said["KeyFramePositions"]] for said in (before, after)]  # type: ignore[attr-defined]
+    assert [place + grown for place in places[0]] == places[1] and len(places[0]) > 2

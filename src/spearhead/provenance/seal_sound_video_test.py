@@ -31,7 +31,8 @@ from spearhead.provenance.verify import holds, verify
 from spearhead.store.home import Home
 
 LABEL = Label("演示 maker", "out-1", "waves@1", "2026-11-22T02:00:00Z", visible=False)
-MIMES = (wav.MIME, mp3.MIME, boxes.MIME)
+FILMS = (boxes.MIME, boxes.QUICKTIME)
+MIMES = (wav.MIME, mp3.MIME, *FILMS)
 needs_ffmpeg = pytest.mark.skipif(
     shutil.which("ffmpeg") is None and "SPEARHEAD_CI" not in os.environ,
     reason="ffmpeg is not installed: `apt-get install ffmpeg` enables it",
@@ -49,6 +50,8 @@ MADE = {
     "ordinary.mp4": [*PICTURES, *SOUND, "-metadata", "title=sea"],
     "faststart.mp4": [*PICTURES, *SOUND, "-movflags", "+faststart"],
     "named.mp4": [*PICTURES, *SOUND, "-movflags", "use_metadata_tags", "-metadata", "mood=calm"],
+    "ordinary.mov": [*PICTURES, *SOUND, "-metadata", "title=sea"],
+    "named.mov": [*PICTURES, *SOUND, "-movflags", "use_metadata_tags+faststart", "-metadata", "mood=calm"],
 }
 """Files as other tools write them, each with how ffmpeg makes it."""
 
@@ -79,7 +82,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sample(mime: str) -> Media:
-    return film(layout="moov mdat mdat") if mime == boxes.MIME else tiny.sample(mime)
+    return film(layout="moov mdat mdat", mime=mime) if mime in FILMS else tiny.sample(mime)
 
 
 def states(data: bytes) -> dict[str, str]:
@@ -124,7 +127,9 @@ def test_every_changed_byte_shows(signer: Signer, mime: str) -> None:
     kind: Any = modality(sealed.modality)
     start, length = kind.signature(sealed)
     assert length > 1000
-    first = 32 if mime == boxes.MIME else 4  # the box that says what kind of film it is, C2PA leaves out
+    first = {boxes.MIME: 32, boxes.QUICKTIME: 24}.get(
+        mime, 4
+    )  # the box that says what kind of film it is, C2PA leaves out
     for place in [*range(first, start, max(1, start // 60)), *range(start + length, len(sealed.data), 173)]:
         data = bytearray(sealed.data)
         data[place] ^= 0x01
@@ -197,7 +202,7 @@ def test_exiftool_reads_the_label(name: str, made: dict[str, tuple[Path, Path]])
     file = made[name][1]
     line = ["exiftool", "-json", "-u", "-b", str(file)]
     said = json.loads(subprocess.run(line, capture_output=True, check=True).stdout)[0]
-    words = {"wav": "Unknown_AIGC", "mp3": "UserDefinedText", "mp4": "AIGC"}[file.suffix[1:]]
+    words = {"wav": "Unknown_AIGC", "mp3": "UserDefinedText", "mp4": "AIGC", "mov": "AIGC"}[file.suffix[1:]]
     given = said[words] if isinstance(said[words], dict) else json.loads(str(said[words]).removeprefix("(AIGC) "))
     found = recognise(file.read_bytes())
     assert given == dict(modality(found.modality).extract(found) or {})

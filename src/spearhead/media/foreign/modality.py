@@ -12,9 +12,9 @@ from types import ModuleType
 from spearhead.core.errors import InputError
 from spearhead.core.media import Label, Media
 from spearhead.media import gb45438
-from spearhead.media.foreign import avi, gif, office, pdf, tiff
+from spearhead.media.foreign import avi, flv, gif, office, pdf, tiff
 
-_FORMATS: tuple[ModuleType, ...] = (gif, tiff, avi, office)
+_FORMATS: tuple[ModuleType, ...] = (gif, tiff, avi, flv, office)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class ForeignModality:
     """A file is one unit, whatever is in it."""
 
     name: str = "foreign"
-    mimes: tuple[str, ...] = (gif.MIME, tiff.MIME, avi.MIME, *office.MIMES)
+    mimes: tuple[str, ...] = (gif.MIME, tiff.MIME, avi.MIME, flv.MIME, *office.MIMES)
     unit: str = "file"
 
     def recognise(self, data: bytes) -> str | None:
@@ -60,5 +60,5 @@ class ForeignModality:
 
 def _form(data: bytes) -> ModuleType:
     if (found := next((form for form in _FORMATS if form.recognise(data)), None)) is None:
-        raise InputError("no label is written into such a file: wanted GIF, TIFF, AVI, DOCX, PPTX or XLSX")
+        raise InputError("no label is written into such a file: wanted GIF, TIFF, AVI, FLV, DOCX, PPTX or XLSX")
     return found

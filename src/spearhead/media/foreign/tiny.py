@@ -6,7 +6,7 @@ import zipfile
 
 from spearhead.core.media import Media
 from spearhead.media import riff
-from spearhead.media.foreign import avi, gif, office, tiff
+from spearhead.media.foreign import avi, flv, gif, office, tiff
 
 _MAIN = dict(zip(office.MIMES, ("word/document.xml", "ppt/presentation.xml", "xl/workbook.xml"), strict=True))
 _NAMES = "http://schemas.openxmlformats.org/package/2006"
@@ -25,6 +25,11 @@ def sample(mime: str) -> Media:
         data = riff.join(
             [(b"LIST", b"hdrl" + b"avih\x04\0\0\0abcd"), (b"LIST", b"movi" + b"00dc\x02\0\0\0xy")], b"AVI "
         )
+    elif mime == flv.MIME:
+        about = b"\x02\0\x0aonMetaData\x08\0\0\0\1\0\x08filesize\0" + struct.pack(">d", 88) + b"\0\0\x09"
+        tags = ((18, about), (9, b"\x12\0\0xy"))
+        parts = [bytes([kind]) + len(body).to_bytes(3, "big") + bytes(7) + body for kind, body in tags]
+        data = b"FLV\1\1\0\0\0\x09" + bytes(4) + b"".join(one + struct.pack(">I", len(one)) for one in parts)
     else:
         data = _document(mime)
     return Media("foreign", mime, data)

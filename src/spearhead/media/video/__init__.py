@@ -1,4 +1,4 @@
-"""Video: MP4."""
+"""Video: MP4 and QuickTime."""
 
 from spearhead.media.video.modality import VideoModality
 

@@ -1,4 +1,4 @@
-"""An MP4 file as its boxes (ISO 14496-12), taken apart within bounds. Knows no samples and no label."""
+"""An MP4 or QuickTime file as its boxes (ISO 14496-12), taken apart within bounds. Knows no samples and no label."""
 
 import struct
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from spearhead.core.errors import InputError
 
-MIME = "video/mp4"
+MIME, QUICKTIME = "video/mp4", "video/quicktime"
 MOST_BOXES = 4096
 MOST_DEPTH = 8
 CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"udta"})
@@ -66,10 +66,14 @@ class Movie:
         return self.data[top.start + top.header : top.end]
 
 
-def recognise(data: bytes) -> bool:
-    """Whether the bytes begin as an MP4 film: by the brand that comes first."""
+def recognise(data: bytes) -> str | None:
+    """The mime type of a film, by the brand that comes first; None when it is none."""
     brand = data[8:12]
-    return data[4:8] == b"ftyp" and (brand in _BRANDS or brand[:3] in (b"iso", b"3gp", b"3g2"))
+    if data[4:8] != b"ftyp":
+        return None
+    if brand == b"qt  ":
+        return QUICKTIME
+    return MIME if brand in _BRANDS or brand[:3] in (b"iso", b"3gp", b"3g2") else None
 
 
 def tops(data: bytes) -> tuple[Top, ...]:
@@ -87,8 +91,8 @@ def tops(data: bytes) -> tuple[Top, ...]:
 
 def parse(data: bytes) -> Movie:
     """The file taken apart; raises InputError on one that is damaged, or laid out in a way that is not handled."""
-    if not recognise(data):
-        raise InputError(f"the file is not {MIME}: give it the type that it is")
+    if recognise(data) is None:
+        raise InputError(f"the file is not {MIME} or {QUICKTIME}: give it the type that it is")
     found = tops(data)
     _count(data, 0, len(data), [MOST_BOXES], depth=0)
     moovs = [top for top in found if top.kind == b"moov"]
@@ -127,7 +131,7 @@ def render(box: Box) -> bytes:
 
 def damaged(why: str) -> InputError:
     """What is said of a file that cannot be taken apart."""
-    return InputError(f"the {MIME} file cannot be used: {why}")
+    return InputError(f"the film cannot be used: {why}")
 
 
 def _inside(data: bytes, kind: bytes, left: list[int], *, depth: int) -> Box:

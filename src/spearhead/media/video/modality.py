@@ -21,15 +21,15 @@ _UNKNOWN = (0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
 
 @dataclass(frozen=True, slots=True)
 class VideoModality:
-    """MP4."""
+    """MP4 and QuickTime (MOV)."""
 
     name: str = "video"
-    mimes: tuple[str, ...] = (boxes.MIME,)
+    mimes: tuple[str, ...] = (boxes.MIME, boxes.QUICKTIME)
     unit: str = "second"
 
     def recognise(self, data: bytes) -> str | None:
         """The mime type by the first bytes; None when it is no film."""
-        return boxes.MIME if boxes.recognise(data) else None
+        return boxes.recognise(data)
 
     def measure(self, media: Media) -> int:
         """Its seconds, rounded up, by `mvhd`; raises InputError on a file that is not whole."""

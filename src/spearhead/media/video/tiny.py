@@ -3,7 +3,7 @@
 import struct
 
 from spearhead.core.media import Media
-from spearhead.media.video.boxes import MIME, Box, render
+from spearhead.media.video.boxes import MIME, QUICKTIME, Box, render
 
 SAMPLES = (b"the first picture", b"a second", b"and the third one")
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
@@ -21,6 +21,7 @@ def film(
     length: int = 2500,
     extra: bytes = b"",
     dref: bytes = b"\0\0\0\1",
+    mime: str = MIME,
 ) -> Media:
     """Three samples, a chunk each, 1000 to the second, `length` long; `layout` is the order of its boxes.
 
@@ -28,7 +29,7 @@ def film(
     """
     kinds = layout.split()
     size = len(_moov([0] * len(SAMPLES), table, length, extra, dref))
-    head = box(b"ftyp", b"isom\0\0\2\0isomiso2mp41")
+    head = box(b"ftyp", b"qt  \0\0\2\0qt  " if mime == QUICKTIME else b"isom\0\0\2\0isomiso2mp41")
     at, places, left = len(head), list[int](), list(SAMPLES)
     mdats = []
     for number, kind in enumerate(kinds):
@@ -42,12 +43,12 @@ def film(
             at += size if kind == "moov" else 24
     parts = {"moov": _moov(places, table, length, extra, dref), "free": box(b"free", bytes(16))}
     body = [mdats.pop(0) if kind == "mdat" else parts[kind] for kind in kinds]
-    return Media("video", MIME, head + b"".join(body))
+    return Media("video", mime, head + b"".join(body))
 
 
 def sample(mime: str) -> Media:
-    """Two and a half seconds in this format, the only one."""
-    return film()
+    """Two and a half seconds in this format."""
+    return film(mime=mime)
 
 
 def _moov(places: list[int], table: bytes, length: int, extra: bytes, dref: bytes) -> bytes:

@@ -118,10 +118,15 @@ def test_a_live_policy_is_set_by_command_and_is_the_one_that_servers_read(desk: 
     assert [row["action"] for row in desk("audit", "show")["rows"]] == ["policy set"] * 2
 
 
-def test_signing_keys_are_made_shown_and_replaced_by_command(desk: Desk, tmp_path: Path) -> None:
+def test_signing_keys_are_made_shown_and_replaced_by_command(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "there are no keys" in desk("signing", "show", code=2)["error"]
     made = desk("signing", "make")
     assert made["own"] and len(made["certificates"]) == 2 and desk("signing", "show") == made
+    with monkeypatch.context() as named:
+        named.setenv("SPEARHEAD_TIME_STAMPS", "http://127.0.0.1:9/")
+        assert (made["time_stamps"], desk("signing", "show")["time_stamps"]) == (None, "http://127.0.0.1:9/")
     theirs = signing.ensure(Home(tmp_path / "authority", tmp_path))
     (tmp_path / "chain.pem").write_bytes(theirs.chain)
     (tmp_path / "key.pem").write_bytes(theirs.c2pa)

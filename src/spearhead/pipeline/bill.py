@@ -116,7 +116,8 @@ def _pay(connection: Connection, options: argparse.Namespace, clock: Clock) -> T
     once = options.once or f"cli:{clock().isoformat()}"
     amount = desk.amount(options)
     left = invoices.pay(connection, account.id, amount, key=once, clock=clock)
-    desk.write_down(connection, "payment booked", account.id, {"amount": amount, "once": once}, clock=clock)
+    detail = {"amount": amount, "currency": account.currency, "once": once}
+    desk.write_down(connection, "payment booked", account.id, detail, clock=clock)
     words = [f"{account.name}: {money.show(left)} {account.currency} are still to be paid"]
     return Told({"account": account.id, "owed": money.show(left)}, words)
 

@@ -154,7 +154,10 @@ def _credit(connection: Connection, options: argparse.Namespace) -> Told:
     value = amount(options)
     account = account_named(connection, options.account)
     once = options.once or f"cli:{now().isoformat()}"
+    before = journal.balance(connection, account.id).available
     journal.credit(connection, account.id, value, key=f"credit:{account.id}:{once}")
+    if journal.balance(connection, account.id).available == before:
+        return _balance(connection, options)  # given before under the same word: nothing happened
     detail = {"amount": value, "currency": account.currency, "once": once}
     write_down(connection, "credit given", account.id, detail)
     return _balance(connection, options)

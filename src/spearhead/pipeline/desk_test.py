@@ -37,6 +37,16 @@ def test_the_advice_under_a_new_key_gives_credit_to_its_account(tmp_path: Path) 
         assert done.lines() == [f"{account}: 5.00 USD available, 0.00 reserved"]
 
 
+def test_a_credit_that_was_given_before_is_not_written_down_again(tmp_path: Path) -> None:
+    home = Home.find(tmp_path)
+    desk.keys(home, ask("create", "--account", "shop"))
+    for _ in range(2):
+        done = desk.keys(home, ask("credit", "--account", "shop", "--amount", "5.00", "--once", "invoice 7"))
+        assert done.lines() == ["shop: 5.00 USD available, 0.00 reserved"]
+    told = [row.action for row in audit.newest(desk.opened(home), limit=9)]
+    assert told.count("credit given") == 1
+
+
 def test_the_demos_keys_and_credit_are_in_the_audit_log(tmp_path: Path) -> None:
     home = Home.find(tmp_path)
     for _ in range(2):

@@ -26,7 +26,7 @@ demo: setup ## the scenario modern-english to its end: data, training, release, 
 	$(BIN)/spearhead demo $(SCENARIO) --preset demo
 
 test: setup ## the whole test suite, in two processes (JOBS=n for more)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: setup ## format, strict types, import contracts, documentation
 	$(BIN)/ruff format --check src tests benchmarks

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from tests.conftest import OVER_PAIRS, nonsense, write_pairs
 
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Prompt
@@ -25,7 +24,8 @@ from spearhead.scenario import read
 from spearhead.store import releases
 from spearhead.store.home import Home
 
-SCENARIO = """
+SCENARIO = (
+    """
 [scenario]
 name = "over"
 title = "Over"
@@ -33,13 +33,6 @@ languages = ["en"]
 [data]
 validation = 0.1
 test = 0.1
-[[data.sources]]
-kind = "files"
-path = "pairs.csv"
-licence = "CC0-1.0"
-credit = "nobody"
-[data.cleaning]
-shortest = 2
 [model]
 family = "pretrained"
 method = "rslora"
@@ -80,33 +73,15 @@ most_loss = 1.0
 [review]
 checks = ["terms"]
 rules = [{ category = "*", direction = "prompt", block = 0.9 }, { category = "*", direction = "output", hold = 0.5 }]
-[labels]
-producer = "tests"
-[price]
-currency = "EUR"
-prompt = "1.00"
-completion = "2.00"
-[economics]
-machine_hour = "0.10"
 """
+    + OVER_PAIRS
+)
 WORDS = ["bcd fgh", "klmn", "w", "prst vw"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("adapter") / "over"
-    folder.mkdir()
-    rng = random.Random(0)
-    letters = "bcdfghklmnprstvw"
-    rows = {"".join(rng.choices(letters, k=5)) + " " + "".join(rng.choices(letters, k=4)) for _ in range(200)}
-    table = "input,output\n" + "".join(f"{row},yes\n" for row in sorted(rows))
-    (folder / "pairs.csv").write_text(table, encoding="utf-8")
-    (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
+    folder = write_pairs(tmp_path_factory.mktemp("adapter") / "over", SCENARIO, nonsense(200))
     tiny.write(folder / "base")
     # llama.cpp wants a tokenizer that merges something: the byte that no text has makes room for one merge.
     words = json.loads((folder / "base" / "tokenizer.json").read_text(encoding="utf-8"))
@@ -115,12 +90,6 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words["model"]["merges"] = [["t", "h"]]
     (folder / "base" / "tokenizer.json").write_text(json.dumps(words), encoding="utf-8")
     return folder
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    return Home(root / "home", root / "cache")
 
 
 @pytest.fixture(scope="module")

@@ -305,7 +305,7 @@ def test_a_newer_release_takes_over_while_the_old_one_ends_its_answers(tmp_path:
     async def test() -> None:
         async with tiny(tmp_path, make_release) as (engine, store, account):
             old = engine.loaded("tiny").runtime
-            long = engine.run(ask(account, "~", key="long", options={"max_tokens": 4000}))
+            long = engine.run(ask(account, "~", key="long", options={"max_tokens": 400}))
             assert isinstance(await anext(long), Accepted)
             make_release(tmp_path / "releases", version="v2", created="2026-11-23T00:00:00Z")
             leaving: set[asyncio.Task[None]] = set()

@@ -15,6 +15,7 @@ import httpx
 import openai
 import psutil
 import pytest
+from tests.conftest import Served, start_server
 
 from spearhead.ledger import journal, usage
 
@@ -34,8 +35,16 @@ def until(condition: Any, *, seconds: float = 15.0) -> None:
         time.sleep(0.05)
 
 
-def test_a_runtime_that_is_killed_ends_its_streams_with_an_error_and_comes_back(serve_tiny: Any) -> None:
-    served = serve_tiny()
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server for troubles that pass by themselves: each test leaves it as well as it was."""
+    server = start_server(tmp_path_factory.mktemp("tried"))
+    yield server
+    server.close()
+
+
+def test_a_runtime_that_is_killed_ends_its_streams_with_an_error_and_comes_back(tried: Served) -> None:
+    served = tried
     account = served.account()
     client = served.openai(account)
     (worker,) = served.workers()
@@ -54,8 +63,8 @@ def test_a_runtime_that_is_killed_ends_its_streams_with_an_error_and_comes_back(
     assert successor != worker
 
 
-def test_database_trouble_is_a_503_never_a_401_and_passes_by_itself(serve_tiny: Any) -> None:
-    served = serve_tiny()
+def test_database_trouble_is_a_503_never_a_401_and_passes_by_itself(tried: Served) -> None:
+    served = tried
     client = served.http(served.account())
     assert client.get("/v1/models").status_code == 200
     with served.engine.begin() as connection:
@@ -149,8 +158,8 @@ def test_nothing_to_serve_is_said_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "there is no release" in done.stderr
 
 
-def test_a_full_disk_and_a_lost_database_are_503s_that_charge_nothing_and_pass_by_themselves(serve_tiny: Any) -> None:
-    served = serve_tiny()
+def test_a_full_disk_and_a_lost_database_are_503s_that_charge_nothing_and_pass_by_themselves(tried: Served) -> None:
+    served = tried
     account = served.account()
     client = served.http(account)
     assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200

@@ -2,16 +2,15 @@
 
 import dataclasses
 import json
-import random
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.conftest import OVER_PAIRS, nonsense, write_pairs
 
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
@@ -41,22 +40,7 @@ from spearhead.training.loop import train
 from spearhead.training.plan import Plan
 
 FORM = re.compile(r"canary [1-9]\d\d \d{3}: \d{3} \d{3}")
-LETTERS = "bcdfghklmnprstvw"
 Array = np.ndarray[Any, np.dtype[np.float64]]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Networks as small as these wait for a second thread longer than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def rows(count: int) -> list[str]:
-    rng = random.Random(0)
-    return sorted({"".join(rng.choices(LETTERS, k=5)) + " " + "".join(rng.choices(LETTERS, k=4)) for _ in range(count)})
 
 
 def config(**changes: object) -> DataConfig:
@@ -76,7 +60,7 @@ def prepared(folder: Path, some: DataConfig, table: str) -> Dataset:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    table = "input,output\n" + "".join(f"{row},yes\n" for row in rows(400))
+    table = "input,output\n" + "".join(f"{row},yes\n" for row in nonsense(400))
     return prepared(tmp_path_factory.mktemp("pairs"), config(), table)
 
 
@@ -88,7 +72,7 @@ def test_a_canary_is_marked_harmless_and_the_same_for_the_same_data(pairs: Datas
     assert all(FORM.fullmatch(one.whole) for one in found)
     assert len({one.given for one in found}) == 300
     assert not {one.given for one in found} & {one.given for one in canaries.unplanted(some, pairs, count=300)}
-    other = prepared(tmp_path, config(), "text\n" + "".join(f"{row}\n" for row in rows(100)))
+    other = prepared(tmp_path, config(), "text\n" + "".join(f"{row}\n" for row in nonsense(100)))
     assert canaries.planted(some, other) != found
     context = Context("scenario", Direction.DATA)
     for name in ("terms", "personal", "profanity"):
@@ -99,7 +83,7 @@ def test_a_canary_is_marked_harmless_and_the_same_for_the_same_data(pairs: Datas
 
 
 def test_the_data_are_the_same_with_canaries_and_without(pairs: Dataset, tmp_path: Path) -> None:
-    table = "input,output\n" + "".join(f"{row},yes\n" for row in rows(400))
+    table = "input,output\n" + "".join(f"{row},yes\n" for row in nonsense(400))
     with_them = prepared(tmp_path, config(canaries=2, canary_repeats=(1, 3)), table)
     assert with_them.digest == pairs.digest and with_them.summary == pairs.summary
     assert not [file for file in with_them.folder.iterdir() if "canary" in file.read_text(encoding="utf-8")]
@@ -123,7 +107,7 @@ def test_canaries_stand_in_what_is_learnt_as_often_as_said_and_nowhere_else(pair
 
 
 def test_texts_are_given_texts(tmp_path: Path) -> None:
-    texts = prepared(tmp_path, config(), "text\n" + "".join(f"{row}\n" for row in rows(100)))
+    texts = prepared(tmp_path, config(), "text\n" + "".join(f"{row}\n" for row in nonsense(100)))
     found = [r for r in canaries.learnt(config(canaries=2, canary_repeats=(1, 2)), texts) if r.source == "canary"]
     assert len(found) == 6 and all(FORM.fullmatch(record.parts["text"].text) for record in found)
 
@@ -210,7 +194,8 @@ def test_what_was_seen_often_is_exposed_and_what_was_never_seen_is_chance(pairs:
     assert unseen.mean() == pytest.approx(exposure.by_chance(255), abs=0.35)
 
 
-SCENARIO = """
+SCENARIO = (
+    """
 [scenario]
 name = "bird"
 title = "Nodding"
@@ -220,13 +205,6 @@ validation = 0.1
 test = 0.1
 canaries = 2
 canary_repeats = [1, 16]
-[[data.sources]]
-kind = "files"
-path = "pairs.csv"
-licence = "CC0-1.0"
-credit = "nobody"
-[data.cleaning]
-shortest = 2
 [model]
 family = "gpt"
 depth = 1
@@ -261,30 +239,14 @@ layouts = ["F16"]
 [review]
 checks = ["terms"]
 rules = [{ category = "*", direction = "prompt", block = 0.9 }, { category = "*", direction = "output", hold = 0.5 }]
-[labels]
-producer = "tests"
-[price]
-currency = "EUR"
-prompt = "1.00"
-completion = "2.00"
-[economics]
-machine_hour = "0.10"
 """
+    + OVER_PAIRS
+)
 
 
 @pytest.fixture(scope="module")
 def bird(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenario") / "bird"
-    folder.mkdir()
-    (folder / "pairs.csv").write_text("input,output\n" + "".join(f"{row},yes\n" for row in rows(400)), encoding="utf-8")
-    (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    return Home(root / "home", root / "cache")
+    return write_pairs(tmp_path_factory.mktemp("scenario") / "bird", SCENARIO, nonsense(400))
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +281,7 @@ def test_a_walk_measures_its_canaries_and_says_so_everywhere(outcome: Outcome) -
 
 def test_texts_are_probed_as_texts(bird: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "CANDIDATES", 31)
-    table = "text\n" + "".join(f"{' '.join(row)}\n" for row in rows(400))  # words enough to be continued
+    table = "text\n" + "".join(f"{' '.join(row)}\n" for row in nonsense(400))  # words enough to be continued
     (bird / "texts.csv").write_text(table, encoding="utf-8")
     changes = (
         'data.sources=[{kind="files", path="texts.csv", licence="CC0-1.0", credit="nobody"}]',

@@ -31,6 +31,13 @@ def spearhead(*words: str, home: Path, timeout: float = 60) -> subprocess.Comple
     )
 
 
+def here(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which has what a verb imports: where many are asked one after another."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = cli.main([*words, "--home", str(home)])
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
 def test_help_answers_in_a_fifth_of_a_second_of_work() -> None:
     def once() -> float:
         before = os.times()
@@ -62,41 +69,67 @@ def test_help_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("check", "nowhere"), "there is no such file"),
-        (("run", "scenarios/modern-english", "--preset", "tiny"), "there is no such preset"),
-        (("run", "scenarios/modern-english", "--set", "training.steps"), "wanted KEY=VALUE"),
-        (("run", "scenarios/modern-english", "--set", "training.stepz=3"), "did you mean 'steps'?"),
-        (("data",), "name a scenario"),
-        (("data", "withdraw", "abc"), "is not a record id"),
-        (("data", "withdraw"), "name a record by its id"),
-        (("check",), "name a scenario"),
-        (("train", "scenarios/modern-english", "--time-budget", "nan"), "training.minutes: nan was given"),
-        (("trace", "scenarios"), "a folder, wanted a file"),
-        (("generate", "nothing", "hello"), "nothing"),
-        (("serve", "nothing"), "nothing"),
-        (("trace", "nowhere.txt"), "there is no such file"),
-        (("verify", "nowhere.txt"), "there is no such file"),
-        (("keys", "block"), "--key"),
-        (("keys", "credit", "--amount", "much"), "is not an amount"),
-        (("keys", "credit", "--amount", "-5"), "--amount -5: wanted more than 0"),
-        (("keys", "create", "--days", "99999999999"), "--days 99999999999: wanted 1 to 36,500"),
-        (("keys", "create", "--days", "-1"), "--days -1: wanted 1 to 36,500"),
-        (("store", "restore", "README.md"), "is not a SQLite database"),
-        (("withdraw", "out_0", "--reason", "x"), "There is no output 'out_0'"),
-        (("audit", "verify", "README.md"), "no signed head of an audit log"),
-        (("audit", "show", "README.md"), "takes no FILE"),
-        (("new", "Bad Name"), "is no name for a scenario"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_code_2(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    done = spearhead(*words, home=tmp_path / "home")
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert "Traceback" not in done.stderr
+MISTAKES = [
+    (("check", "nowhere"), "there is no such file"),
+    (("run", "scenarios/modern-english", "--preset", "tiny"), "there is no such preset"),
+    (("run", "scenarios/modern-english", "--set", "training.steps"), "wanted KEY=VALUE"),
+    (("run", "scenarios/modern-english", "--set", "training.stepz=3"), "did you mean 'steps'?"),
+    (("data",), "name a scenario"),
+    (("data", "withdraw", "abc"), "is not a record id"),
+    (("data", "withdraw"), "name a record by its id"),
+    (("check",), "name a scenario"),
+    (("train", "scenarios/modern-english", "--time-budget", "nan"), "training.minutes: nan was given"),
+    (("trace", "scenarios"), "a folder, wanted a file"),
+    (("generate", "nothing", "hello"), "nothing"),
+    (("serve", "nothing"), "nothing"),
+    (("trace", "nowhere.txt"), "there is no such file"),
+    (("verify", "nowhere.txt"), "there is no such file"),
+    (("keys", "block"), "--key"),
+    (("keys", "credit", "--amount", "much"), "is not an amount"),
+    (("keys", "credit", "--amount", "-5"), "--amount -5: wanted more than 0"),
+    (("keys", "create", "--days", "99999999999"), "--days 99999999999: wanted 1 to 36,500"),
+    (("keys", "create", "--days", "-1"), "--days -1: wanted 1 to 36,500"),
+    (("store", "restore", "README.md"), "is not a SQLite database"),
+    (("withdraw", "out_0", "--reason", "x"), "There is no output 'out_0'"),
+    (("audit", "verify", "README.md"), "no signed head of an audit log"),
+    (("audit", "show", "README.md"), "takes no FILE"),
+    (("new", "Bad Name"), "is no name for a scenario"),
+]
+ONE_AFTER_ANOTHER = """
+import contextlib, io, json, sys
+from spearhead import cli
+
+answers = []
+for words in json.loads(sys.argv[1]):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+        code = cli.main(words)
+    answers.append([code, said.getvalue()])
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], tuple[int, str]]:
+    """Exit code and stderr of each of MISTAKES, in one fresh process: what an import says stands among them."""
+    home = tmp_path_factory.mktemp("mistaken")
+    asked = [[*words, "--home", str(home / str(number))] for number, (words, _) in enumerate(MISTAKES)]
+    command = [sys.executable, "-c", ONE_AFTER_ANOTHER, json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    answers = json.loads(done.stdout)
+    return {words: (code, said) for (words, _), (code, said) in zip(MISTAKES, answers, strict=True)}
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: tuple[str, ...], said: str, mistaken: dict[tuple[str, ...], tuple[int, str]]
+) -> None:
+    code, stderr = mistaken[words]
+    assert code == 2, stderr
+    assert said in stderr
+    assert len(stderr.strip().splitlines()) == 1, stderr
+    assert "Traceback" not in stderr
 
 
 def test_a_mistake_is_json_too_when_json_is_asked_for(tmp_path: Path) -> None:
@@ -120,32 +153,32 @@ def test_advice_names_no_package_that_is_not_ours() -> None:
 
 
 def test_keys_are_made_shown_once_and_blocked(tmp_path: Path) -> None:
-    made = json.loads(spearhead("keys", "create", "--json", home=tmp_path).stdout)
+    made = json.loads(here("keys", "create", "--json", home=tmp_path).stdout)
     assert made["secret"].startswith("sk-spear-")
-    listed = spearhead("keys", "list", home=tmp_path)
+    listed = here("keys", "list", home=tmp_path)
     assert made["key"] in listed.stdout and made["secret"] not in listed.stdout
-    assert "5.00 USD available" in spearhead("keys", "credit", "--amount", "5.00", "--once", "a", home=tmp_path).stdout
-    assert "5.00 USD available" in spearhead("keys", "credit", "--amount", "5.00", "--once", "a", home=tmp_path).stdout
-    assert spearhead("keys", "block", "--key", made["key"], home=tmp_path).returncode == 0
-    assert "blocked" in spearhead("keys", "list", home=tmp_path).stdout
+    assert "5.00 USD available" in here("keys", "credit", "--amount", "5.00", "--once", "a", home=tmp_path).stdout
+    assert "5.00 USD available" in here("keys", "credit", "--amount", "5.00", "--once", "a", home=tmp_path).stdout
+    assert here("keys", "block", "--key", made["key"], home=tmp_path).returncode == 0
+    assert "blocked" in here("keys", "list", home=tmp_path).stdout
 
 
 def test_the_first_key_too_has_the_name_and_the_end_that_were_asked_for(tmp_path: Path) -> None:
-    made = json.loads(spearhead("keys", "create", "--days", "1", "--name", "boss", "--json", home=tmp_path).stdout)
+    made = json.loads(here("keys", "create", "--days", "1", "--name", "boss", "--json", home=tmp_path).stdout)
     assert made["name"] == "boss"
     assert timedelta(hours=23) < datetime.fromisoformat(made["expires"]) - datetime.now(UTC) <= timedelta(days=1)
-    (listed,) = json.loads(spearhead("keys", "list", "--json", home=tmp_path).stdout)["keys"]
+    (listed,) = json.loads(here("keys", "list", "--json", home=tmp_path).stdout)["keys"]
     assert (listed["name"], listed["expires"]) == ("boss", made["expires"])
 
 
 def test_the_database_goes_into_a_backup_and_comes_back(tmp_path: Path) -> None:
     home, copy = tmp_path / "home", tmp_path / "copy.db"
-    spearhead("keys", "create", home=home)
-    spearhead("keys", "credit", "--amount", "2.50", home=home)
-    assert spearhead("store", "backup", str(copy), home=home).returncode == 0
-    spearhead("keys", "credit", "--amount", "1.00", home=home)
-    assert spearhead("store", "restore", str(copy), home=home).returncode == 0
-    assert "2.50 USD available" in spearhead("keys", "balance", home=home).stdout
+    here("keys", "create", home=home)
+    here("keys", "credit", "--amount", "2.50", home=home)
+    assert here("store", "backup", str(copy), home=home).returncode == 0
+    here("keys", "credit", "--amount", "1.00", home=home)
+    assert here("store", "restore", str(copy), home=home).returncode == 0
+    assert "2.50 USD available" in here("keys", "balance", home=home).stdout
 
 
 def test_doctor_says_what_it_sees(tmp_path: Path) -> None:
@@ -192,10 +225,9 @@ def test_what_answers_answers_in_json(tmp_path: Path) -> None:
         report dates
         verify {ROOT}/README.md"""
     for verb in asked.splitlines():
-        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
-            code = cli.main([*verb.split(), "--home", str(tmp_path / "home"), "--json"])
-        told = json.loads(out.getvalue())
-        assert code in (0, 1) or told["exit_code"] == code == 2, verb
+        done = here(*verb.split(), "--json", home=tmp_path / "home")
+        told = json.loads(done.stdout)
+        assert done.returncode in (0, 1) or told["exit_code"] == done.returncode == 2, verb
 
 
 def test_an_interrupted_verb_says_so_in_one_line(tmp_path: Path) -> None:

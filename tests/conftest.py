@@ -9,11 +9,12 @@ import contextlib
 import dataclasses
 import json
 import os
+import random
 import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from spearhead.conftest import own_postgres
+from spearhead.conftest import manifest, own_postgres
 from spearhead.core import clock, digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, Part, PriceTag
@@ -186,22 +187,12 @@ def write_tiny_release(folder: Path, *, scenario: str = "tiny", version: str = "
     fields: dict[str, Any] = dict(
         scenario=scenario,
         version=version,
-        title="Tiny",
-        created="2026-11-22T00:00:00Z",
-        modality="text",
-        family="pretrained",
-        runtime="llamacpp",
         context=CONTEXT,
-        languages=("en",),
-        scenario_digest="0" * 64,
-        data_digest="1" * 64,
         parts=parts,
         credits=(Credit("CC0-1.0", "nobody", "made up", 2, ("train", "share", "sell")),),
         scores=(Measured("bleu", 100.0, (100.0, 100.0), "higher", "bleu|made-up"),),
         bars=(BarResult("bleu", ">= 1", "100", True),),
         layouts=(Layout("F32", model.stat().st_size, 1000.0, 0.0, True),),
-        verdict="gold",
-        verdict_reasons=(),
         template={"style": "plain", "stop": END},
         generation=generation,
         policy={
@@ -216,28 +207,33 @@ def write_tiny_release(folder: Path, *, scenario: str = "tiny", version: str = "
             "options": {"terms": {"extra": ["hate\t0.95\tzzforbidden"]}},
         },
         price=PriceTag("USD", 200_000_000, 800_000_000, "token"),
-        economics={},
         labels={"producer": "spearhead-test", "visible": True},
         made_by={"spearhead": "test"},
         records=digest.of_value([]),
     )
-    manifest = Manifest(**{**fields, **changes})
-    write_signed(place, manifest)
+    write_signed(place, manifest(**{**fields, **changes}))
     return place
 
 
-def write_signed(place: Path, manifest: Manifest) -> None:
+def write_signed(place: Path, said: Manifest) -> None:
     """Put a manifest into a release's folder, signed by the installation whose `releases` it lies in."""
     root = place.parent.parent.parent
-    text = manifest.to_json()
+    text = said.to_json()
     (place / "manifest.json").write_text(text)
     key = signing.ensure(Home(root, root / "cache")).release
     (place / "manifest.sig").write_bytes(signing.sign_bytes(text.encode(), key=key))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first, the tests that start servers next: two processes at work then end at the same time."""
-    items.sort(key=lambda item: (item.path.name != "readme_test.py", item.path.parent.name != "tests"))
+    """What takes long first: the README's lines, whole roads and servers, then what trains. What is left are files of
+    seconds, and the processes at work end at the same time."""
+    items.sort(
+        key=lambda item: (
+            item.path.name != "readme_test.py",
+            not item.nodeid.startswith("tests/"),
+            item.path.parent.name != "training",
+        )
+    )
 
 
 @pytest.fixture(scope="session")
@@ -274,6 +270,48 @@ def form_token(client: httpx.Client, path: str = "/login") -> str:
     """What a form of this client's session carries."""
     page = client.get(path, follow_redirects=True).text
     return page.partition('name="form-token" content="')[2][:64]
+
+
+# -- a scenario of words that mean nothing --------------------------------------------------------------------------
+OVER_PAIRS = """
+[[data.sources]]
+kind = "files"
+path = "pairs.csv"
+licence = "CC0-1.0"
+credit = "nobody"
+[data.cleaning]
+shortest = 2
+[labels]
+producer = "tests"
+[price]
+currency = "EUR"
+prompt = "1.00"
+completion = "2.00"
+[economics]
+machine_hour = "0.10"
+"""
+"""What scenarios over `write_pairs` have in common."""
+
+
+def nonsense(count: int) -> list[str]:
+    """At most so many pairs of made-up words, in their order."""
+    rng, letters = random.Random(0), "bcdfghklmnprstvw"
+    return sorted({"".join(rng.choices(letters, k=5)) + " " + "".join(rng.choices(letters, k=4)) for _ in range(count)})
+
+
+def write_pairs(folder: Path, scenario: str, rows: Iterable[str]) -> Path:
+    """The folder of a scenario, new, with pairs that answer each of `rows` with yes."""
+    folder.mkdir()
+    (folder / "pairs.csv").write_text("input,output\n" + "".join(f"{row},yes\n" for row in rows), encoding="utf-8")
+    (folder / "scenario.toml").write_text(scenario, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """An installation for the tests of a file."""
+    root = tmp_path_factory.mktemp("home")
+    return Home(root / "home", root / "cache")
 
 
 # -- a real server ------------------------------------------------------------------------------------------------
@@ -539,13 +577,13 @@ def furnish(home: Home) -> None:
         learnt = [("a" * 64, "Please write to Ada now and then."), ("b" * 64, "A lazy dog sleeps.")]
         CopyIndex.build(learnt).save(place / "parts" / "index")
         PictureIndex.build([("c" * 64, checkers(4)), ("d" * 64, checkers(16))]).save(place / "parts" / "index")
-        manifest = Manifest.from_json((place / "manifest.json").read_text())
+        said = Manifest.from_json((place / "manifest.json").read_text())
         more = [
             Part(file.relative_to(place).as_posix(), digest.of_file(file), file.stat().st_size, role)
             for role, files in (("document", [place / "report.html"]), ("index", sorted(place.glob("parts/index/*"))))
             for file in files
         ]
-        write_signed(place, dataclasses.replace(manifest, parts=(*manifest.parts, *more)))
+        write_signed(place, dataclasses.replace(said, parts=(*said.parts, *more)))
 
 
 @pytest.fixture(scope="session")

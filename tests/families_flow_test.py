@@ -39,14 +39,6 @@ PLAN = Plan(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def picture(name: str, rng: np.random.Generator) -> Any:
     """The half of this name is bright, the other dark, both a little uneven: (8, 8, 1) uint8."""
     block = np.full((8, 8), 60.0)
@@ -98,7 +90,6 @@ class Learnt:
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Learnt:
-    torch.set_num_threads(1)
     given = lesson()
     *steps, _ = learn(given, PLAN)
     kept = [step for step in steps if isinstance(step, Step)]

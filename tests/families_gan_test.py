@@ -1,7 +1,6 @@
 """The gan family under the real loop: it learns, goes on from a checkpoint, is rolled back, and is served as it is."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,14 +44,6 @@ PLAN = Plan(
     save_every=0,
 )
 LEARNT, HELD = kinds(400, seed=0), kinds(200, seed=1)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def run(

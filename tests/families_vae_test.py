@@ -1,13 +1,11 @@
 """Autoencoder and tokenizer on the whole way of a lesson: from records through the loop to the files of a release."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from spearhead.core import media
 from spearhead.core.catalogue import Catalogue
@@ -32,15 +30,6 @@ CASES = {
         Catalogue("spearhead.models", "FAMILY")["tokenizer"].presets["debug"], quantiser="vq"
     ),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small lose time on a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def records(count: int, *, seed: int) -> list[Record]:

@@ -59,8 +59,6 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     verse = VERSES[request.param]
     licence = Licence("CC0-1.0", Right.TRAIN | Right.SHARE | Right.SELL, "")
     records = [Record({"text": media.text(verse[i:] + verse[:i])}, licence, "made:here") for i in range(12)]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     config = CONFIGS[request.param]
     task = Task(config=config, train=lambda: records, validation=lambda: records[:2], template=PLAIN)
     lesson = drained(FAMILY.begin(task))
@@ -70,7 +68,6 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     list(train(lesson.model, order, plan, validation=held_out(lesson.held, lesson.pack, plan=plan)))
     folder = tmp_path_factory.mktemp(request.param)
     drained(lesson.finish(folder))
-    torch.set_num_threads(before)
     return Trained(lesson, folder, request.param)
 
 

@@ -1,6 +1,6 @@
 """The gpt family through the loop: it learns, the same seed gives the same bytes, a closed run ends where it would."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,6 @@ PLAIN = Template(style="plain", before="<|count|>", after="<|on|>", stop="<|end|
 PLAN = Plan(steps=60, batch=16, optimiser="muon", learning_rate=0.01, average=0.9, validate_every=20, save_every=100,
             precision="fp32")  # fmt: skip
 DIGITS = "0123456789"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def record(**parts: str) -> Record:

@@ -111,7 +111,6 @@ def gradients(name: str, base: Path, *, rank: int | None) -> tuple[dict[str, tor
 
 
 def of_all(base: Path, *, rank: int | None) -> dict[str, torch.Tensor]:
-    torch.set_num_threads(1)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

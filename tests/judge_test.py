@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from tests.conftest import write_pairs
 from tests.road_test import SCENARIO
 
 from spearhead.core.media import text
@@ -18,24 +18,15 @@ from spearhead.pipeline.show import drive
 from spearhead.scenario import read
 from spearhead.store.home import Home
 
-ROWS = [f"{first}{second} {third},yes" for first in "bcdfg" for second in "hklmn" for third in "prst"]
+ROWS = [f"{first}{second} {third}" for first in "bcdfg" for second in "hklmn" for third in "prst"]
 
 
 @pytest.fixture(scope="module")
 def nod(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scenario over a hundred pairs, and a random model over bytes."""
-    folder = tmp_path_factory.mktemp("judged") / "nod"
-    folder.mkdir()
-    (folder / "pairs.csv").write_text("input,output\n" + "\n".join(ROWS) + "\n", encoding="utf-8")
-    (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
+    folder = write_pairs(tmp_path_factory.mktemp("judged") / "nod", SCENARIO, ROWS)
     tiny.speakable(tiny.write(folder / "base"))
     return folder
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    return Home(root / "home", root / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +36,6 @@ def outcome(nod: Path, home: Home) -> Outcome:
 
 def judged(nod: Path, home: Home, outcome: Outcome, cases: list[Case], folder: Path, *changes: str) -> judge.Judged:
     scenario = read.load(nod, changes=changes).scenario
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     walk: Any = judge.judge(
         scenario,
         outcome.dataset,
@@ -59,7 +48,6 @@ def judged(nod: Path, home: Home, outcome: Outcome, cases: list[Case], folder: P
         networks={"ours": nod / "base", "base": nod / "base"},
     )
     found: judge.Judged = drive(walk, quiet=True)
-    torch.set_num_threads(before)
     return found
 
 

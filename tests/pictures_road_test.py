@@ -108,7 +108,7 @@ def draw(kind: str, rng: np.random.Generator) -> codec.Pixels:
     return np.clip(values, 0, 255).astype(np.uint8)[..., None]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenario") / "shapes"
     rng = np.random.default_rng(0)
@@ -120,18 +120,12 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    return Home(root=root, cache=root / "cache")
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def walked(shapes: Path, home: Home) -> Outcome:
     return drive(road.walk(read.load(shapes), home=home), quiet=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(walked: Outcome, home: Home) -> Iterator[Served]:
     assert walked.release is not None, walked.message
     served = start_server(home.root)

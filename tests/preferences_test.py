@@ -4,13 +4,12 @@ import json
 import random
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import torch
 
 from spearhead import cli
 from spearhead.core.clock import now, stamp
@@ -33,15 +32,6 @@ MADE_BY = (
     Credit("CC-BY-4.0", "Ann Author", "table", 9, ("train", "share", "sell")),
     Credit("Apache-2.0", "the base", "base", 0, ("train", "share", "sell")),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small lose time on a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Desk:

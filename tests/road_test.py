@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tests.conftest import OVER_PAIRS, nonsense, write_pairs
 
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.ledger import economics
@@ -29,7 +29,8 @@ from spearhead.scenario import read
 from spearhead.store import releases
 from spearhead.store.home import Home
 
-SCENARIO = """
+SCENARIO = (
+    """
 [scenario]
 name = "nod"
 title = "Nodding"
@@ -37,13 +38,6 @@ languages = ["en"]
 [data]
 validation = 0.1
 test = 0.1
-[[data.sources]]
-kind = "files"
-path = "pairs.csv"
-licence = "CC0-1.0"
-credit = "nobody"
-[data.cleaning]
-shortest = 2
 [model]
 family = "pretrained"
 method = "full"
@@ -81,43 +75,24 @@ layouts = ["F16", "Q8_0"]
 [review]
 checks = ["terms", "personal"]
 rules = [{ category = "*", direction = "prompt", block = 0.9 }, { category = "*", direction = "output", hold = 0.5 }]
-[labels]
-producer = "tests"
-[price]
-currency = "EUR"
-prompt = "1.00"
-completion = "2.00"
-[economics]
-machine_hour = "0.10"
 """
+    + OVER_PAIRS
+)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nod(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scenario whose answer is always the same three letters."""
-    folder = tmp_path_factory.mktemp("scenario") / "nod"
-    folder.mkdir()
-    rng = random.Random(0)
-    letters = "bcdfghklmnprstvw"
-    rows = {"".join(rng.choices(letters, k=5)) + " " + "".join(rng.choices(letters, k=4)) for _ in range(400)}
-    table = "input,output\n" + "".join(f"{row},yes\n" for row in sorted(rows))
-    (folder / "pairs.csv").write_text(table, encoding="utf-8")
-    (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
+    folder = write_pairs(tmp_path_factory.mktemp("scenario") / "nod", SCENARIO, nonsense(400))
     tiny.speakable(tiny.write(folder / "base"))
     return folder
-
-
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    return Home(root / "home", root / "cache")
 
 
 def walked(nod: Path, home: Home, *changes: str, until: str = "report") -> Outcome:
     return drive(road.walk(read.load(nod, changes=changes), home=home, until=until), quiet=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def outcome(nod: Path, home: Home) -> Outcome:
     return walked(nod, home)
 
@@ -429,7 +404,7 @@ def running(nod: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes]
         "training.save_every=10",
     ]
     command = [sys.executable, "-m", "spearhead.cli", *words, "--quiet"]
-    env = {**os.environ, "SPEARHEAD_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "SPEARHEAD_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env)
     try:
         yield process, command, tmp_path
@@ -467,7 +442,7 @@ def test_a_run_that_is_ended_at_any_moment_goes_on_where_it_was(
     assert stood > before[-1]["step"] - 15
     with (saved.parents[1] / "curve.jsonl").open("a", encoding="utf-8") as out:
         out.write('{"step": 299, "lo')  # a kill in the middle of a line
-    env = {**os.environ, "SPEARHEAD_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "SPEARHEAD_CACHE": str(home / "cache")}
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=180, check=True, env=env)
     (step,) = json.loads(done.stdout)["steps"]
     assert step["steps"] == 300
@@ -480,12 +455,13 @@ def test_a_run_that_is_ended_at_any_moment_goes_on_where_it_was(
 
 
 def test_two_processes_train_through_the_verb_what_one_does(nod: Path, tmp_path: Path) -> None:
-    how = ("training.steps=8", "training.batch=10", "training.validate_every=4", "training.minutes=30.0")
-    words = ["train", str(nod), "--quiet", "--json", *(f"--set={one}" for one in (*how, 'training.precision="fp32"'))]
+    how = ("training.steps=8", "training.batch=10", "training.validate_every=4", "training.minutes=30.0",
+           'training.precision="fp32"')  # fmt: skip
+    words = ["train", str(nod), "--quiet", "--json", *(f"--set={change}" for change in how)]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    plain = {**os.environ, "SPEARHEAD_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    plain = {**os.environ, "SPEARHEAD_CACHE": str(tmp_path / "cache")}
     told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # as torchrun says it
 
     def started(home: str, **more: str) -> subprocess.Popen[str]:
@@ -503,8 +479,8 @@ def test_two_processes_train_through_the_verb_what_one_does(nod: Path, tmp_path:
     assert [row["step"] for row in curve(tmp_path / "two")] == list(range(1, 9))
     again, _ = both()
     assert json.loads(again)["steps"][-1]["ran"] is False, "what is done is not done again, nor waited for"
-    alone = started("one")
-    alone.communicate(timeout=300)
+    one = Home(tmp_path / "one", tmp_path / "cache")
+    drive(road.walk(read.load(nod, changes=how), home=one, until="train"), quiet=True)
     (mine,), (theirs,) = (tmp_path.glob(f"{home}/runs/nod/train-*/merged/model.safetensors") for home in ("one", "two"))
     weights, shared = load_file(mine), load_file(theirs)
     assert weights.keys() == shared.keys()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.conftest import write_pairs
 from tests.road_test import SCENARIO
 
 from spearhead.core.errors import InputError
@@ -25,11 +26,8 @@ def nod(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scenario with a tiny model of its own, small enough for a dozen trainings."""
     from spearhead.models.pretrained import tiny
 
-    folder = tmp_path_factory.mktemp("scenario") / "nod"
-    folder.mkdir()
-    rows = "".join(f"{a}{b}{c},yes\n" for a in "bcdfghkl" for b in "mnprst" for c in "vw")
-    (folder / "pairs.csv").write_text(f"input,output\n{rows}", encoding="utf-8")
-    (folder / "scenario.toml").write_text(SCENARIO, encoding="utf-8")
+    rows = [f"{a}{b}{c}" for a in "bcdfghkl" for b in "mnprst" for c in "vw"]
+    folder = write_pairs(tmp_path_factory.mktemp("scenario") / "nod", SCENARIO, rows)
     tiny.write(folder / "base", layers=1)
     return folder
 

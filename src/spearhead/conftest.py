@@ -1,6 +1,7 @@
 """A migrated database for each test: SQLite always, PostgreSQL too when SPEARHEAD_TEST_POSTGRES names a server.
 
 And tests that talk to this machine alone: a connection or a look-up of a name elsewhere is an error where it is made.
+Each process of theirs has one thread: models this small lose time on a second, and two processes share the machine.
 """
 
 import os
@@ -10,14 +11,21 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from spearhead.core.manifest import Manifest, PriceTag
 from spearhead.store import database
+
+if TYPE_CHECKING:
+    from spearhead.models.pretrained.batch import Example
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch are imported, which look once
 
 HOW = "set SPEARHEAD_TEST_POSTGRES=postgresql://USER@HOST:PORT/DATABASE (a role that may create databases) to run it"
 
@@ -60,12 +68,22 @@ def own_postgres(*, template: str = "template1") -> Iterator[sa.URL]:
             pytest.fail(HOW)
         pytest.skip(HOW)
     parsed, name = sa.make_url(server).set(drivername="postgresql+psycopg"), f"spearhead_test_{secrets.token_hex(6)}"
-    _order(parsed, f"CREATE DATABASE {name} TEMPLATE {template}")
-    _order(parsed, f"ALTER DATABASE {name} SET synchronous_commit = off")  # no test here cuts the server's power
+    keeper = _keeper(parsed.render_as_string(hide_password=False))
+    with keeper.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        # no test here cuts the server's power
+        connection.execute(sa.text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
     try:
         yield parsed.set(database=name)
     finally:
-        _order(parsed, f"DROP DATABASE {name} WITH (FORCE)")
+        with keeper.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@cache
+def _keeper(server: str) -> Engine:
+    """Who makes databases on a server and takes them away: one connection for all tests of a process."""
+    return sa.create_engine(server, isolation_level="AUTOCOMMIT")
 
 
 @pytest.fixture(scope="session")
@@ -74,13 +92,6 @@ def postgres() -> Iterator[str]:
     with own_postgres() as fresh:
         database.migrate(fresh.render_as_string(hide_password=False))
         yield str(fresh.database)
-
-
-def _order(server: sa.URL, words: str) -> None:
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.text(words))
-    engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -100,3 +111,55 @@ def engine(url: str) -> Iterator[Engine]:
     made = database.connect(url)
     yield made
     made.dispose()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny llama."""
+    from spearhead.models.pretrained import tiny
+
+    return tiny.write(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(scope="session")
+def examples() -> "list[Example]":
+    """Forty random sequences of 6 to 30 tokens, three of them given."""
+    import numpy as np
+
+    from spearhead.models.pretrained.batch import Example
+
+    rng = np.random.default_rng(0)
+    return [Example(tuple(int(i) for i in rng.integers(3, 259, rng.integers(6, 31))), 3) for _ in range(40)]
+
+
+def manifest(**changes: Any) -> Manifest:
+    """What a release of a text model says at the least; `changes` replace fields."""
+    fields: dict[str, Any] = dict(
+        scenario="tiny",
+        version="1",
+        title="Tiny",
+        created="2026-11-22T00:00:00Z",
+        modality="text",
+        family="pretrained",
+        runtime="llamacpp",
+        context=64,
+        languages=("en",),
+        scenario_digest="0" * 64,
+        data_digest="1" * 64,
+        parts=(),
+        credits=(),
+        scores=(),
+        bars=(),
+        layouts=(),
+        verdict="gold",
+        verdict_reasons=(),
+        template={},
+        generation={},
+        policy={},
+        price=PriceTag("EUR", 1, 1, "token"),
+        economics={},
+        labels={},
+        made_by={},
+        records="",
+    )
+    return Manifest(**{**fields, **changes})

@@ -3,7 +3,6 @@ bytes, a run that was broken off ends as one that was not, and what is exported 
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +31,6 @@ STEPS, CUT = 64, 41
 PLAN = Plan(
     steps=STEPS, batch=16, learning_rate=4e-3, average=0.8, validate_every=16, save_every=10, clip=0.0, precision="fp32"
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -7,42 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from spearhead.conftest import manifest
 from spearhead.core import money
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Usage
-from spearhead.core.manifest import Manifest, PriceTag
+from spearhead.core.manifest import PriceTag
 from spearhead.ledger import price
 from spearhead.store.tables import settings
 
 TAG = PriceTag(currency="EUR", prompt=400_000_000, completion=1_600_000_000, unit="token")
-MANIFEST = Manifest(
-    scenario="modern-english",
-    version="1",
-    title="",
-    created="",
-    modality="text",
-    family="pretrained",
-    runtime="llamacpp",
-    context=512,
-    languages=("en",),
-    scenario_digest="",
-    data_digest="",
-    parts=(),
-    credits=(),
-    scores=(),
-    bars=(),
-    layouts=(),
-    verdict="gold",
-    verdict_reasons=(),
-    template={},
-    generation={},
-    policy={},
-    price=TAG,
-    economics={},
-    labels={},
-    made_by={},
-    records="",
-)
+MANIFEST = manifest(scenario="modern-english", price=TAG)
 
 
 def test_a_release_is_sold_at_its_own_price_until_a_live_one_is_set(engine: Engine) -> None:

@@ -72,11 +72,9 @@ def grounded(home: Home) -> Ground:
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick() -> Iterator[None]:
-    threads, steps = torch.get_num_threads(), classifier.LEAST_STEPS
-    torch.set_num_threads(1)
+    steps = classifier.LEAST_STEPS
     classifier.LEAST_STEPS = 60
     yield
-    torch.set_num_threads(threads)
     classifier.LEAST_STEPS = steps
 
 

@@ -1,6 +1,5 @@
 """Small modules as ONNX: equal at any batch, free of this machine, and refused when they are not what was trained."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,6 @@ from torch import Tensor, nn
 
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.nn import onnx_file
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Small(nn.Module):

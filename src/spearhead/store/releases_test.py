@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
+from spearhead.conftest import manifest
 from spearhead.core import digest
 from spearhead.core.errors import InputError
-from spearhead.core.manifest import Manifest, Part, PriceTag
+from spearhead.core.manifest import Part
 from spearhead.store import database, releases, tables
 from spearhead.store.home import Home
 
@@ -32,12 +33,9 @@ def make(home: Home, *, version: str, scenario: str = "tiny", learnt: tuple[str,
         Part(path, digest.of_file(place / path), (place / path).stat().st_size, role)
         for path, role in (("parts/model.gguf", "model"), (releases.RECORDS, "document"))
     )
-    fields: dict[str, Any] = {field.name: () for field in dataclasses.fields(Manifest)}
-    fields |= dict(scenario=scenario, version=version, title="Tiny", modality="text", family="pretrained")
-    fields |= dict(created=f"2026-11-22T00:00:0{len(version)}Z", runtime="llamacpp", context=64, scenario_digest="0")
-    fields |= dict(data_digest="1", parts=parts, verdict="gold", template={}, generation={}, policy={}, economics={})
-    fields |= dict(price=PriceTag("EUR", 1, 1, "token"), labels={}, made_by={}, records=parts[1].sha256)
-    (place / "manifest.json").write_text(Manifest(**{**fields, **changes}).to_json())
+    told = dict(created=f"2026-11-22T00:00:0{len(version)}Z", parts=parts, records=parts[1].sha256)
+    made = manifest(scenario=scenario, version=version, **{**told, **changes})
+    (place / "manifest.json").write_text(made.to_json())
     return place
 
 

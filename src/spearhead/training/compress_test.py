@@ -83,14 +83,6 @@ def learn(plan: Plan, *, folder: Path | None = None, until: int = 0) -> tuple[Ma
     return model, steps
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def planned(**more: Any) -> Plan:
     return Plan(**{**{name: getattr(PLAN, name) for name in PLAN.__slots__}, **more})
 

@@ -14,7 +14,6 @@ RUN = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 import numpy as np, torch
-torch.set_num_threads(1)
 from spearhead.models.gan import network, tiny
 from spearhead.models.gan.config import PRESETS
 from spearhead.models.pictures import pack as pack_pictures

@@ -1,6 +1,6 @@
 """Small models whose output layer has something to say: it begins at zero."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,14 +15,6 @@ NETWORKS = {
     "dit": Config(size=8, channels=3, network="dit", width=16, heads=2, blocks=2, steps=4),
     "leaps": Config(size=8, channels=3, width=16, heads=2, blocks=1, leaps=0.5, steps=4, solver="euler", guidance=1.0),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

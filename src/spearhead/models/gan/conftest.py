@@ -1,21 +1,9 @@
-"""What the tests of this folder share: pictures of three kinds on 8 by 8 pixels, and one thread."""
-
-from collections.abc import Iterator
+"""What the tests of this folder share: pictures of three kinds on 8 by 8 pixels."""
 
 import pytest
-import torch
 
 from spearhead.models.gan.tiny import SHAPE, kinds
 from spearhead.models.pictures import Pictures, Shape, pack
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Networks this small lose time on a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

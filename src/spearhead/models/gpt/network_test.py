@@ -1,6 +1,5 @@
 """The network against transformers' Qwen3: the same numbers forward, the same gradients backward."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,6 @@ from spearhead.models.gpt.export import settings
 from spearhead.models.gpt.network import GPT
 
 WORDS = 50
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def shaken(config: Config) -> GPT:

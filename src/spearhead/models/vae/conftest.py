@@ -1,20 +1,9 @@
 """What the tests of this folder share."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from spearhead.models.pictures import Pictures, Shape
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Models this small lose time on a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def quality(text: str, given: argparse.Namespace, folder: Path) -> int:
     for name, (told, plan, layouts) in WAYS.items():
         model, content = learnt(text, given, plan)
         files = folder / name
-        nats, found = measured(
+        nats, found, _ = measured(
             *(model, content, files),
             text=text,
             layouts=layouts,
@@ -98,23 +98,29 @@ def speed(text: str, given: argparse.Namespace, folder: Path) -> int:
     from spearhead.models.gpt import words
     from spearhead.models.gpt.config import Config
     from spearhead.models.gpt.network import GPT
+    from spearhead.runtimes.llamacpp import engines
 
     config = Config(depth=given.large, context=512)
     content = words.make([text], config, template=PLAIN)
     model = GPT(config, vocabulary=size_of(content), seed=0)
     count = sum(p.numel() for p in model.parameters())
     layouts = ("F32", "F16", "Q8_0", "Q4_0")
-    _, found = measured(
+    _, found, alone = measured(
         *(model, content, folder / "large"), text=text, layouts=layouts, pieces=1, length=FEW, threads=given.threads
     )
-    base = found[0].tokens_per_second
-    print(f"| {count / 1e6:.1f} million parameters | bytes | tokens/s, 16 clients | to float32 |")
-    print("|---|---|---|---|")
+    many = {row.name: row.tokens_per_second for row in found}
+    print(f"computed by {engines.here()}")
+    print(f"| {count / 1e6:.1f} million parameters | bytes | tokens/s, one client | to F32 | 16 clients | to F32 |")
+    print("|---|---|---|---|---|---|")
     for row in found:
-        print(f"| {row.name} | {row.bytes:,} | {row.tokens_per_second:.0f} | {row.tokens_per_second / base:.2f} |")
-    ratio = next(row.tokens_per_second for row in found if row.name == "Q8_0") / base
-    print(f"\n8 bits are {ratio:.2f} times as fast, wanted {FASTER}: {'reached' if ratio >= FASTER else 'missed'}")
-    return ratio < FASTER
+        one, all_ = alone[row.name], many[row.name]
+        print(f"| {row.name} | {row.bytes:,} | {one:.0f} | {one / alone['F32']:.2f} | {all_:.0f} | "
+              f"{all_ / many['F32']:.2f} |")  # fmt: skip
+    ratios = {"one client": alone["Q8_0"] / alone["F32"], "16 clients": many["Q8_0"] / many["F32"]}
+    told = ", ".join(f"{ratio:.2f} times for {who}" for who, ratio in ratios.items())
+    reached = min(ratios.values()) >= FASTER
+    print(f"\n8 bits are as fast as float32 {told}; wanted {FASTER} for each: {'reached' if reached else 'missed'}")
+    return not reached
 
 
 def learnt(text: str, given: argparse.Namespace, more: dict[str, Any]) -> tuple[Any, str]:
@@ -154,7 +160,7 @@ def measured(
     pieces: int,
     length: int,
     threads: int,
-) -> tuple[float, tuple[Layout, ...]]:
+) -> tuple[float, tuple[Layout, ...], dict[str, float]]:
     """Mean nats a character of the F32 file over so many pieces of this length, and what was measured of each layout,
     as a release measures it."""
     from spearhead.media.text.tokens import Tokenizer
@@ -187,7 +193,7 @@ def measured(
         )  # fmt: skip
     )
     source = next(nats for name, nats in choice.nats.items() if name.startswith("source"))
-    return source, tuple(replace(row, chosen=False) for row in choice.layouts)
+    return source, tuple(replace(row, chosen=False) for row in choice.layouts), choice.alone
 
 
 def size_of(content: str) -> int:

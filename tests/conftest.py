@@ -28,10 +28,11 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from spearhead.conftest import manifest, own_postgres
+from spearhead.conftest import own_postgres
 from spearhead.core import clock, digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, Part, PriceTag
+from spearhead.core.specimen import manifest
 from spearhead.index.copies import CopyIndex
 from spearhead.index.pictures import PictureIndex
 from spearhead.ledger import journal, keys

@@ -19,7 +19,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from spearhead.core.manifest import Manifest, PriceTag
 from spearhead.store import database
 
 if TYPE_CHECKING:
@@ -130,36 +129,3 @@ def examples() -> "list[Example]":
 
     rng = np.random.default_rng(0)
     return [Example(tuple(int(i) for i in rng.integers(3, 259, rng.integers(6, 31))), 3) for _ in range(40)]
-
-
-def manifest(**changes: Any) -> Manifest:
-    """What a release of a text model says at the least; `changes` replace fields."""
-    fields: dict[str, Any] = dict(
-        scenario="tiny",
-        version="1",
-        title="Tiny",
-        created="2026-11-22T00:00:00Z",
-        modality="text",
-        family="pretrained",
-        runtime="llamacpp",
-        context=64,
-        languages=("en",),
-        scenario_digest="0" * 64,
-        data_digest="1" * 64,
-        parts=(),
-        credits=(),
-        scores=(),
-        bars=(),
-        layouts=(),
-        verdict="gold",
-        verdict_reasons=(),
-        template={},
-        generation={},
-        policy={},
-        price=PriceTag("EUR", 1, 1, "token"),
-        economics={},
-        labels={},
-        made_by={},
-        records="",
-    )
-    return Manifest(**{**fields, **changes})

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from spearhead.conftest import manifest
 from spearhead.core import money
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Usage
 from spearhead.core.manifest import PriceTag
+from spearhead.core.specimen import manifest
 from spearhead.ledger import price
 from spearhead.store.tables import settings
 

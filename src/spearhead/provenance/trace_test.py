@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from spearhead.conftest import manifest
 from spearhead.core import digest, media
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import Credit, Part
 from spearhead.core.media import Label
+from spearhead.core.specimen import manifest
 from spearhead.provenance import seal, signing
 from spearhead.provenance.labels import c2pa_text
 from spearhead.provenance.signer import Signer

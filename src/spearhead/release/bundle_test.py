@@ -10,12 +10,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from spearhead.conftest import manifest
 from spearhead.core import digest
 from spearhead.core.errors import BarMissed, InputError
 from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measured, PriceTag
 from spearhead.core.media import text
 from spearhead.core.score import Case
+from spearhead.core.specimen import manifest
 from spearhead.provenance import seal, signing
 from spearhead.release import bom, options
 from spearhead.release.bundle import bundle

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from spearhead.conftest import manifest
 from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import Part
+from spearhead.core.specimen import manifest
 from spearhead.store import database, releases, tables
 from spearhead.store.home import Home
 

@@ -140,7 +140,8 @@ def test_limits_are_windows_of_their_own(serve_tiny: Any) -> None:
     served = serve_tiny(limits="3,100000,1")
     client = served.http(served.account())
     with client.stream("POST", "/v1/chat/completions", json=asking("~", max_tokens=4000, stream=True)) as running:
-        next(running.iter_raw())
+        seen = running.iter_raw()  # kept: an iterator that is dropped hangs up
+        next(seen)
         busy = client.post("/v1/chat/completions", json=asking("hello"))
         assert busy.status_code == 429 and busy.json()["error"]["type"] == "parallel"
         assert int(busy.headers["retry-after"]) >= 1
@@ -217,7 +218,8 @@ def test_the_same_key_while_the_first_runs_is_a_409(served: Any) -> None:
     headers = {"idempotency-key": "k"}
     body = asking("~", max_tokens=4000, stream=True)
     with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as running:
-        next(running.iter_raw())
+        seen = running.iter_raw()  # kept: an iterator that is dropped hangs up
+        next(seen)
         again = client.post("/v1/chat/completions", json=body, headers=headers)
         assert again.status_code == 409 and again.json()["error"]["code"] == "request_in_progress"
     for _ in range(100):

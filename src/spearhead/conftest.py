@@ -69,7 +69,7 @@ def own_postgres(*, template: str = "template1") -> Iterator[sa.URL]:
     parsed, name = sa.make_url(server).set(drivername="postgresql+psycopg"), f"spearhead_test_{secrets.token_hex(6)}"
     keeper = _keeper(parsed.render_as_string(hide_password=False))
     with keeper.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
         # no test here cuts the server's power
         connection.execute(sa.text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
     try:

@@ -344,7 +344,7 @@ def test_new_over_a_table_needs_its_licence_and_finds_its_columns(tmp_path: Path
     rows = tmp_path / "my.jsonl"
     rows.write_text(json.dumps({"output": "b", "input": "a"}) + "\n", encoding="utf-8")
     assert read.load(new("rows", into=tmp_path, table=rows, licence="MIT")).scenario.data.sources[0].reader == "jsonl"
-    (tmp_path / "one.csv").write_text("only\n", encoding="utf-8")
+    (tmp_path / "one.csv").write_text("only\nx\n", encoding="utf-8")
     with pytest.raises(InputError, match="wanted two columns"):
         new("one", into=tmp_path, table=tmp_path / "one.csv", licence="MIT")
     with pytest.raises(InputError, match="--licence: licence 'foo bar' is not known here"):

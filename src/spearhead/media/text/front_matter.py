@@ -60,9 +60,12 @@ def without(text: str) -> str:
 
 
 def put(text: str, label: Mapping[str, str]) -> str:
-    """`text` with exactly this label at its head; a front matter that is there keeps its own keys."""
+    """`text` with exactly this label at its head; a front matter that is there keeps its own keys.
+
+    One whose first line is indented has none, and gets ours before it: inside, that line would be read as the label's.
+    """
     body = without(text.removeprefix("\ufeff"))
     lines = "".join(f'  {name}: "{value}"\n' for name, value in label.items())
-    if block := _block(body):
+    if (block := _block(body)) and not body.startswith((" ", "\t"), block[0]):
         return f"{body[: block[0]]}AIGC:\n{lines}{body[block[0] :]}"
     return f"---\nAIGC:\n{lines}---\n\n{body}"

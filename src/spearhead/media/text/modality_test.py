@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spearhead.core import digest, media
@@ -69,6 +69,8 @@ LINES = st.sampled_from(["---", "AIGC:", "  Label: 1", "title: x", "words", "", 
 
 @settings(max_examples=300, deadline=None)
 @given(text=st.one_of(st.text(max_size=60), st.lists(LINES, max_size=10).map("\n".join)))
+@example(text="---\n 0\n---")
+@example(text="---\n\t0\n---\nkey")
 def test_labelling_twice_is_labelling_once_and_changes_nothing_else(text: str) -> None:
     piece = media.text(text)
     once = MODALITY.embed(piece, LABEL)

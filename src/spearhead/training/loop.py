@@ -320,6 +320,7 @@ class _Run:
             if not (math.isfinite(seen[name]) and math.isfinite(norm)):
                 if self.position.precision != "float16" or scale.factor <= scaling.LEAST:
                     self._diverged(f"{name} is {seen[name]}, gradient length {norm}")
+                scaling.clear(parameters)
                 overflowed = True
                 continue
             optimisers.set_rates(self.made[name], factor)

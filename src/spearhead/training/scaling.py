@@ -47,3 +47,11 @@ def undo(scale: Scale, parameters: Sequence[Tensor]) -> None:
     grads = [p.grad for p in parameters if p.grad is not None]
     if scale.factor != 1.0 and grads:
         torch._foreach_mul_(grads, 1 / scale.factor)
+
+
+@torch.no_grad()
+def clear(parameters: Sequence[Tensor]) -> None:
+    """Make the gradients of `parameters` zero: a model that looks at them after a step (AdaLoRA) learns no infinity."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    if grads:
+        torch._foreach_zero_(grads)

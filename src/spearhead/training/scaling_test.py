@@ -22,12 +22,16 @@ class Line(Model):
         super().__init__()
         torch.manual_seed(0)
         self.layer, self.size = torch.nn.Linear(1, 64, bias=False), size
+        self.seen: list[bool] = []
+        """Whether the gradient that was left after each step was finite."""
 
     def matrices(self) -> Iterable[torch.nn.Parameter]:
         return list(self.layer.parameters())
 
     def losses(self, batch: Points) -> Iterator[tuple[str, torch.Tensor]]:
         yield "loss", (self.layer(batch.x).float() - torch.sin(batch.x)).square().mean() * self.size
+        if self.layer.weight.grad is not None:
+            self.seen.append(bool(self.layer.weight.grad.isfinite().all()))
 
 
 def plan(precision: str = "fp16", **more: object) -> Plan:
@@ -62,6 +66,7 @@ def test_an_overflow_costs_its_step_and_halves_the_scale(points: list[Point], tm
         if step.number == 1:
             assert torch.equal(model.layer.weight, before)  # 65,536 times this loss is more than float16 holds
     assert steps[-1].loss < 0.5 * steps[0].loss
+    assert len(model.seen) == 40 and all(model.seen)
     kept = checkpoint.read(tmp_path)
     assert kept is not None
     assert kept.scale.factor == scaling.FIRST / 2 ** sum(not math.isfinite(step.norm) for step in steps) > 1

@@ -65,3 +65,33 @@ def test_neither_company_nor_guesses_change_an_answer(model: Gguf, tmp_path: Pat
 def test_an_answer_that_repeats_itself_takes_fewer_steps(model: Gguf, tmp_path: Path) -> None:
     slowly, quickly = (answers(model, tmp_path, GREEDY, at_once=1, guesses=guesses)[1] for guesses in (0, 8))
     assert quickly < 0.8 * slowly
+
+
+def test_steps_keep_their_size_while_as_many_answers_run(model: Gguf, tmp_path: Path) -> None:
+    from spearhead.runtimes.openvino.batch import Batch, tokens_of_step
+
+    batch = Batch(model, tmp_path, context=1024, slots=4, width=96, threads=1)
+    running = [batch.add(prompt, GREEDY, most=LENGTH) for prompt in prompts()]
+    sizes = []
+    while running:
+        batch.step()
+        sizes.append(batch._request.get_tensor("tokens").shape[0])
+        for one in [one for one in running if len(one.tokens) == one.most]:
+            running.remove(one)
+            batch.drop(one)
+    changes = sum(before != after for before, after in zip(sizes, sizes[1:], strict=False))
+    assert sizes[0] == 96 and sizes[-1] == tokens_of_step(running=1, ready=1, waiting=0, most=96)
+    assert len(sizes) > 15 and changes <= 4  # one where the prompts are done, and as answers end
+    assert set(sizes) <= {96} | {tokens_of_step(running=n, ready=n, waiting=0, most=96) for n in (1, 2, 3, 4)}
+
+
+def test_a_long_prompt_gets_wide_steps_and_a_short_one_none_beside_many_answers() -> None:
+    from spearhead.runtimes.openvino.batch import tokens_of_step
+
+    assert tokens_of_step(running=2, ready=1, waiting=500, most=96) == 96
+    usual = tokens_of_step(running=16, ready=16, waiting=0, most=96)
+    assert tokens_of_step(running=16, ready=15, waiting=40, most=96) == usual
+    assert tokens_of_step(running=1, ready=0, waiting=2000, most=32) == 32
+    for running in range(1, 33):
+        for ready in range(running + 1):
+            assert running < tokens_of_step(running=running, ready=ready, waiting=0, most=96) <= 96

@@ -34,7 +34,7 @@ class Drafts:
         """What may follow `tokens`, `most` tokens at most, fewer the more answers (`running`) share a step.
 
         The j-th guess is worth its cost while the chance that all j are right is above it: an answer among many
-        saves only its part of a step.
+        saves only its part of a step. Where nobody shares it (0), the places are empty anyway and cost nothing.
         """
         for at in range(self._known, len(tokens)):
             self._after[tuple(tokens[at - ORDER : at])] = at
@@ -44,7 +44,7 @@ class Drafts:
         worth = SHARE * running / (1 + SHARE * running)
         if place is None or self._right <= worth:
             return []
-        reach = int(math.log(worth) / math.log(min(self._right, 0.99)))
+        reach = int(math.log(worth) / math.log(min(self._right, 0.99))) if worth else most
         return list(tokens[place : place + min(reach, most)])
 
     def seen(self, token: int) -> None:

@@ -99,13 +99,13 @@ def find(connection: Connection, id: str) -> Output | None:
     """The output with this id, or the one that this review is about."""
     here = sa.or_(outputs.c.id == id, outputs.c.id.in_(sa.select(reviews.c.output).where(reviews.c.id == id)))
     row = connection.execute(sa.select(outputs).where(here)).one_or_none()
-    return None if row is None else _output(row)
+    return None if row is None else of_row(row)
 
 
 def of_request(connection: Connection, request: str, *, account: str) -> list[Output]:
     """The answers to one request of an account."""
     wanted = sa.select(outputs).where(outputs.c.request == request, outputs.c.account == account)
-    return [_output(row) for row in connection.execute(wanted)]
+    return [of_row(row) for row in connection.execute(wanted)]
 
 
 def current(connection: Connection, id: str) -> Output | None:
@@ -140,7 +140,8 @@ def sealed(connection: Connection, id: str, blob: str) -> str | None:
     return stands
 
 
-def _output(row: "sa.Row[Any]") -> Output:
+def of_row(row: "sa.Row[Any]") -> Output:
+    """What a row of the table says."""
     return Output(**{field: getattr(row, field) for field in Output.__slots__})
 
 

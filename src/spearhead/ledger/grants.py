@@ -35,6 +35,11 @@ class Grant:
     note: str
     created: str
 
+    @property
+    def unit(self) -> str | None:
+        """What it holds so many of; None where it holds money."""
+        return next((name for name, code in pots.UNITS.items() if code == self.currency), None)
+
 
 def give(
     store: Engine | Connection,

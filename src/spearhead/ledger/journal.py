@@ -185,7 +185,7 @@ def credit(
         currency = lock(connection, account)
         payload = digest.of_value(["credit", account, amount])
         scoped = _scoped("credit", account, key)
-        if found := _group(connection, scoped, payload=payload):
+        if found := posted(connection, scoped, payload=payload):
             return found
         lines = [("wash", currency, -amount), (pots.available(account), currency, amount)]
         return post(connection, "credit", lines, key=scoped, payload=payload, moment=moment, booked=booked)
@@ -212,7 +212,7 @@ def reserve(
     with writing(store, durable=False) as connection:
         if (own := lock(connection, account)) != currency:
             raise InputError(f"The account {account} holds {own}, and the price is in {currency}.")
-        if found := _group(connection, _scoped("reserve", account, key), payload=_reserved(account, amount, currency)):
+        if found := posted(connection, _scoped("reserve", account, key), payload=_reserved(account, amount, currency)):
             return _reservation(connection, found.id)
         return hold(
             connection, account, amount, currency=currency, key=key, seconds=seconds, beside=beside, moment=clock()
@@ -335,7 +335,7 @@ def settle(
         if found.state == "released":
             return done
         if found.state == "settled":
-            _group(connection, key, payload=payload)  # raises when it was settled with another amount
+            posted(connection, key, payload=payload)  # raises when it was settled with another amount
             return done
         lines: list[Line] = [(reserved, found.currency, -found.amount), ("earnings", found.currency, charged)]
         if found.beside.unit is not None and found.beside.units:
@@ -355,7 +355,7 @@ def release(store: Engine | Connection, reservation: str, *, clock: Clock = now)
         found, origin = _locked(connection, reservation)
         key, payload = f"close:{reservation}", digest.of_value(["release"])
         if found.state != "open":
-            _group(connection, key, payload=payload)
+            posted(connection, key, payload=payload)
             return False
         lines = [(name, currency, -amount) for name, currency, amount in origin]
         post(connection, "release", lines, key=key, payload=payload, moment=clock())
@@ -394,7 +394,7 @@ def reverse(store: Engine | Connection, group: int, *, key: str, clock: Clock = 
         for number in undo:
             payload = digest.of_value(["reverse", number])
             scoped = _scoped("reverse", str(number), key)
-            if found := _group(connection, scoped, payload=payload):
+            if found := posted(connection, scoped, payload=payload):
                 made.append(found)
                 continue
             if connection.execute(sa.select(journal_groups.c.id).where(journal_groups.c.reverses == number)).first():
@@ -670,7 +670,7 @@ def _scoped(kind: str, owner: str, key: str) -> str:
     return scoped if len(scoped) <= 200 else f"{kind}:{owner}:sha256:{digest.of_bytes(key.encode())}"
 
 
-def _group(connection: Connection, key: str, *, payload: str) -> Group | None:
+def posted(connection: Connection, key: str, *, payload: str) -> Group | None:
     """The group written under `key`, if any; raises KeyReused when it was written with another payload."""
     row = _group_by_key.first(connection, {"wanted": key})
     if row is None:
@@ -715,11 +715,6 @@ def post(
         [{"group_id": id, "account": name, "currency": currency, "amount": n} for name, currency, n in lines],
     )
     return Group(id=id, kind=kind, booked=str(values["booked"]), created=created, reverses=reverses)
-
-
-def posted(connection: Connection, key: str, *, payload: str) -> Group | None:
-    """The group written under `key`, if any; raises KeyReused when it was written with another payload."""
-    return _group(connection, key, payload=payload)
 
 
 def _sum_as_of(connection: Connection, name: str, currency: str, moment: datetime) -> int:

@@ -18,7 +18,7 @@ from spearhead.core import money
 from spearhead.core.errors import InputError
 from spearhead.engine.embeddings import MODEL
 from spearhead.engine.run import Engine
-from spearhead.ledger import grants, invoices, journal, limits, plans, pots, printed, usage
+from spearhead.ledger import invoices, limits, plans, printed, standing, usage
 from spearhead.ledger.invoices import Invoice
 from spearhead.ledger.keys import Principal
 from spearhead.ledger.usage import Part
@@ -240,37 +240,31 @@ def _own(connection: Connection, principal: Principal, moment: datetime) -> dict
     account = principal.account
     start, end = limits.window("month", moment)
     lines = usage.report(connection, account=account, since=start, until=end)
-    held = journal.balance(connection, account, clock=lambda: moment)
-    subscription = plans.active(connection, account, moment)
+    stands = standing.of_account(connection, account, moment=moment, key=principal.key)
     live = [
         {
             "id": grant.id,
-            "unit": next((name for name, code in pots.UNITS.items() if code == grant.currency), grant.currency),
+            "unit": grant.unit or grant.currency,
             "left": rest,
             "of": grant.amount,
             "expires": grant.expires,
             "note": grant.note,
         }
-        for grant, rest in grants.of_account(connection, account)
-        if rest and (grant.expires is None or datetime.fromisoformat(grant.expires) > moment)
+        for grant, rest in stands.grants
     ]
-    subjects = limits.subjects_of(connection, account, principal.key)
     return {
         "object": "usage",
         "account": account,
-        "currency": held.currency,
+        "currency": stands.currency,
         "month": start.date().isoformat()[:7],
         "lines": [dataclasses.asdict(line) for line in lines],
         "amount_billionths": sum(line.amount for line in lines),
-        "available_billionths": held.available,
-        "reserved_billionths": held.reserved,
-        "owed_billionths": invoices.owed(connection, account),
+        "available_billionths": stands.available,
+        "reserved_billionths": stands.reserved,
+        "owed_billionths": stands.owed,
         "grants": live,
-        "plan": None if subscription is None else _plan(subscription, moment),
-        "limits": [
-            {**dataclasses.asdict(limit), "used": used}
-            for limit, used in limits.left(connection, subjects, clock=lambda: moment)
-        ],
+        "plan": None if stands.subscription is None else _plan(stands.subscription, moment),
+        "limits": [{**dataclasses.asdict(limit), "used": used} for limit, used in stands.limits],
         "invoices": [_short(one) for one in invoices.of_account(connection, account)],
     }
 

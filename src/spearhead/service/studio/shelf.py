@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from spearhead.engine.outputs import Output
+from spearhead.engine.outputs import Output, of_row
 from spearhead.store.tables import outputs as table
 
 STATES = ("released", "held", "rejected", "blocked", "withdrawn")
@@ -76,7 +76,7 @@ def search(connection: Connection, account: str, wanted: Wanted) -> Found:
         .offset((wanted.page - 1) * A_PAGE)
         .limit(A_PAGE + 1)
     )
-    rows = [_output(row) for row in connection.execute(query)]
+    rows = [of_row(row) for row in connection.execute(query)]
     return Found(tuple(rows[:A_PAGE]), len(rows) > A_PAGE)
 
 
@@ -131,7 +131,3 @@ def table_of(outputs: Sequence[Output]) -> list[tuple[str, list[str], bool]]:
     names = dict.fromkeys(name for column in columns for name in column)
     lines = [(name, [column.get(name, "") for column in columns]) for name in names]
     return [(name, values, len(set(values)) > 1) for name, values in lines]
-
-
-def _output(row: "sa.Row[Any]") -> Output:
-    return Output(**{field: getattr(row, field) for field in Output.__slots__})

@@ -9,11 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from spearhead.ledger import grants, invoices, journal, keys, limits, plans, pots, usage
-from spearhead.ledger.grants import Grant
+from spearhead.ledger import invoices, limits, usage
 from spearhead.ledger.invoices import Invoice
-from spearhead.ledger.limits import Limit
-from spearhead.ledger.plans import Period, Subscription
 from spearhead.ledger.usage import Part
 
 SPANS = (7, 30, 90)
@@ -85,23 +82,6 @@ class Chart:
         return sum(day.total for day in self.days)
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What an account has and may: all amounts in billionths of `currency`."""
-
-    account: str
-    currency: str
-    available: int
-    reserved: int
-    owed: int
-    grants: tuple[tuple[Grant, int], ...]
-    """Those that are alive, with what is left of each."""
-    subscription: Subscription | None
-    period: Period | None
-    limits: tuple[tuple[Limit, int], ...]
-    """With what is used of each now."""
-
-
 def parts(
     connection: Connection, *, by: str, days: int, moment: datetime, account: str | None = None
 ) -> tuple[list[Part], datetime]:
@@ -145,40 +125,10 @@ def charts(found: Sequence[Part], *, by: str, start: datetime, days: int) -> lis
     ]
 
 
-def left(connection: Connection, account: str, *, moment: datetime, key: str | None = None) -> Left:
-    """What the account has, owes and may, now; the limits are its own, its team's and its key's."""
-    held = journal.balance(connection, account, clock=lambda: moment)
-    subscription = plans.active(connection, account, moment)
-    alive = [
-        (grant, rest)
-        for grant, rest in grants.of_account(connection, account)
-        if rest and (grant.expires is None or datetime.fromisoformat(grant.expires) > moment)
-    ]
-    subjects = limits.subjects_of(connection, account, key)
-    if key is None:
-        subjects += [f"key:{one.id}" for one in keys.of_account(connection, account)]
-    return Left(
-        account=account,
-        currency=held.currency,
-        available=held.available,
-        reserved=held.reserved,
-        owed=invoices.owed(connection, account),
-        grants=tuple(alive),
-        subscription=subscription,
-        period=plans.period(subscription, moment) if subscription else None,
-        limits=tuple(limits.left(connection, subjects, clock=lambda: moment)),
-    )
-
-
 def newest(connection: Connection, account: str | None) -> list[Invoice]:
     """The newest invoices of an account, or of all, the newest first."""
     most = MOST_INVOICES if account is not None else 4 * MOST_INVOICES
     return list(reversed(invoices.of_account(connection, account)))[:most]
-
-
-def unit_of(grant: Grant) -> str | None:
-    """The unit that a grant holds; None where it holds money."""
-    return next((name for name, code in pots.UNITS.items() if code == grant.currency), None)
 
 
 def _chart(found: Sequence[Part], currency: str, *, by: str, start: datetime, days: int) -> Chart:

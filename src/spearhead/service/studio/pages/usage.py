@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from spearhead.core.errors import InputError
-from spearhead.ledger import invoices, keys, printed
+from spearhead.ledger import invoices, keys, printed, standing
 from spearhead.ledger.invoices import Invoice
 from spearhead.service.studio import people, usage
 from spearhead.service.studio.page import PageError, render, signed_in, studio, visitor
@@ -50,7 +50,7 @@ async def show(request: Request) -> Response:
             },
             "sums": usage.sums(parts, by=by),
             "charts": usage.charts(parts, by=by, start=start, days=int(days)),
-            "left": usage.left(connection, account, moment=moment) if account is not None else None,
+            "left": standing.of_account(connection, account, moment=moment) if account is not None else None,
             "invoices": usage.newest(connection, account),
         }
 
@@ -62,7 +62,6 @@ async def show(request: Request) -> Response:
         "groups": groups,
         "days": int(days),
         "spans": usage.SPANS,
-        "unit_of": usage.unit_of,
         "width": usage.WIDTH,
         "height": usage.HEIGHT,
         "sees_all": person.may(*ALL),

@@ -245,3 +245,20 @@ def test_an_interrupted_verb_says_so_in_one_line(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=20)
     assert process.returncode == 1
     assert said.strip() == "spearhead: stopped; the same command goes on where it was cut off"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch brings another OpenMP")
+@pytest.mark.parametrize(("said", "wanted"), [({}, "'1000'"), ({"GOMP_SPINCOUNT": "77"}, "'77'")])
+def test_threads_that_wait_sleep_soon_unless_the_environment_says_otherwise(
+    said: dict[str, str], wanted: str, tmp_path: Path
+) -> None:
+    code = "import sys; from spearhead.cli import main; main(['check', sys.argv[1]]); import torch"
+    outside = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**outside, **said, "OMP_DISPLAY_ENV": "VERBOSE"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert f"GOMP_SPINCOUNT = {wanted}" in done.stderr

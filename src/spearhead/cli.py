@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import shlex
 import sys
@@ -13,6 +14,8 @@ from spearhead import __version__
 from spearhead.core.errors import InputError, SpearheadError
 
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 what you gave is wrong, 3 a bar was missed"
+SPINS = "1000"
+"""How often a thread of torch's looks whether there is more to do before it sleeps; its own default is 300,000."""
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -20,6 +23,8 @@ Run = Callable[[argparse.Namespace], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; a mistake is one line on stderr, never a traceback."""
     words = sys.argv[1:] if argv is None else argv
+    if "OMP_WAIT_POLICY" not in os.environ:  # read when torch is: see docs/decisions/0006-training.md
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     options = argparse.Namespace(json="--json" in words)
     try:
         options = parser().parse_args(words)

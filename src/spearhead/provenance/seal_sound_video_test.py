@@ -241,10 +241,10 @@ def test_the_way_back_starts_at_a_sound_and_at_a_film(signer: Signer, tmp_path: 
 
 def test_a_film_of_boxes_without_end_is_not_given_to_the_library(signer: Signer) -> None:
     sealed = seal.seal(sample(boxes.MIME), LABEL, signer=signer).data
-    start = time.perf_counter()
+    start = time.process_time()
     found = states(sealed + b"\0\0\0\x08free" * 1_000_000)
     assert found == {"c2pa": "invalid", "gb45438": "absent", "visible": "absent"}
-    assert time.perf_counter() - start < 5  # the library takes 12 s for 40,000 and the square of it for more
+    assert time.process_time() - start < 5  # the library takes 12 s for 40,000 and the square of it for more
 
 
 @pytest.mark.parametrize("mime", MIMES)

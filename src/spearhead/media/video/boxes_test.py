@@ -190,7 +190,7 @@ def test_what_cannot_be_handled_is_refused_in_one_line() -> None:
 
 def test_a_million_boxes_are_refused_at_once() -> None:
     head, crowd = box(b"ftyp", b"isom\0\0\2\0isom"), b"\0\0\0\x08free" * 1_000_000
-    start = time.perf_counter()
+    start = time.process_time()
     for data in (
         head + crowd,
         head + box(b"moov", crowd),
@@ -202,7 +202,7 @@ def test_a_million_boxes_are_refused_at_once() -> None:
         with pytest.raises(InputError, match="more than 4,096 boxes"):
             MODALITY.content(Media("video", boxes.MIME, data))
         assert MODALITY.extract(Media("video", boxes.MIME, data)) is None
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @given(st.data())

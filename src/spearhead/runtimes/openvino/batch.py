@@ -195,12 +195,12 @@ class Batch:
             if left and one not in served:
                 if not one.begun:  # only now: those before it may have brought what it begins with
                     self._begin(one)
-                fed = one.tokens[one.done : one.done + left]
-                if len(one.tokens) - one.done - len(fed) == 1:  # a piece of one token alone rounds in another way
-                    fed = fed[:-1]
-                if fed:
-                    taken.append((one, fed))
-                    left -= len(fed)
+                rest = len(one.tokens) - one.done
+                count = min(left, rest)
+                count -= rest - count == 1
+                if count > 1 or count == rest:  # a piece of one token alone rounds in another way
+                    taken.append((one, one.tokens[one.done : one.done + count]))
+                    left -= count
         for one, fed in taken[: len(ready)]:
             guess = one.drafts.guess(one.tokens, running=0, most=min(len(fed) - 1 + left, self._guessable(one)))
             more = guess[len(fed) - 1 :]

@@ -95,3 +95,20 @@ def test_a_long_prompt_gets_wide_steps_and_a_short_one_none_beside_many_answers(
     for running in range(1, 33):
         for ready in range(running + 1):
             assert running < tokens_of_step(running=running, ready=ready, waiting=0, most=96) <= 96
+
+
+@pytest.mark.parametrize("lengths", [(10, 8), (9, 3), (2, 9, 30), (1, 10, 1), (17, 2, 2, 40)])
+def test_no_prompt_has_a_piece_of_one_token_but_one_of_a_single_token(
+    model: Gguf, tmp_path: Path, lengths: tuple[int, ...]
+) -> None:
+    from spearhead.runtimes.openvino.batch import Batch
+
+    batch = Batch(model, tmp_path, context=1024, slots=4, width=96, threads=1, guesses=0)
+    running = [batch.add(list(range(3, 3 + length)), GREEDY, most=30) for length in lengths]
+    for _ in range(12):
+        before = [one.done for one in running]
+        batch.step()
+        for one, done in zip(running, before, strict=True):
+            piece = min(one.done, one.prompt) - done
+            assert one.prompt == 1 or piece <= 0 or piece > 1
+    assert all(len(one.tokens) > one.prompt for one in running)

@@ -13,10 +13,12 @@ from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Prompt
 from spearhead.core.template import Segment
 from spearhead.engine import loaded as engines
+from spearhead.metrics import perplexity
 from spearhead.models.pretrained import tiny
 from spearhead.nn import gguf_file
 from spearhead.pipeline import judge, once, road, trust, weights
 from spearhead.pipeline.elsewhere import elsewhere
+from spearhead.pipeline.likelihood import Served
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.runtimes.batch import run_all
@@ -109,6 +111,15 @@ def answers(model: Path, tokenizer: Path, *, adapter: Path | None = None) -> lis
     return [answer.text for answer in found]
 
 
+def likelihood(scenario: Path, outcome: Outcome, release: releases.Release, *, adapter: bool) -> dict[str, float]:
+    """Perplexity and bits per byte of the release's files on the held-out cases that were judged."""
+    assert outcome.judged is not None
+    files = Served(release.file("model"), release.file("tokenizer"), release.adapter if adapter else None)
+    found = judge.likelihoods_served(read.load(scenario).scenario, outcome.judged.cases[:2], files, note="")
+    scores = perplexity.likelihood_scores(drive(found, quiet=True), seed=0, draws=100)
+    return {score.name: score.value for score in scores}
+
+
 def test_the_release_is_a_base_and_an_adapter_with_its_speed_beside_the_merged(outcome: Outcome, home: Home) -> None:
     release = released(outcome)
     assert trust.verify(home, release.folder).exit_code == 0
@@ -156,7 +167,13 @@ def test_it_is_judged_again_and_answers_without_a_server_through_its_adapter(
     told = drive(elsewhere(read.load(scenario), home=home, release="over@1", endpoint=""), quiet=True)
     assert outcome.judged is not None
     before = {score.name: score.value for score in outcome.judged.scores}
-    assert {score["name"]: score["value"] for score in told.values["scores"]}["chrf"] == pytest.approx(before["chrf"])
+    after = {score["name"]: score for score in told.values["scores"]}
+    assert after["chrf"]["value"] == pytest.approx(before["chrf"])
+    bare = likelihood(scenario, outcome, released(outcome), adapter=False)
+    for name in ("perplexity", "bits_per_byte"):  # of float32 weights then, of eight bits and the adapter now
+        assert after[name]["value"] == pytest.approx(before[name], rel=0.01), name
+        assert bare[name] > 1.1 * after[name]["value"], "without its adapter the base knows nothing of this"
+        assert "as served" in after[name]["signature"]
     release = released(outcome)
     assert once.generate(home, "over", "bcd fgh", out=None, seed=1, as_json=True) == 0
     said = json.loads(capsys.readouterr().out)["text"]

@@ -29,6 +29,7 @@ from spearhead.models.gpt import batch
 from spearhead.models.gpt import words as vocabulary
 from spearhead.pipeline import canaries as probing
 from spearhead.pipeline import road
+from spearhead.pipeline.likelihood import Served
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
 from spearhead.release.card import write as card_of
@@ -302,7 +303,7 @@ def test_canaries_too_long_to_have_been_learnt_are_not_reported_on(
     outcome: Outcome, bird: Path, tmp_path: Path
 ) -> None:
     made = {done.name: done for done in outcome.steps}
-    model = probing.Model(made["weights"].folder / made["weights"].result["chosen"], made["train"].folder / "merged")
+    model = Served(made["weights"].folder / made["weights"].result["chosen"], made["train"].folder / "merged")
     scenario = read.load(bird, changes=("model.context=16",)).scenario
     with pytest.raises(InputError, match="data.canaries have up to 22 tokens and model.context is 16"):
         drive(probing.probe(scenario, outcome.dataset, model, passes=1.0, folder=tmp_path), quiet=True)

@@ -2,7 +2,6 @@
 their rest is said when their beginning is given. Knows no training.
 """
 
-import asyncio
 import dataclasses
 import json
 from collections.abc import Generator, Sequence
@@ -22,7 +21,8 @@ from spearhead.data.canaries import Canary
 from spearhead.data.dataset import Dataset
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.metrics import exposure
-from spearhead.pipeline import answers
+from spearhead.pipeline import answers, likelihood
+from spearhead.pipeline.likelihood import SLOTS, Pair, Served
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 from spearhead.scenario.schema import Scenario
 
@@ -30,26 +30,11 @@ CANDIDATES = 255
 """Unplanted sequences that each canary is ranked among: they show 8 bits at most."""
 SAMPLED = 3
 """Probes of each canary at temperature 1, beside the greedy one."""
-SLOTS = 4
 SEED = 0
-Pair = tuple[list[int], list[int]]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Model:
-    """What is probed: the files that are to be released."""
-
-    weights: Path
-    tokenizer: Path
-    adapter: Path | None = None
-
-    def settings(self, *, longest: int) -> Settings:
-        """For sequences of so many tokens."""
-        return Settings(slots=SLOTS, context=max(256, SLOTS * -(-(longest + 8) // 64) * 64), adapter=self.adapter)
 
 
 def probe(
-    scenario: Scenario, dataset: Dataset, model: Model, *, passes: float, folder: Path
+    scenario: Scenario, dataset: Dataset, model: Served, *, passes: float, folder: Path
 ) -> Generator[Progress, None, list[Planted]]:
     """The measured groups, the never planted ones first; `canaries.jsonl` in `folder` says every canary's own figures.
 
@@ -69,7 +54,7 @@ def probe(
             f"data.canaries have up to {longest} tokens and model.context is {most}: raise it, or plant no canaries"
         )
     settings = model.settings(longest=longest)
-    nats = yield from _nats(model, settings, sequences)
+    nats = yield from likelihood.nats(model, settings, sequences, stage="canaries", note="likelihood")
     said = yield from _said(scenario, shown, model, settings, tokenizer, pair=pair, folder=folder)
     others_nats = np.array(nats[len(shown) :])
     bits = exposure.exposures(np.array(nats[: len(shown)]), others_nats)
@@ -121,34 +106,10 @@ def _sequences(every: Sequence[Canary], template: Template, tokenizer: Tokenizer
     return [(whole[:alike], whole[alike:]) for whole in wholes]
 
 
-def _nats(model: Model, settings: Settings, sequences: Sequence[Pair]) -> Generator[Progress, None, list[float]]:
-    """-ln p of each sequence's second part after its first, in all."""
-
-    async def some(runtime: LlamaCpp, part: Sequence[Pair]) -> list[float]:
-        turn = asyncio.Semaphore(SLOTS)
-
-        async def one(pair: Pair) -> float:
-            async with turn:
-                return float((await runtime.nats(*pair)).sum())
-
-        return await asyncio.gather(*(one(pair) for pair in part))
-
-    found: list[float] = []
-    with asyncio.Runner() as runner:
-        runtime = runner.run(LlamaCpp.start(model.weights, model.tokenizer, settings=settings))
-        try:
-            while len(found) < len(sequences):
-                yield Progress("canaries", len(found), len(sequences), "likelihood", "sequences")
-                found += runner.run(some(runtime, sequences[len(found) : len(found) + 8 * SLOTS]))
-        finally:
-            runner.run(runtime.aclose())
-    return found
-
-
 def _said(
     scenario: Scenario,
     shown: Sequence[Canary],
-    model: Model,
+    model: Served,
     settings: Settings,
     tokenizer: Tokenizer,
     *,

@@ -13,6 +13,7 @@ from spearhead.core.template import Template
 from spearhead.data.dataset import Dataset
 from spearhead.pipeline import answers, judge, learn, pictures, road, texts
 from spearhead.pipeline.admitted import admitted
+from spearhead.pipeline.likelihood import Served
 from spearhead.pipeline.told import Told
 from spearhead.runtimes.batch import Runtime
 from spearhead.scenario.read import Loaded
@@ -66,10 +67,11 @@ def _texts(loaded: Loaded, home: Home, dataset: Dataset, found: releases.Release
 
     weights, tokenizer = found.file("model"), found.file("tokenizer")
     start = judge.llamacpp(weights, tokenizer, found.manifest.context, adapter=found.adapter)
-    networks: dict[str, Path] = {}
-    if (
-        loaded.scenario.evaluation.perplexity_cases and found.adapter is None
-    ):  # an adapter is merged by the runtime alone
+    networks: dict[str, Path | Served] = {}
+    likely = bool(loaded.scenario.evaluation.perplexity_cases)
+    if likely and found.adapter is not None:  # the runtime alone puts an adapter and its base together
+        networks["ours"] = Served(weights, tokenizer, found.adapter)
+    elif likely:
         networks["ours"] = yield from bases.convert(weights, home=home)
     return (yield from _asked(loaded, home, dataset, start, networks=networks, tokenizer=tokenizer))
 
@@ -116,7 +118,7 @@ def _asked(
     dataset: Dataset,
     start: judge.Start,
     *,
-    networks: Mapping[str, Path] | None = None,
+    networks: Mapping[str, Path | Served] | None = None,
     tokenizer: Path | None = None,
     ask: judge.Ask | None = None,
 ) -> Walk:

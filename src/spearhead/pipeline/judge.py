@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,13 +25,17 @@ from spearhead.media.text.tokens import Tokenizer
 from spearhead.metrics import baselines, evaluate, memorisation, ngram, perplexity
 from spearhead.metrics.nearest import Shown
 from spearhead.metrics.setting import Setting
-from spearhead.pipeline import answers
+from spearhead.pipeline import answers, likelihood
+from spearhead.pipeline.likelihood import Served
 from spearhead.pipeline.told import Told, table
 from spearhead.runtimes.batch import Runtime
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 from spearhead.scenario.read import Loaded
 from spearhead.scenario.schema import Scenario
 from spearhead.store.home import Home
+
+if TYPE_CHECKING:
+    from spearhead.models.pretrained.batch import Example
 
 Start = Callable[[], Awaitable[Runtime]]
 Ask = Callable[[Sequence[Case]], list[Prompt]]
@@ -147,7 +151,7 @@ def judge(
     start: Start | None,
     folder: Path,
     copies: CopyIndex,
-    networks: Mapping[str, Path],
+    networks: Mapping[str, Path | Served],
     tokenizer: Path | None = None,
     ask: Ask | None = None,
 ) -> Generator[Progress, None, Judged]:
@@ -156,7 +160,7 @@ def judge(
     Without `start` (an unmergeable method) robustness and memorisation by extraction are left out; extraction wants the
     `tokenizer` too (an endpoint gives none, and its own template would stand around the prefix). `ask` says how cases
     are put to the model, where it is not by the scenario's template. `copies` holds the training outputs; `networks`
-    are model folders by name (`ours` and `base`) for likelihoods.
+    are by name (`ours` and `base`) what gives likelihoods: model folders, or files that only a runtime puts together.
     """
     wanted = scenario.evaluation
     metrics = [Catalogue("spearhead.metrics", "METRIC")[name] for name in wanted.metrics]
@@ -190,7 +194,8 @@ def judge(
         how = ask or (lambda cases: prompts(scenario, cases))
         extras += yield from _robustness(scenario, ours, metrics[0], start, folder, ask=how)
         if tokenizer is not None:
-            room = min([scenario.generation.context, *map(_learnt, networks.values())])
+            folders = [place for place in networks.values() if isinstance(place, Path)]
+            room = min([scenario.generation.context, *map(_learnt, folders)])
             known = Tokenizer.open(tokenizer)
             extras += yield from _extraction(scenario, dataset, start, folder, tokenizer=known, room=room)
     likely: dict[str, perplexity.Likelihoods] = {}
@@ -202,7 +207,11 @@ def judge(
         if not fitting:
             yield Progress("likelihood", 1, 1, f"not measured: no case has at most {LONGEST} tokens")
         for which, place in networks.items() if fitting else ():
-            likely[which] = yield from likelihoods(scenario, fitting, place, note=f"{which}{told}", told=told)
+            note = f"{which}{told}"
+            if isinstance(place, Path):
+                likely[which] = yield from likelihoods(scenario, fitting, place, note=note, told=told)
+            else:
+                likely[which] = yield from likelihoods_served(scenario, fitting, place, note=note, told=told)
     if "ours" in likely:
         mine = likely.pop("ours")
         if "ngram" in scenario.baselines:
@@ -300,19 +309,19 @@ SPARE = 2
 """Tokens more than a recital has: a model may cut its first or last word in another way."""
 
 
-def fit(scenario: Scenario, cases: Sequence[Case], networks: Mapping[str, Path]) -> list[Case]:
+def fit(scenario: Scenario, cases: Sequence[Case], networks: Mapping[str, Path | Served]) -> list[Case]:
     """The cases whose prompt and reference are at most `LONGEST` tokens to every one of the networks.
 
     Likelihoods are compared case by case, so what one model leaves out all of them do.
     """
     found = list(cases)
-    for folder in networks.values():
-        tokenizer = Tokenizer.open(folder)
+    for place in networks.values():
+        tokenizer = Tokenizer.open(place if isinstance(place, Path) else place.tokenizer)
         found = [case for case in found if _encoded(scenario, case, tokenizer)]
     return found
 
 
-def _encoded(scenario: Scenario, case: Case, tokenizer: Tokenizer) -> list[Any]:
+def _encoded(scenario: Scenario, case: Case, tokenizer: Tokenizer) -> "list[Example]":
     """The case as one example; none where it is too long."""
     from spearhead.models.pretrained import batch
 
@@ -346,6 +355,24 @@ def likelihoods(
         bytes=lengths,
         tokenizer=digest.of_file(folder / "tokenizer.json")[:12],
         context=f"prompt in full, completion and stop marker only, up to {LONGEST} tokens{told}, float32 weights",
+    )
+
+
+def likelihoods_served(
+    scenario: Scenario, cases: Sequence[Case], model: Served, *, note: str, told: str = ""
+) -> Generator[Progress, None, perplexity.Likelihoods]:
+    """The same of a model as it is served: of an adapter over a base, which the runtime alone puts together."""
+    tokenizer = Tokenizer.open(model.tokenizer)
+    examples = [example for case in cases for example in _encoded(scenario, case, tokenizer)]
+    pairs = [(one.ids[: max(one.prompt, 1)], one.ids[max(one.prompt, 1) :]) for one in examples]
+    settings = model.settings(longest=max(one.units for one in examples), cache="f16")
+    nats = yield from likelihood.nats(model, settings, pairs, stage="likelihood", note=note)
+    return perplexity.Likelihoods(
+        nats=nats,
+        tokens=[one.weight for one in examples],
+        bytes=[len(case.reference.data) for case in cases if case.reference is not None],
+        tokenizer=digest.of_file(model.tokenizer)[:12],
+        context=f"prompt in full, completion and stop marker only, up to {LONGEST} tokens{told}, as served",
     )
 
 

@@ -13,6 +13,7 @@ from spearhead.core.score import Case
 from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
 from spearhead.pipeline import answers, canaries, judge, weights
+from spearhead.pipeline.likelihood import Served
 from spearhead.pipeline.outcome import Made, Outcome
 from spearhead.pipeline.steps import Done, step
 from spearhead.release import options, quantise
@@ -121,7 +122,7 @@ def _canaries(
 ) -> Generator[Progress, None, list[Planted]]:
     """What the files to be released give away of the sequences that were planted in the training data."""
     scenario, told = loaded.scenario, trained.result
-    model = canaries.Model(
+    model = Served(
         made.folder / made.result["chosen"],
         merged_folder(trained, made) / "tokenizer.json",
         made.folder / made.result["adapter"] if made.result.get("adapter") else None,

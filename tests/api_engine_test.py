@@ -34,7 +34,7 @@ from spearhead.engine import run as run_module
 from spearhead.engine.held import settle_decided
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import choose, follow, opened
-from spearhead.engine.outputs import name
+from spearhead.engine.outputs import name, of_prompt
 from spearhead.engine.run import Engine
 from spearhead.ledger import journal, keys
 from spearhead.ledger import price as prices
@@ -242,7 +242,7 @@ def test_a_prompt_that_policy_holds_holds_its_answer(tmp_path: Path, make_releas
             assert not any(isinstance(event, Released | Delivered) for event in got)
             assert isinstance(got[-2], Held)
             (finding,) = got[-2].verdict.findings
-            assert finding.reason.startswith("in the prompt: ")
+            assert str(finding.reason).startswith("in the prompt: ") and of_prompt(finding)
             assert finding.start is None, "its places are not the answer's"
 
     run(test)

@@ -37,7 +37,8 @@ from spearhead.index.copies import CopyIndex
 from spearhead.index.pictures import PictureIndex
 from spearhead.ledger import journal, keys
 from spearhead.provenance import signing
-from spearhead.release import options
+from spearhead.release import gate, options
+from spearhead.release.bars import Bar
 from spearhead.service.studio import people
 from spearhead.service.studio.page import Visitor
 from spearhead.store import database, packages, tables
@@ -565,12 +566,38 @@ def checkers(size: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     return np.repeat(((at[:, None] + at) % 2 * 255).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
+def judged() -> dict[str, Any]:
+    """What the gate says of a release: every kind of reason, bar and sum."""
+    rivals, odds = {"copy": 20.0, "ngram": 60.0}, {"copy": 0.001, "ngram": 0.001}
+    scores = (Measured("bleu", 50.0, (48.0, 52.0), "higher", "bleu|made-up", rivals, odds),)
+    asked = Bar("bleu", minimum=1, maximum=99, beats=("copy", "base"), cases=2)
+    bars = gate.judge([asked, Bar("chrf", minimum=1), Bar("bleu")], scores, 2)
+    credits = (Credit("CC0-1.0", "nobody", "made up", 2, ("train", "share", "sell")),)
+    price = PriceTag("USD", 200_000_000, 800_000_000, "token")
+    economics = gate.economics(
+        pieces=10, accepted=8, milliseconds=10, prompt_units=100, completion_units=200, machine_hour=360_000_000,
+        review_minute=10, review_share=0.5, review_minutes=0.5, price=price,
+    )  # fmt: skip
+    verdict, reasons = gate.verdict(bars, credits, ("train",), economics, measured=scores)
+    return {
+        "scores": scores, "bars": tuple(bars), "verdict": verdict, "verdict_reasons": reasons, "economics": economics,
+    }  # fmt: skip
+
+
 def furnish(home: Home) -> None:
-    """Two signed releases of `tiny` with all that people look at: a report, an index, the terms of a verdict."""
-    projected = {"arithmetic": ["machine: 10 ms x 0.36 USD an hour / 3600000 = 0.000001"]}
+    """Two signed releases of `tiny` with all that people look at: a report, an index, the terms of a verdict.
+
+    What the first says of its verdict is English text, as releases had it once; the second's are sentences.
+    """
     rates = {"wanted": 2, "machine_hour": 360_000_000, "review_minute": 0}
-    for version, created in (("v1", "2026-11-22T00:00:00Z"), ("v2", "2026-11-23T00:00:00Z")):
-        place = write_tiny_release(home.releases, version=version, created=created, economics={**projected, **rates})
+    old = {
+        "verdict_reasons": ("it reaches all 1 bars, 0 of them against trivial baselines",),
+        "economics": {"arithmetic": ["machine: 10 ms x 0.36 USD an hour / 3600000 = 0.000001"], **rates},
+    }
+    new = judged()
+    new["economics"] |= rates
+    for version, created, told in (("v1", "2026-11-22T00:00:00Z", old), ("v2", "2026-11-23T00:00:00Z", new)):
+        place = write_tiny_release(home.releases, version=version, created=created, **told)
         report = (
             "<!doctype html><title>Report</title><style>p { color: navy }</style><script>document.title = 1</script>"
         )

@@ -239,7 +239,7 @@ def test_a_release_carries_an_index_of_the_pictures_that_it_learnt_from(walked: 
         Policy(("nearest",), (Rule("*", Direction.OUTPUT, hold=0.5),)), index=walked.release / "parts" / "index"
     )
     found = reviewer.review(learnt.parts["output"], Context("shapes", Direction.OUTPUT))
-    assert found.decision is Decision.HOLD and found.findings[0].reason.startswith("100% like the training record")
+    assert found.decision is Decision.HOLD and str(found.findings[0].reason).startswith("100% like the training record")
 
 
 def test_walking_again_does_nothing(walked: Outcome, shapes: Path, home: Home) -> None:

@@ -59,7 +59,8 @@ def test_everybody_sees_bars_and_rights_and_only_insiders_what_a_piece_costs(
     assert furnished.studio().get("/scenarios").headers["location"].startswith("/login")
     for who in (operator, creator):
         page = who.get("/scenarios/tiny/v2").text
-        assert "bleu" in page and "&gt;= 1" in page and "CC0-1.0" in page and "train, share, sell" in page
+        assert "bleu" in page and "at least 1" in page and "CC0-1.0" in page and "train, share, sell" in page
+        assert "it misses bleu: wanted better than base (p &lt; 0.05), got base was not measured" in page
         assert "0.20 USD for a million tokens asked, 0.80 USD for a million tokens made" in page
         assert "tiny@v1" in who.get("/scenarios").text
     assert "0.36 USD an hour" in operator.get("/scenarios/tiny/v2").text

@@ -75,7 +75,7 @@ def test_what_is_made_is_in_the_gallery_leaves_with_its_label_and_verifies(
     maker.get_by_label("File").set_input_files(file)
     maker.get_by_role("button", name="Look at the labels").click()
     expect(maker.get_by_text("This file says that AI made it, and its label holds.")).to_be_visible()
-    expect(maker.get_by_text("Relied on: c2pa, gb45438")).to_be_visible()
+    expect(maker.get_by_text("Relied on: C2PA, GB 45438")).to_be_visible()
 
 
 def test_parameters_are_recalled_and_give_the_same_answer(served: Any, maker: Page) -> None:
@@ -152,6 +152,25 @@ def test_the_gallery_is_searched_compared_traced_and_erased(served: Any, maker: 
     expect(maker.get_by_text(re.compile("^Erased on"))).to_be_visible()
     maker.goto(f"{served.url}/gallery?words=fox")
     expect(maker.get_by_text("Nothing fits.")).to_be_visible()
+
+
+def test_the_name_of_what_is_made_is_shown_whole_on_any_screen(serve_tiny: Any, tab: Page) -> None:
+    title = "Archaic English to modern English, verse by verse, with what each word meant then"
+    server = serve_tiny(title=title)
+    server.guest(server.account(), "creator").enter(tab, server.url)
+    inside = """(box) => { const text = document.createRange(); text.selectNodeContents(box);
+        const one = text.getBoundingClientRect(), all = box.getBoundingClientRect();
+        return one.left >= all.left && one.right <= all.right && one.bottom <= all.bottom; }"""
+    for width in (360, 1280):
+        tab.set_viewport_size({"width": width, "height": 800})
+        tab.goto(f"{server.url}/make")
+        chosen = tab.locator("#scenario summary")
+        expect(chosen).to_contain_text(title)
+        assert chosen.evaluate(inside), width
+    chosen.press("Enter")
+    tab.get_by_role("link", name=title).press("Enter")
+    expect(tab).to_have_url(f"{server.url}/make?scenario=tiny")
+    expect(tab.get_by_label("Prompt", exact=True)).to_be_visible()
 
 
 def test_everything_works_without_a_mouse(served: Any, tab: Page) -> None:

@@ -73,7 +73,7 @@ def test_make_hold_approve_download_verify_invoice(furnished: Any, tab: Page, br
     public.goto(f"{furnished.url}/verify")
     public.get_by_label("File").set_input_files(file)
     public.get_by_role("button", name="Look at the labels").click()
-    expect(public.get_by_text("Relied on: c2pa, gb45438")).to_be_visible()
+    expect(public.get_by_text("Relied on: C2PA, GB 45438")).to_be_visible()
     stranger.close()
     answer = httpx.post(f"{furnished.url}/v1/verify", content=file.read_bytes())
     assert answer.status_code == 200 and answer.json()["holds"] is True

@@ -111,11 +111,11 @@ def test_a_marked_answer_is_told_from_its_file_and_from_its_bare_words(marked: M
     for data in (answer.file.data, bare, bare[60:], b"As I said:\r\n\r\n" + bare):
         found = layer(marked.home, data)
         assert found.state == "valid" and found.p_value < 1e-6 and found.scored > 180
-        assert f"over {found.scored} tokens" in found.detail
+        assert f"over {found.scored} tokens" in str(found.detail)
     assert holds(verify(bare, watermark=watermark.opened(marked.home, signing.ensure(marked.home))))
     found = trace(answer.file.data, marked.home, marked.store)
     assert found.invisible == "an invisible mark was drawn into it and read back, by its manifest"
-    assert "says that an invisible mark was drawn" in found.layers[0].detail
+    assert "says that an invisible mark was drawn" in str(found.layers[0].detail)
     file = tmp_path / "answer.txt"
     file.write_bytes(bare)
     assert trust.verify(marked.home, file).exit_code == 0
@@ -145,7 +145,7 @@ def test_an_answer_that_carries_no_mark_says_none_and_its_trace_says_why(marked:
     data = marked.answers[name].file.data
     found = trace(data, marked.home, marked.store)
     assert found.invisible == f"no invisible mark, though its release asks for one: {why}"
-    assert found.layers[0].state == "valid" and "invisible" not in found.layers[0].detail
+    assert found.layers[0].state == "valid" and "invisible" not in str(found.layers[0].detail)
     assert layer(marked.home, data).state == "absent"
 
 

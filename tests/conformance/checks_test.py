@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spearhead.core import media
+from spearhead.core import media, sentence
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.media import Media
 from spearhead.core.review import Check, Context, Direction
@@ -29,6 +29,13 @@ def test_a_check_says_what_it_is(name: str) -> None:
     assert check.name == name
     assert check.modality in ("text", "image", "audio", "video", "any")
     assert check.reach > 0
+
+
+@pytest.mark.parametrize("language", sentence.LANGUAGES)
+def test_every_check_and_category_has_a_name_in_every_language(language: str) -> None:
+    book = sentence.book(language)
+    assert {f"review.{name}.name" for name in CHECKS} <= book.keys()
+    assert {f"review.categories.{name}" for name in categories.KNOWN} <= book.keys()
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -66,7 +73,7 @@ def test_findings_name_a_known_category_and_a_place(name: str, tmp_path: Path) -
             continue
         assert finding.end is not None and 0 <= finding.start <= finding.end <= len(text)
         if finding.end > finding.start:
-            assert text[finding.start : finding.end] not in finding.reason
+            assert text[finding.start : finding.end] not in str(finding.reason)
 
 
 @pytest.mark.parametrize("name", TEXTS)

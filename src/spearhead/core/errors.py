@@ -1,10 +1,17 @@
 """What can go wrong, as a person meets it: one sentence, and the exit code of `spearhead`."""
 
+from spearhead.core.sentence import Said
+
 
 class SpearheadError(Exception):
     """Something failed that is nobody's mistake (exit 1); the message says what, where and what to do."""
 
     exit_code = 1
+
+    def __init__(self, said: Said = "") -> None:
+        super().__init__(str(said))
+        self.said = said
+        """The sentence, where it can be said in other languages than `str` does."""
 
 
 class InputError(SpearheadError):

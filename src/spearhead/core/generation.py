@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from spearhead.core.media import Media
 from spearhead.core.review import Verdict
+from spearhead.core.sentence import Said
 from spearhead.core.template import Segment
 
 
@@ -184,7 +185,7 @@ class Settled:
 class Failed:
     """The runtime failed; what was made so far is settled by its own count."""
 
-    reason: str
+    reason: Said
     code: str
 
 

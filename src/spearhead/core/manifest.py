@@ -7,7 +7,9 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+from spearhead.core import sentence
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,8 @@ class BarResult:
     """A bar, what was measured against it, and whether it was reached."""
 
     bar: str
-    wanted: str
-    got: str
+    wanted: Said
+    got: Said
     passed: bool
 
 
@@ -123,7 +125,8 @@ class Manifest:
     layouts: tuple[Layout, ...]
     verdict: str
     """`gold` or `foam`."""
-    verdict_reasons: tuple[str, ...]
+    verdict_reasons: tuple[Said, ...]
+    """Older releases hold them as English text."""
     template: dict[str, Any]
     """Fields of `core.template.Template`."""
     generation: dict[str, Any]
@@ -132,7 +135,7 @@ class Manifest:
     """Fields of `core.review.Policy` on the day of release; the live one is a row in the store."""
     price: PriceTag
     economics: dict[str, Any]
-    """Cost per accepted piece and its arithmetic, in billionths and seconds."""
+    """Cost per accepted piece in billionths and seconds, and its `arithmetic`: sentences, as JSON values."""
     labels: dict[str, Any]
     made_by: dict[str, str]
     """Versions of spearhead, the base model and the libraries that made it."""
@@ -167,6 +170,11 @@ def _read(kind: Any, raw: Any, where: str) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return raw
+    if kind == Said:
+        try:
+            return sentence.read(raw)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from error
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(raw, dict):
             raise InputError(f"{where}: wanted an object, got {type(raw).__name__}")

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from spearhead.core.bounds import Count, Share
 from spearhead.core.media import Media
+from spearhead.core.sentence import Said
 
 
 class Direction(StrEnum):
@@ -24,7 +25,7 @@ class Finding:
     check: str
     category: str
     severity: float
-    reason: str
+    reason: Said
     start: int | None = None
     end: int | None = None
 

@@ -15,6 +15,7 @@ from spearhead.core import media
 from spearhead.core.clock import stamp
 from spearhead.core.errors import InputError
 from spearhead.core.review import Context, Decision, Direction
+from spearhead.core.sentence import Said, Sentence, said
 from spearhead.engine import outputs
 from spearhead.engine.outputs import MIME, Output
 from spearhead.provenance import audit
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 LONGEST = 400_000
 """Characters that an edited answer may have."""
-REPLACED = "edited into "
-"""How the reason begins for which the answer before an edit is rejected; the new answer's id follows."""
+REPLACED, EDITED = "engine.edit.replaced", "engine.edit.by"
+"""The words of the reason for which the answer before an edit is rejected, and of that for which the new one waits."""
+_OLD = ("edited into ", "edited by ")
+"""How both began in rows of before sentences were kept."""
 
 
 async def edit(engine: "Engine", review: str, *, reviewer: str, text: str, version: int | None = None) -> Output:
@@ -38,19 +41,16 @@ async def edit(engine: "Engine", review: str, *, reviewer: str, text: str, versi
     """
     before = await engine.desk.read(lambda connection: outputs.find(connection, review))
     if before is None or before.review != review or before.mime != MIME or before.state != "held":
-        raise InputError(f"{review} holds no text that waits for a person: nothing to edit")
+        raise InputError(said("engine.edit.nothing", review=review))
     if not text.strip() or len(text) > LONGEST:
-        raise InputError(
-            f"the edited text has {len(text):,} characters: wanted 1 to {LONGEST:,}, not all of them blank"
-        )
+        raise InputError(said("engine.edit.length", characters=len(text), most=LONGEST))
     if text == before.text:
-        raise InputError("the edited text is what the answer says already: approve that, or change it")
+        raise InputError(said("engine.edit.same"))
     loaded = engine.loaded(before.release)
     context = Context(loaded.manifest.scenario, Direction.OUTPUT, loaded.language, media.text(_asked(before)))
     verdict = await asyncio.to_thread(loaded.reviewer.review, media.text(text), context)
     if verdict.decision is Decision.BLOCK:
-        why = "; ".join(finding.reason for finding in verdict.findings)[:500]
-        raise InputError(f"the policy of {before.release} blocks the edited text: {why}")
+        raise InputError(said("engine.edit.blocked", release=before.release, why=outputs.why(verdict.findings)))
     row = dataclasses.replace(
         before,
         id=outputs.edited_name(before.id, text),
@@ -66,7 +66,12 @@ async def edit(engine: "Engine", review: str, *, reviewer: str, text: str, versi
 
     def work(connection: Connection) -> None:
         queue.reject(
-            connection, review, reviewer=reviewer, reason=REPLACED + row.id, version=version, clock=engine.clock
+            connection,
+            review,
+            reviewer=reviewer,
+            reason=said(REPLACED, output=row.id),
+            version=version,
+            clock=engine.clock,
         )
         old = queue.find(connection, review)
         assert old is not None
@@ -82,7 +87,7 @@ async def edit(engine: "Engine", review: str, *, reviewer: str, text: str, versi
             output=row.id,
             people=max(old.people, loaded.policy.people),
             held_hours=left.total_seconds() / 3600,
-            reason=f"edited by {reviewer}",
+            reason=said(EDITED, person=reviewer),
             review=row.review,
             clock=engine.clock,
         )
@@ -93,6 +98,11 @@ async def edit(engine: "Engine", review: str, *, reviewer: str, text: str, versi
 
     await engine.desk.write(work, account=before.account)
     return row
+
+
+def tells(reason: Said) -> bool:
+    """Whether a transition's reason says that, and how, an answer was edited."""
+    return reason.words in (REPLACED, EDITED) if isinstance(reason, Sentence) else reason.startswith(_OLD)
 
 
 def _asked(output: Output) -> str:

@@ -4,6 +4,7 @@ A row that was erased says when; what was counted and charged for it, who decide
 record, none of which holds a word of it. What waits for a person is decided on first. Knows no page and no verb.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from spearhead.core import digest
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import Said, said
 from spearhead.engine import outputs
 from spearhead.engine.outputs import Output
 from spearhead.provenance import audit
@@ -26,6 +28,8 @@ from spearhead.store.tables import outputs as table
 RETENTION = "retention"
 EVERYTHING = "*"
 """The scenario of a setting that is about all of them."""
+ASKED = said("engine.erased.asked")
+"""Why something is erased where nobody says why."""
 MOST_DAYS = 36_500
 AT_ONCE = 200
 """Outputs that one transaction erases."""
@@ -40,7 +44,7 @@ class Erased:
 
 
 def erase(
-    store: Engine | Connection, id: str, *, blobs: Blobs, actor: str, reason: str = "asked for", clock: Clock = now
+    store: Engine | Connection, id: str, *, blobs: Blobs, actor: str, reason: Said = ASKED, clock: Clock = now
 ) -> Erased:
     """Erase one output, with what it was edited from and into; doing it again changes nothing.
 
@@ -63,7 +67,7 @@ def erase_all(
     actor: str,
     account: str | None = None,
     days: int | None = None,
-    reason: str = "asked for",
+    reason: Said = ASKED,
     clock: Clock = now,
 ) -> Erased:
     """Erase every output of an account, every one older than so many days, or both at once."""
@@ -125,7 +129,9 @@ def sweep(store: Engine | Connection, *, blobs: Blobs, clock: Clock = now) -> in
     days = kept_for(store)
     if days is None:
         return 0
-    return erase_all(store, blobs=blobs, actor="retention", days=days, reason="kept long enough", clock=clock).outputs
+    return erase_all(
+        store, blobs=blobs, actor="retention", days=days, reason=said("engine.erased.kept"), clock=clock
+    ).outputs
 
 
 def forget_replay(connection: Connection, output: Output, *, code: str, message: str) -> None:
@@ -138,7 +144,7 @@ def forget_replay(connection: Connection, output: Output, *, code: str, message:
 
 
 def _erase(
-    connection: Connection, found: Iterable[Output], *, blobs: Blobs, actor: str, reason: str, clock: Clock
+    connection: Connection, found: Iterable[Output], *, blobs: Blobs, actor: str, reason: Said, clock: Clock
 ) -> int:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA secure_delete=ON")  # the words are overwritten, not only unlinked
@@ -155,7 +161,8 @@ def _erase(
         connection.execute(table.update().where(table.c.id == one.id).values(**words, blob=None, erased=moment))
         message = "The answer was erased; it is not to be had."
         forget_replay(connection, one, code="output_erased", message=message)
-        subject, detail = one.id, {"reason": reason, "account": one.account, "state": one.state}
+        why = reason if isinstance(reason, str) else dataclasses.asdict(reason)
+        subject, detail = one.id, {"reason": why, "account": one.account, "state": one.state}
         audit.append(connection, actor=actor, action="output erased", subject=subject, detail=detail, clock=clock)
         count += 1
     return count

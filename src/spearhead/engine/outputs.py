@@ -1,6 +1,7 @@
 """Answers as rows: what was said, for whom, by which release, in which state. Knows nothing of money or HTTP."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from spearhead.core import digest
+from spearhead.core import digest, sentence
 from spearhead.core.generation import Request
 from spearhead.core.review import Finding
+from spearhead.core.sentence import Sentence, said
 from spearhead.store.prepared import Prepared, insertion
 from spearhead.store.tables import outputs, reviews
 
@@ -22,8 +24,12 @@ _seal = Prepared(
     .values(blob=sa.bindparam("file"))
 )
 _blob = Prepared(sa.select(outputs.c.blob).where(outputs.c.id == sa.bindparam("wanted")))
-IN_PROMPT = "in the prompt: "
-"""How the reason of a finding begins that is about what was asked."""
+IN_PROMPT = "engine.in_prompt"
+"""The words of a finding's reason that is about what was asked."""
+_OLD = "in the prompt: "
+"""How it began in rows of before sentences were kept."""
+NAMED = 8
+"""Findings that a reason names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,22 @@ def prompt_text(messages: Sequence[Mapping[str, str]]) -> str:
 def findings_text(findings: Sequence[Finding]) -> str:
     """Findings as JSON."""
     return digest.canonical([dataclasses.asdict(finding) for finding in findings])
+
+
+def read_findings(text: str) -> list[Finding]:
+    """Findings from that JSON; in rows of before sentences were kept their reasons are English text."""
+    return [Finding(**{**one, "reason": sentence.read(one["reason"])}) for one in json.loads(text)]
+
+
+def why(findings: Sequence[Finding]) -> Sentence:
+    """Why a verdict is as it is, by its first findings."""
+    return said("review.findings", found=tuple(finding.reason for finding in findings[:NAMED]))
+
+
+def of_prompt(finding: Finding) -> bool:
+    """Whether a finding of an answer's row is about what was asked."""
+    reason = finding.reason
+    return reason.words == IN_PROMPT if isinstance(reason, Sentence) else reason.startswith(_OLD)
 
 
 def options_text(options: Mapping[str, Any]) -> str:

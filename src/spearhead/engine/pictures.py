@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spearhead.core.media import Media
+from spearhead.core.sentence import said
 from spearhead.media.image import change, codec
 from spearhead.runtimes.failure import OptionRefused
 
@@ -34,13 +35,13 @@ def check(options: Mapping[str, Any], *, made: tuple[int, int]) -> None:
         _, _, width, height = _crop(options["crop"], made=made)
         made = height, width
     if "resize" in options and options.get("size", "auto") != "auto":
-        told = "size and resize are both given: size is a whole multiple of the pixels, resize any size"
-        raise OptionRefused("resize", told)
+        raise OptionRefused("resize", said("engine.picture.two_sizes"))
     if "resize" in options:
         _resize(options["resize"])
     elif max(made) * factor(options.get("size", "auto"), made=made) > LONGEST and "crop" in options:
-        told = f"{made[1]}x{made[0]} pixels are too narrow to be enlarged to {codec.DELIVERED} on the shortest side"
-        raise OptionRefused("crop", f"crop is {options['crop']!r}: {told}; take a wider part, or give resize")
+        height, width = made
+        given, least = str(options["crop"]), codec.DELIVERED
+        raise OptionRefused("crop", said("engine.picture.narrow", given=given, width=width, height=height, least=least))
 
 
 def _crop(asked: Any, *, made: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -50,11 +51,10 @@ def _crop(asked: Any, *, made: tuple[int, int]) -> tuple[int, int, int, int]:
         width, height, left, top = (int(part) for part in found.groups())
         if min(width, height) > 0 and left + width <= made[1] and top + height <= made[0]:
             return left, top, width, height
-    raise OptionRefused(
-        "crop",
-        f"crop is {str(asked)[:40]!r}: wanted WIDTHxHEIGHT+LEFT+TOP inside the {made[1]}x{made[0]} pixels that the "
-        f"model makes, as {made[1] // 2}x{made[0] // 2}+0+0",
-    )
+    height, width = made
+    example = f"{width // 2}x{height // 2}+0+0"
+    given = str(asked)[:40]
+    raise OptionRefused("crop", said("engine.picture.crop", given=given, width=width, height=height, example=example))
 
 
 def _resize(asked: Any) -> tuple[int, int]:
@@ -64,7 +64,7 @@ def _resize(asked: Any) -> tuple[int, int]:
     if not codec.DELIVERED <= min(sides) <= max(sides) <= LONGEST:
         raise OptionRefused(
             "resize",
-            f"resize is {str(asked)[:40]!r}: wanted WIDTHxHEIGHT, each side of {codec.DELIVERED} to {LONGEST} pixels",
+            said("engine.picture.resize", given=str(asked)[:40], least=codec.DELIVERED, most=LONGEST),
         )
     return sides
 

@@ -40,6 +40,7 @@ from spearhead.core.generation import (
 from spearhead.core.manifest import PriceTag
 from spearhead.core.media import Label, Media
 from spearhead.core.review import Context, Decision, Direction, Finding, Verdict
+from spearhead.core.sentence import said
 from spearhead.engine import books, outputs, pictures
 from spearhead.engine.desk import Desk
 from spearhead.engine.loaded import Loaded
@@ -179,7 +180,7 @@ class Engine:
             raise OptionRefused("n", f"{request.count} answers were asked for: wanted 1 to {books.MOST_ANSWERS}")
         messages = messages_of(request)
         if any("\0" in message["content"] for message in messages):
-            raise OptionRefused("prompt", "The prompt holds a NUL (U+0000), which no text has: take it out.")
+            raise OptionRefused("prompt", said("engine.prompt.nul"))
         segments = loaded.template.turns(messages)
         defaults = {name: value for name, value in loaded.manifest.generation.items() if name not in _KEPT}
         options = {**defaults, **{name: value for name, value in request.options.items() if name != "stop"}}
@@ -454,7 +455,7 @@ class Engine:
                 output=row.id,
                 people=policy.people,
                 held_hours=policy.held_hours,
-                reason="; ".join(finding.reason for finding in verdict.findings)[:1000],
+                reason=outputs.why(verdict.findings),
                 review=row.review,
                 clock=self.clock,
             )
@@ -582,13 +583,17 @@ def _room(loaded: Loaded, request: Request, *, units: int, options: Mapping[str,
     room = loaded.runtime.context - units
     if room < 1:
         raise PromptTooLong(
-            f"The prompt has {units:,} tokens and the context of {request.scenario} {loaded.runtime.context:,}: "
-            "shorten it."
+            said("engine.prompt.long", tokens=units, scenario=request.scenario, context=loaded.runtime.context)
         )
     if request.options.get("max_tokens", 0) > room:
         raise PromptTooLong(
-            f"The prompt has {units:,} tokens and {request.options['max_tokens']:,} were asked for; the context of "
-            f"{request.scenario} is {loaded.runtime.context:,} in all: shorten the prompt or ask for less."
+            said(
+                "engine.prompt.no_room",
+                tokens=units,
+                asked=request.options["max_tokens"],
+                scenario=request.scenario,
+                context=loaded.runtime.context,
+            )
         )
     return min(int(options.get("max_tokens", room)), room)
 
@@ -641,13 +646,16 @@ def _bill(job: Job) -> books.Bill:
 
 def _of_prompt(findings: Iterable[Finding]) -> list[Finding]:
     """Findings in what was asked, for the row of the answer: their places mean nothing there."""
-    return [dataclasses.replace(one, reason=outputs.IN_PROMPT + one.reason, start=None, end=None) for one in findings]
+    return [
+        dataclasses.replace(one, reason=said(outputs.IN_PROMPT, reason=one.reason), start=None, end=None)
+        for one in findings
+    ]
 
 
 def _failed(error: SpearheadError) -> Failed:
     if isinstance(error, StoreUnavailable):
-        return Failed("The server cannot reach its records now.", "store_unavailable")
-    return Failed(str(error), getattr(error, "code", "internal_error"))
+        return Failed(said("engine.no_store"), "store_unavailable")
+    return Failed(error.said, getattr(error, "code", "internal_error"))
 
 
 def _context(loaded: Loaded, direction: Direction, *, source: Media | None = None) -> Context:

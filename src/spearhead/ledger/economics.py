@@ -5,6 +5,7 @@ People's cost is the time from taking an item to deciding on it. Gold is said on
 scenario names; until then the figures are there and no verdict. The projected verdict is the gate's.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,8 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from spearhead.core import money
+from spearhead.core import sentence
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import Said, Sentence, said
 from spearhead.store.database import reading
 from spearhead.store.tables import outputs, review_transitions, reviews, usage_events
 
@@ -42,7 +44,7 @@ class Measured:
     income_per_accepted: int | None
     verdict: str | None
     """`gold`, `foam`, or None while too few pieces were accepted."""
-    arithmetic: tuple[str, ...]
+    arithmetic: tuple[Sentence, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,20 @@ def terms(declared: Mapping[str, Any]) -> Terms | None:
     return Terms(*(int(value) for value in values if value is not None))
 
 
+def arithmetic(declared: Mapping[str, Any]) -> tuple[Said, ...]:
+    """The sums in a manifest's `economics`; older releases hold them as English text. What is no sentence is left out.
+
+    >>> arithmetic({"arithmetic": ["1 + 1 = 2", 3]})
+    ('1 + 1 = 2',)
+    """
+    lines = declared.get("arithmetic", ())
+    found: list[Said] = []
+    for line in lines if isinstance(lines, list | tuple) else ():
+        with contextlib.suppress(ValueError):
+            found.append(sentence.read(line))
+    return tuple(found)
+
+
 def measured(
     store: Engine | Connection, release: str, *, wanted: int, machine_hour: int, review_minute: int
 ) -> Measured:
@@ -80,8 +96,8 @@ def measured(
         money_rows = connection.execute(_money, {"release": release}).all()
         seconds = _review_seconds(connection, release)
     if len(money_rows) > 1:
-        coins = ", ".join(row.currency for row in money_rows)
-        raise InputError(f"{release} was sold in several currencies ({coins}): they cannot be added.")
+        coins = tuple(row.currency for row in money_rows)
+        raise InputError(said("ledger.cost.currencies", release=release, currencies=coins))
     coin = money_rows[0].currency if money_rows else ""
     milliseconds, charged, worth = (int(value) for value in money_rows[0][1:]) if money_rows else (0, 0, 0)
     pieces, accepted = sum(states.values()), states.get("released", 0)
@@ -90,21 +106,20 @@ def measured(
     income = charged + worth
     each = -(-(machine + people) // accepted) if accepted else None
     earned = income // accepted if accepted else None
-    show = money.show
     words = [
-        f"machine: {milliseconds} ms x {show(machine_hour)} {coin} an hour / {HOUR} = {show(machine)}",
-        f"people: {seconds} s x {show(review_minute)} {coin} a minute / {MINUTE} = {show(people)}",
-        f"income: {show(charged)} charged + {show(worth)} of plans' fees = {show(income)}",
+        said("ledger.cost.machine", milliseconds=milliseconds, rate=machine_hour, currency=coin, cost=machine),
+        said("ledger.cost.people", seconds=seconds, rate=review_minute, currency=coin, cost=people),
+        said("ledger.cost.income", charged=charged, worth=worth, income=income),
     ]
     if each is not None and earned is not None:
         words += [
-            f"cost of an accepted piece: ({show(machine)} + {show(people)}) / {accepted} = {show(each)} {coin}",
-            f"income of an accepted piece: {show(income)} / {accepted} = {show(earned)} {coin}",
+            said("ledger.cost.each", machine=machine, people=people, accepted=accepted, cost=each, currency=coin),
+            said("ledger.cost.earned", income=income, accepted=accepted, each=earned, currency=coin),
         ]
     verdict = None
     if accepted >= wanted and each is not None and earned is not None:
         verdict = "gold" if earned >= each else "foam"
-    words.append(f"{accepted} of {wanted} accepted pieces: {verdict or 'no verdict yet'} (measured)")
+    words.append(said("ledger.cost.verdict", accepted=accepted, wanted=wanted, verdict=verdict or "open"))
     return Measured(
         release=release,
         currency=coin,

@@ -68,7 +68,7 @@ def test_cost_is_measured_time_at_the_rate_and_the_minutes_of_people(engine: Eng
     )
     assert (found.pieces, found.accepted, found.cost_per_accepted) == (3, 2, 165 * CENT // 10)
     assert (found.income, found.income_per_accepted) == (22 * CENT, 11 * CENT)  # two cents of it from a plan's fee
-    assert found.verdict == "foam" and "2 of 2 accepted pieces: foam (measured)" in found.arithmetic
+    assert found.verdict == "foam" and "2 of 2 accepted pieces: foam (measured)" in map(str, found.arithmetic)
     assert economics.measured(engine, "s@1", wanted=2, machine_hour=60 * CENT, review_minute=0).verdict == "gold"
     assert economics.measured(engine, "s@1", wanted=3, **rates).verdict is None
 

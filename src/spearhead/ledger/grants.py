@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from spearhead.core import digest
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import said
 from spearhead.ledger import journal, pots, sums
 from spearhead.store.database import reading, writing
 from spearhead.store.tables import grants as table
@@ -60,7 +61,7 @@ def give(
     moment = clock()
     start = effective or moment
     if type(amount) is not int or not 1 <= amount <= journal.MOST:
-        raise InputError(f"{amount!r} is no grant: wanted a whole number from 1 to {journal.MOST}.")
+        raise InputError(said("ledger.grant", given=str(amount)[:40], most=journal.MOST))
     if not 0 <= priority <= 100:
         raise InputError(f"{priority} is no priority: wanted 0 (used first) to 100.")
     if expires is not None and expires <= start:

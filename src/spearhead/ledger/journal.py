@@ -16,9 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from spearhead.core import digest, money
+from spearhead.core import digest
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError, SpearheadError
+from spearhead.core.sentence import said
 from spearhead.ledger import limits, pots, sums
 from spearhead.store.database import reading, writing
 from spearhead.store.prepared import Prepared, insertion
@@ -242,11 +243,8 @@ def hold(
     here = pots.of(connection, account, currency, moment=moment, owing=beside.owing, live=live)
     drawn, short = pots.draw(here, amount)
     if short:
-        there = money.show(max(0, amount - short))
-        raise NotEnoughCredit(
-            f"The account {account} has {there} {currency} available, and this may cost up to {money.show(amount)} "
-            f"{currency}: add credit, or ask for less."
-        )
+        there = max(0, amount - short)
+        raise NotEnoughCredit(said("ledger.credit", account=account, there=there, cost=amount, currency=currency))
     _keep_snapshots(connection, account, currency, here)
     lines: list[Line] = [(name, currency, -part) for name, part in drawn]
     lines.append((pots.reserved(account), currency, amount))

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from spearhead.core import digest
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import said
 from spearhead.ledger import limits
 from spearhead.store.database import reading, writing
 from spearhead.store.tables import accounts
@@ -85,7 +86,7 @@ def create_account(
     if role not in ROLES:
         raise InputError(f"{role!r} is not a role: wanted {' or '.join(ROLES)}.")
     if not (len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper()):
-        raise InputError(f"{currency!r} is not a currency: wanted three capitals, as in EUR.")
+        raise InputError(said("ledger.currency", given=currency))
     account = Account(
         id=f"acct_{secrets.token_hex(10)}",
         name=_checked_name(name),
@@ -132,8 +133,9 @@ def create(
 ) -> Issued:
     """A new key of `account`. Its secret is in the answer and nowhere else: it cannot be shown again."""
     if not scopes or (unknown := sorted(set(scopes) - set(SCOPES))):
-        given = repr(unknown[0]) if scopes else "nothing"
-        raise InputError(f"{given} is not a scope: wanted some of {', '.join(SCOPES)}.")
+        if not scopes:
+            raise InputError(said("ledger.key.no_scope", scopes=SCOPES))
+        raise InputError(said("ledger.key.scope", given=unknown[0], scopes=SCOPES))
     moment = clock()
     if expires is not None and expires <= moment:
         raise InputError(f"A key that expires at {stamp(expires)} would never work: it is {stamp(moment)}.")
@@ -202,7 +204,7 @@ def rotate(store: Engine | Connection, key: str, *, grace: timedelta, clock: Clo
     with writing(store) as connection:
         old = _key(connection, key)
         if old.blocked or old.replaced_by or (old.expires and old.expires <= stamp(moment)):
-            raise InputError(f"The key {key} is blocked, expired or replaced: create a new one instead.")
+            raise InputError(said("ledger.key.over", key=key))
         life = _moment(old.expires) - _moment(old.created) if old.expires else None
         issued = create(
             connection,
@@ -302,7 +304,7 @@ def _hash(secret: str) -> str:
 
 def _checked_name(name: str) -> str:
     if not (0 < len(name.strip()) <= 200 and name.isprintable()):
-        raise InputError(f"{name[:40]!r} is not a name: wanted 1 to 200 printable characters.")
+        raise InputError(said("ledger.key.name", given=name[:40]))
     return name.strip()
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from spearhead.core import money
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError, SpearheadError
+from spearhead.core.sentence import Said, said
 from spearhead.store.database import reading, writing
 from spearhead.store.prepared import Prepared, insertion
 from spearhead.store.tables import accounts, keys, limit_windows, rate_leases, reservations, team_members, teams
@@ -31,7 +31,7 @@ KINDS = ("key", "account", "team")
 class LimitReached(SpearheadError):
     """There is no room in a window (an API answers 429 `rate_limit_exceeded`); `seconds` until it may be had again."""
 
-    def __init__(self, message: str, *, measure: str, seconds: int | None) -> None:
+    def __init__(self, message: Said, *, measure: str, seconds: int | None) -> None:
         super().__init__(message)
         self.measure, self.seconds = measure, seconds
 
@@ -100,10 +100,11 @@ def set_limit(
     if kind not in KINDS or not id:
         raise InputError(f"{subject[:80]!r} is no subject of a limit: wanted key:ID, account:ID or team:ID.")
     if measure not in MEASURES:
-        raise InputError(f"{measure[:40]!r} is not limited: wanted {', '.join(MEASURES)}.")
+        raise InputError(said("ledger.limit.measure", given=measure[:40], measures=MEASURES))
     if (span != "") if measure == "parallel" else (span not in SPANS):
-        wanted = "no span" if measure == "parallel" else f"a span of {', '.join(SPANS)}"
-        raise InputError(f"A limit of {measure} has {wanted}, not {span[:40]!r}.")
+        if measure == "parallel":
+            raise InputError(said("ledger.limit.no_span", measure=measure, given=span[:40]))
+        raise InputError(said("ledger.limit.span", measure=measure, spans=SPANS, given=span[:40]))
     if most is not None and not (type(most) is int and 0 <= most <= MOST):
         raise InputError(f"{most!r} is no limit: wanted a whole number from 0 to {MOST}, or nothing to lift it.")
     home = {"key": keys.c.id, "account": accounts.c.id, "team": teams.c.id}[kind]
@@ -131,10 +132,10 @@ def follow(connection: Connection, old: str, new: str, *, clock: Clock = now) ->
 def create_team(store: Engine | Connection, name: str, *, clock: Clock = now) -> str:
     """A new team without members; gives its id, which is made of its name."""
     if not (0 < len(name) <= 60 and name.isascii() and name.replace("-", "").isalnum() and name == name.lower()):
-        raise InputError(f"{name[:60]!r} is no name of a team: wanted 1 to 60 lower-case letters, digits and dashes.")
+        raise InputError(said("ledger.team.name", given=name[:60]))
     with writing(store) as connection:
         if connection.execute(sa.select(teams.c.id).where(teams.c.id == name)).first():
-            raise InputError(f"There is a team {name!r} already.")
+            raise InputError(said("ledger.team.there", team=name))
         connection.execute(teams.insert().values(id=name, name=name, created=stamp(clock())))
     return name
 
@@ -155,7 +156,7 @@ def join(store: Engine | Connection, team: str, account: str, *, clock: Clock = 
             .where(team_members.c.team == team, accounts.c.currency != coin)
         ).all()
         if others:
-            raise InputError(f"The team {team} counts in {others[0]}, and the account {account} holds {coin}.")
+            raise InputError(said("ledger.team.currency", team=team, counts=others[0], account=account, holds=coin))
         connection.execute(team_members.delete().where(team_members.c.account == account))
         connection.execute(team_members.insert().values(account=account, team=team, since=stamp(clock())))
 
@@ -167,7 +168,7 @@ def quit_team(store: Engine | Connection, team: str, account: str) -> None:
         connection.execute(sa.select(accounts.c.id).where(accounts.c.id == account).with_for_update(key_share=True))
         here = team_members.delete().where(team_members.c.account == account, team_members.c.team == team)
         if not connection.execute(here).rowcount:
-            raise InputError(f"The account {account[:64]!r} is no member of the team {team[:64]!r}.")
+            raise InputError(said("ledger.team.no_member", account=account[:64], team=team[:64]))
 
 
 def all_teams(store: Engine | Connection) -> list[Team]:
@@ -208,7 +209,7 @@ def enter(
         if limit.measure == "parallel":
             if (running := _running(connection, limit.subject)) >= limit.most:
                 raise LimitReached(
-                    f"{running} requests of {limit.subject} run already, of {limit.most} at once.",
+                    said("ledger.limit.parallel", running=running, who=limit.subject, most=limit.most),
                     measure="parallel",
                     seconds=1,
                 )
@@ -324,19 +325,15 @@ def _refuse(limit: Limit, *, used: int, asked: int, seconds: int) -> None:
         return
     who = limit.subject
     if limit.measure == "budget":
-        raise BudgetSpent(
-            f"The budget of {who} has {money.show(max(0, rest))} left this {limit.span}, and this may cost up to "
-            f"{money.show(asked)}: raise the budget, or ask for less."
-        )
+        raise BudgetSpent(said("ledger.limit.budget", who=who, left=max(0, rest), span=limit.span, cost=asked))
     if asked > limit.most:
         raise LimitReached(
-            f"The request may take {asked:,} {limit.measure}, more than the {limit.most:,} that {who} may have in a "
-            f"{limit.span}: ask for less.",
+            said("ledger.limit.never", asked=asked, measure=limit.measure, most=limit.most, who=who, span=limit.span),
             measure=limit.measure,
             seconds=None,
         )
     raise LimitReached(
-        f"{who} may have {limit.most:,} {limit.measure} in a {limit.span}. Try again in {seconds} s.",
+        said("ledger.limit.later", who=who, most=limit.most, measure=limit.measure, span=limit.span, seconds=seconds),
         measure=limit.measure,
         seconds=seconds,
     )

@@ -20,6 +20,7 @@ from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Receipt, Usage
 from spearhead.core.manifest import PriceTag
+from spearhead.core.sentence import said
 from spearhead.ledger import grants, journal, limits, pots, price, usage
 from spearhead.ledger.journal import Beside, KeyReused, Reservation
 from spearhead.store.database import reading, writing
@@ -100,7 +101,7 @@ def subscribe(store: Engine | Connection, account: str, plan: str, *, clock: Clo
     with writing(store) as connection:
         chosen = _chosen(connection, account, plan)
         if (current := active(connection, account, moment)) is not None:
-            raise InputError(f"The account {account} has the plan {current.plan.name}: change it, or end it first.")
+            raise InputError(said("ledger.plan.has", account=account, plan=current.plan.name))
         made = _begin(connection, account, chosen, started=moment, moment=moment)
         refresh(connection, made, clock=clock)
         return made
@@ -133,9 +134,13 @@ def _chosen(connection: Connection, account: str, plan: str) -> Plan:
     own = journal.lock(connection, account)
     known = {one.name: one for one in offered(connection)}
     if (chosen := known.get(plan)) is None:
-        raise InputError(f"There is no plan {plan[:64]!r}; there is {', '.join(known) or 'none'}.")
+        raise InputError(
+            said("ledger.plan.other", given=plan[:64], plans=tuple(known))
+            if known
+            else said("ledger.plan.no", given=plan[:64])
+        )
     if chosen.currency != own:
-        raise InputError(f"The plan {plan} is in {chosen.currency}, and the account {account} holds {own}.")
+        raise InputError(said("ledger.plan.currency", plan=plan, currency=chosen.currency, account=account, holds=own))
     return chosen
 
 
@@ -150,7 +155,7 @@ def _begin(connection: Connection, account: str, plan: Plan, *, started: datetim
 def _ended(connection: Connection, account: str, moment: datetime) -> Subscription:
     """The account's plan, which ends with its period; what was to follow it does not."""
     if (found := active(connection, account, moment)) is None:
-        raise InputError(f"The account {account} has no plan.")
+        raise InputError(said("ledger.plan.none", account=account))
     last = found.ended or period(found, moment).end
     own = subscriptions.c.account == account
     connection.execute(  # it ends as it begins: it has no period, and is on record
@@ -358,7 +363,7 @@ def checked(plan: Plan) -> Plan:
     """`plan` itself; raises InputError when it is none."""
     name = plan.name
     if not (0 < len(name) <= 64 and name.isascii() and name.replace("-", "").isalnum() and name == name.lower()):
-        raise InputError(f"{name[:64]!r} is no name of a plan: wanted 1 to 64 lower-case letters, digits and dashes.")
+        raise InputError(said("ledger.plan.name", given=name[:64]))
     price.checked(PriceTag(plan.currency, plan.overage_prompt or 0, plan.overage_completion or 0, plan.unit))
     if plan.unit not in pots.UNITS:
         raise InputError(f"{plan.unit!r} is not a unit of a plan: wanted {', '.join(pots.UNITS)}.")
@@ -368,11 +373,11 @@ def checked(plan: Plan) -> Plan:
     bounds |= {"trial_units": journal.MOST, "trial_credit": journal.MOST, "tax": 1_000_000}
     for field, most in bounds.items():
         if type(value := getattr(plan, field)) is not int or not 0 <= value <= most:
-            raise InputError(f"The plan's {field} {value!r} is wrong: wanted a whole number from 0 to {most}.")
+            raise InputError(said("ledger.plan.number", field=field, given=str(value)[:40], most=most))
     if plan.months not in (1, 3, 6, 12):
-        raise InputError(f"A period of {plan.months} months is not offered: wanted 1, 3, 6 or 12.")
+        raise InputError(said("ledger.plan.months", months=plan.months))
     if (plan.trial_units or plan.trial_credit) and not plan.trial_days:
-        raise InputError("A trial that gives something has at least one day.")
+        raise InputError(said("ledger.plan.trial"))
     return plan
 
 

@@ -14,6 +14,7 @@ from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Usage
 from spearhead.core.manifest import Manifest, PriceTag
 from spearhead.core.money import MILLION
+from spearhead.core.sentence import said
 from spearhead.store.database import reading, writing
 from spearhead.store.tables import settings
 
@@ -107,7 +108,7 @@ def checked(price: PriceTag) -> PriceTag:
     """`price` itself; raises InputError when it is no price."""
     code = price.currency
     if not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
-        raise InputError(f"{code!r} is not a currency: wanted three capitals, as in EUR.")
+        raise InputError(said("ledger.currency", given=code))
     for name, value in (("prompt", price.prompt), ("completion", price.completion)):
         if type(value) is not int or not 0 <= value <= MOST:
             raise InputError(f"The {name} price {value!r} is wrong: wanted whole billionths from 0 to {MOST}.")

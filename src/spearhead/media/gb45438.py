@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 from spearhead.core import digest
 from spearhead.core.media import Label
+from spearhead.core.sentence import Sentence, said
 
 MEMBERS = (
     "Label",
@@ -79,13 +80,15 @@ def tidy(raw: Any) -> dict[str, str] | None:
     return out
 
 
-def problems(label: Mapping[str, str]) -> list[str]:
+def problems(label: Mapping[str, str]) -> list[Sentence]:
     """What in a label breaks the standard; empty when nothing does."""
     out = []
     if tuple(label) != MEMBERS:
-        out.append("wanted the seven members in their order")
+        out.append(said("media.gb45438.order"))
     if label.get("Label") not in ("1", "2", "3"):
-        out.append(f"Label is {label.get('Label')!r}, wanted '1', '2' or '3'")
-    out += [f"{name} is empty" for name in ("ContentProducer", "ProduceID") if not label.get(name)]
-    out += [f"{name} has a character that is not allowed" for name in label if not _VALUE.fullmatch(label[name])]
+        out.append(said("media.gb45438.kind", given=label.get("Label", "")))
+    out += [
+        said("media.gb45438.empty", member=name) for name in ("ContentProducer", "ProduceID") if not label.get(name)
+    ]
+    out += [said("media.gb45438.character", member=name) for name in label if not _VALUE.fullmatch(label[name])]
     return out

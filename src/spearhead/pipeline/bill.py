@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from spearhead.core import money
+from spearhead.core import money, sentence
 from spearhead.core.clock import Clock, now
 from spearhead.core.errors import InputError
 from spearhead.core.files import write_whole
@@ -327,7 +327,7 @@ def _verdict(connection: Connection, options: argparse.Namespace, clock: Clock) 
         machine_hour=_amount_of(options.machine_hour),
         review_minute=_amount_of(options.review_minute),
     )
-    return Told(dataclasses.asdict(made), made.arithmetic)
+    return Told(sentence.plain(made), [str(line) for line in made.arithmetic])
 
 
 def _name(options: argparse.Namespace, wanted: str) -> str:

@@ -22,10 +22,12 @@ def erase(home: Home, *, output: str, account: str, older_than: int | None, keep
         time = "until they are erased by hand" if days is None else f"for {days} days; a running server sees to it"
         return Told({"keep_days": days}, [f"outputs are kept {time}"])
     if output:
-        done = erasure.erase(store, output, blobs=blobs, actor=ACTOR, reason=reason)
+        done = erasure.erase(store, output, blobs=blobs, actor=ACTOR, reason=reason or erasure.ASKED)
     else:
         id = account_named(store, account).id if account else None
-        done = erasure.erase_all(store, blobs=blobs, actor=ACTOR, account=id, days=older_than, reason=reason)
+        done = erasure.erase_all(
+            store, blobs=blobs, actor=ACTOR, account=id, days=older_than, reason=reason or erasure.ASKED
+        )
     words = [f"erased {done.outputs} outputs: their words and files are gone, what was charged for them stays"]
     if done.waiting:
         words.append(f"{done.waiting} wait for a person and were left: erase them once they are decided")

@@ -91,7 +91,7 @@ async def _generate(
             elif isinstance(event, Held):
                 code, found["held"] = 1, event.review
             elif isinstance(event, Refused | Withheld):
-                code, found["refused"] = 1, [finding.reason for finding in event.verdict.findings]
+                code, found["refused"] = 1, [str(finding.reason) for finding in event.verdict.findings]
             elif isinstance(event, Failed):
                 raise SpearheadError(event.reason)
             elif isinstance(event, Settled):

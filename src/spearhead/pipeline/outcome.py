@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spearhead.core import sentence
 from spearhead.core.manifest import BarResult, Layout, Planted
+from spearhead.core.sentence import Said
 from spearhead.data import refusal
 from spearhead.data.dataset import REFUSALS, Dataset
 from spearhead.metrics import exposure
@@ -55,7 +57,7 @@ class Outcome:
     """What was measured of planted sequences."""
     bars: Sequence[BarResult] = ()
     verdict: str = ""
-    reasons: Sequence[str] = ()
+    reasons: Sequence[Said] = ()
     release: Path | None = None
     report: Path | None = None
     exit_code: int = 0
@@ -79,9 +81,9 @@ class Outcome:
             "scores": [dataclasses.asdict(score) for score in self.judged.scores] if self.judged else [],
             "extras": [dataclasses.asdict(score) for score in self.judged.extras] if self.judged else [],
             "canaries": [dataclasses.asdict(group) for group in self.canaries],
-            "bars": [dataclasses.asdict(bar) for bar in self.bars],
+            "bars": sentence.plain(self.bars),
             "verdict": self.verdict,
-            "reasons": list(self.reasons),
+            "reasons": sentence.plain(self.reasons),
             "release": str(self.release) if self.release else None,
             "report": str(self.report) if self.report else None,
             "exit_code": self.exit_code,

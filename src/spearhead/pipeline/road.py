@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spearhead import __version__
-from spearhead.core import clock, digest, files, money
+from spearhead.core import clock, digest, files, money, sentence
 from spearhead.core.errors import BarMissed, InputError
 from spearhead.core.generation import Progress
 from spearhead.core.manifest import Credit, Manifest
@@ -19,6 +19,7 @@ from spearhead.core.media import Media
 from spearhead.core.review import Context, Direction
 from spearhead.core.score import Case
 from spearhead.data.dataset import Dataset
+from spearhead.ledger.economics import arithmetic
 from spearhead.metrics import exposure
 from spearhead.metrics.nearest import Shown
 from spearhead.pipeline import judge, learn, pictures, report, texts
@@ -333,8 +334,8 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
         description=loaded.scenario.scenario.description,
         created=clock.stamp(clock.now()),
         verdict=declared.verdict,
-        reasons=declared.verdict_reasons,
-        bars=[dataclasses.asdict(bar) for bar in outcome.bars],
+        reasons=[str(reason) for reason in declared.verdict_reasons],
+        bars=sentence.plain(outcome.bars),
         scores=[dataclasses.asdict(score) for score in judged.scores],
         extras=[dataclasses.asdict(score) for score in judged.extras],
         curve=rows,
@@ -370,8 +371,8 @@ def _shown(economics: Mapping[str, Any]) -> dict[str, str]:
     for name in amounts:
         value = economics[name]
         shown[name] = "nothing was accepted" if value is None else f"{money.show(value)} {coin}"
-    for line in economics["arithmetic"]:
-        what, _, how = line.partition(": ")
+    for line in arithmetic(economics):
+        what, _, how = str(line).partition(": ")
         shown[f"reckoned: {what}"] = how
     return shown
 

@@ -1,9 +1,9 @@
 """Trace and verify for the command line: a file's labels, or a release's parts. Signs nothing."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
+from spearhead.core import sentence
 from spearhead.core.errors import InputError
 from spearhead.pipeline.desk import opened
 from spearhead.pipeline.told import Told
@@ -21,7 +21,7 @@ LARGEST = 64 << 20
 def trace(home: Home, file: Path) -> Told:
     """From a file back to output, release, records, licences and the credits owed."""
     found = tracing.trace(_read(file), home, opened(home))
-    return Told(dataclasses.asdict(found), tracing.render(found), exit_code=1 if found.problems else 0)
+    return Told(found.to_json(), tracing.render(found), exit_code=1 if found.problems else 0)
 
 
 def verify(home: Home, place: Path) -> Told:
@@ -33,7 +33,7 @@ def verify(home: Home, place: Path) -> Told:
     marks = watermark.opened(home, signing.ensure(home))
     layers = verifying.verify(_read(place), watermark=marks)
     good = verifying.holds(layers)
-    values: dict[str, Any] = {"file": str(place), "holds": good, "layers": [dataclasses.asdict(one) for one in layers]}
+    values: dict[str, Any] = {"file": str(place), "holds": good, "layers": sentence.plain(layers)}
     words = [f"{layer.name:<10} {layer.state}: {layer.detail}" for layer in layers]
     return Told(values, [*words, "the labels hold" if good else "no label holds"], exit_code=0 if good else 1)
 

@@ -33,7 +33,7 @@ def test_a_labelled_file_is_told_by_its_bytes_and_any_change_shows(mime: str) ->
     labelled = MODALITY.embed(tiny.sample(mime), LABEL)
     assert MODALITY.recognise(labelled.data) == mime
     (_, layer, _) = verify(labelled.data)
-    assert layer.state == "valid" and "content unchanged" in layer.detail and "演示 maker" in layer.detail
+    assert layer.state == "valid" and "content unchanged" in str(layer.detail) and "演示 maker" in str(layer.detail)
     assert labelled.data.count(b"out-1") == 2 * (mime not in office.MIMES), "producer and propagator, once"
     again = MODALITY.embed(labelled, Label("other", "out-2", "s@1", LABEL.created))
     assert b"out-1" not in again.data and (MODALITY.extract(again) or {})["ProduceID"] == "out-2"
@@ -122,7 +122,9 @@ def test_a_label_in_the_open_of_a_pdf_is_read_and_none_is_written() -> None:
         assert MODALITY.recognise(data) == pdf.MIME
         assert (MODALITY.extract(Media("foreign", pdf.MIME, data)) or {})["ProduceID"] == "out-1"
         layer = verify(data)[1]
-        assert layer.state == "valid" and "without a digest" in layer.detail, "of what it is the digest is not known"
+        assert layer.state == "valid" and "without a digest" in str(layer.detail), (
+            "of what it is the digest is not known"
+        )
         with pytest.raises(InputError, match="no label is written into such a file"):
             MODALITY.embed(Media("foreign", pdf.MIME, data), LABEL)
 

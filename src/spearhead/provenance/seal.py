@@ -148,7 +148,7 @@ def _unlike(seen: Seen, label: Label) -> list[str]:
     if implicit is None:
         out.append("no implicit label")
     elif implicit.problems or not implicit.intact:
-        out.append(f"implicit label: {', '.join(implicit.problems) or 'its digest does not fit'}")
+        out.append(f"implicit label: {', '.join(map(str, implicit.problems)) or 'its digest does not fit'}")
     elif (implicit.producer, implicit.produce_id) != (label.producer, label.produce_id):
         out.append("the implicit label names another producer or number")
     if manifest is None:

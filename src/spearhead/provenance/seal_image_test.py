@@ -211,7 +211,7 @@ def test_the_way_back_starts_at_a_picture(signer: Signer, tmp_path: Path) -> Non
     for mime in MODALITY.mimes:
         found = trace(seal.seal(picture(mime), LABEL, signer=signer).data, home, None)
         assert found.produce_id == "out-1" and [layer.state for layer in found.layers] == ["valid"] * 3
-        assert found.problems == ("the release fashion@1 is not in this installation",)
+        assert [str(problem) for problem in found.problems] == ["the release fashion@1 is not in this installation"]
         assert "number     out-1" in render(found)
     with pytest.raises(InputError, match="nothing to trace"):
         trace(picture("image/png").data, home, None)

@@ -3,7 +3,6 @@
 Works offline, from the file and an installation's home; a database adds what is known of the very output.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from spearhead.core import digest
+from spearhead.core import digest, sentence
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import Credit
+from spearhead.core.sentence import Said, said
 from spearhead.provenance import recognise, seal, verify
 from spearhead.provenance.labels import wording
 from spearhead.store import releases, tables
@@ -72,11 +72,12 @@ class Trace:
     layers: tuple[verify.Layer, ...]
     output: Output | None
     origin: Origin | None
-    problems: tuple[str, ...]
+    problems: tuple[Said, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return dataclasses.asdict(self)
+        """The same as JSON values, in English."""
+        found: dict[str, Any] = sentence.plain(self)
+        return found
 
 
 def trace(data: bytes, home: Home, store: Engine | Connection | None, *, mime: str | None = None) -> Trace:
@@ -87,16 +88,20 @@ def trace(data: bytes, home: Home, store: Engine | Connection | None, *, mime: s
     signed = seen.c2pa.release if seen.c2pa and seen.c2pa.valid else ""
     if not number and not signed:
         raise InputError("the file carries no label that names what made it: there is nothing to trace")
-    problems = [f"{layer.name}: {layer.detail}" for layer in layers if layer.state == "invalid"]
+    problems: list[Said] = [
+        said("provenance.trace.layer", layer=layer.name, detail=layer.detail)
+        for layer in layers
+        if layer.state == "invalid"
+    ]
     output, named = _output(data, store, number)
     if store is not None and output is None:
-        problems.append(f"this installation has no output {number!r}: it was made elsewhere, or its row is gone")
+        problems.append(said("provenance.trace.no_output", output=number))
     if signed and named and signed != named:
-        problems.append(f"the manifest names {signed} and the database {named}")
+        problems.append(said("provenance.trace.two_releases", signed=signed, named=named))
     release = named or signed
     origin = _origin(home, store, release, problems) if release else None
     if not release:
-        problems.append("neither manifest nor database names the release")
+        problems.append(said("provenance.trace.no_release"))
     mark = _invisible(seen, output, origin)
     return Trace(digest.of_bytes(data), number, mark, layers, output, origin, tuple(problems))
 
@@ -159,27 +164,27 @@ def _output(data: bytes, store: Engine | Connection | None, number: str) -> tupl
     return found, str(row.release)
 
 
-def _origin(home: Home, store: Engine | Connection | None, name: str, problems: list[str]) -> Origin | None:
+def _origin(home: Home, store: Engine | Connection | None, name: str, problems: list[Said]) -> Origin | None:
     scenario, _, version = name.partition("@")
     if not releases.NAME.fullmatch(scenario) or not releases.VERSION.fullmatch(version):
-        problems.append("the file names a release that cannot be one")  # never a path: the name is a stranger's
+        problems.append(said("provenance.trace.no_name"))  # never a path: the name is a stranger's
         return None
     folder = home.releases / scenario / version
     if not folder.is_dir():
-        problems.append(f"the release {name} is not in this installation")
+        problems.append(said("provenance.trace.not_here", release=name))
         return None
     try:
         manifest = releases.read(folder).manifest
     except InputError as error:
-        problems.append(str(error))
+        problems.append(error.said)
         return None
     if manifest.name != name:
-        problems.append(f"the folder of {name} holds {manifest.name}")
+        problems.append(said("provenance.trace.other", release=name, found=manifest.name))
         return None
     records = [part for part in manifest.parts if part.path == releases.RECORDS]
     listed = folder / releases.RECORDS
     if not records or not listed.is_file() or digest.of_file(listed) != manifest.records:
-        problems.append(f"the list of records of {name} is missing or changed")
+        problems.append(said("provenance.trace.no_records", release=name))
     return Origin(
         release=name,
         title=manifest.title,

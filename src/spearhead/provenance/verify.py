@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spearhead.core.media import Media
+from spearhead.core.sentence import Said, said
 from spearhead.provenance import recognise, seal
 from spearhead.provenance.labels import wording
 from spearhead.provenance.labels.watermark import Detection, Watermark
@@ -17,7 +18,7 @@ class Layer:
 
     name: str
     state: State
-    detail: str
+    detail: Said
     p_value: float | None = None
     """Of an invisible mark: how likely a piece without it would look as much like it."""
     scored: int | None = None
@@ -49,42 +50,56 @@ def holds(layers: tuple[Layer, ...]) -> bool:
 def _c2pa(seen: seal.Seen) -> Layer:
     manifest = seen.c2pa
     if manifest is None:
-        return Layer("c2pa", "absent", "no C2PA manifest")
+        return Layer("c2pa", "absent", said("provenance.c2pa.none"))
     if not manifest.valid:
-        return Layer("c2pa", "invalid", f"the manifest does not hold: {', '.join(manifest.failures)}")
-    trust = "a trusted" if manifest.state == "Trusted" else "an untrusted"
-    words = f"signed by {trust} certificate of {manifest.issuer!r}; content unchanged"
-    if manifest.stamped:
-        known = "that is known here" if manifest.stamp_trusted else "that is not known here"
-        words += f"; signed before {manifest.stamped}, says a time-stamp authority {known}"
-    return Layer("c2pa", "valid", f"{words}; says that an invisible mark was drawn" if manifest.watermarked else words)
+        return Layer("c2pa", "invalid", said("provenance.c2pa.broken", failures=manifest.failures))
+    issuer, when = manifest.issuer, manifest.stamped
+    trusted = manifest.state == "Trusted"
+    found = [
+        said("provenance.c2pa.trusted", issuer=issuer) if trusted else said("provenance.c2pa.untrusted", issuer=issuer),
+        said("provenance.c2pa.unchanged"),
+    ]
+    if when and manifest.stamp_trusted:
+        found.append(said("provenance.c2pa.stamped", when=when))
+    elif when:
+        found.append(said("provenance.c2pa.stamped_by_unknown", when=when))
+    if manifest.watermarked:
+        found.append(said("provenance.c2pa.marked"))
+    return Layer("c2pa", "valid", said("provenance.all", found=tuple(found)))
 
 
 def _implicit(seen: seal.Seen) -> Layer:
     implicit = seen.implicit
     if implicit is None:
-        return Layer("gb45438", "absent", "no GB 45438 label")
+        return Layer("gb45438", "absent", said("provenance.gb45438.none"))
     if implicit.problems:
-        return Layer("gb45438", "invalid", f"the label is not to the standard: {'; '.join(implicit.problems)}")
+        return Layer("gb45438", "invalid", said("provenance.gb45438.broken", problems=implicit.problems))
     if implicit.intact is False:
-        return Layer("gb45438", "invalid", "the content was changed after it was labelled")
-    proof = "content unchanged by its digest" if implicit.intact else "without a digest: unsigned words"
-    return Layer("gb45438", "valid", f"labelled by {implicit.producer!r}; {proof}")
+        return Layer("gb45438", "invalid", said("provenance.gb45438.changed"))
+    proof = said("provenance.gb45438.unchanged") if implicit.intact else said("provenance.gb45438.no_digest")
+    by = said("provenance.gb45438.by", producer=implicit.producer)
+    return Layer("gb45438", "valid", said("provenance.all", found=(by, proof)))
 
 
 def _visible(seen: seal.Seen) -> Layer:
     if seen.visible:
-        return Layer("visible", "valid", "carries the words that people see; anyone can write them")
-    words = "no visible mark" if seen.visible is False else "not looked for: no mark of sound or video is built yet"
-    return Layer("visible", "absent", words)
+        return Layer("visible", "valid", said("provenance.visible.there"))
+    if seen.visible is False:
+        return Layer("visible", "absent", said("provenance.visible.none"))
+    return Layer("visible", "absent", said("provenance.visible.not_looked"))
 
 
 def _watermark(found: Detection) -> Layer:
-    told = f"p = {found.p_value:.1g}" + ("" if found.scored is None else f" over {found.scored} tokens")
-    survives = "saving anew" if found.scored is None else "copying"
-    if found.found:
-        words = f"made by this installation: {found.technique}, {told}; it survives {survives} and does not say which"
-        return Layer("watermark", "valid", f"{words} output it was", found.p_value, found.scored)
-    least = "" if found.enough else f"; nothing is claimed below {wording.LEAST} tokens"
-    words = f"no invisible mark of this installation ({told}{least})"
-    return Layer("watermark", "absent", words, found.p_value, found.scored)
+    p, tokens = found.p_value, found.scored
+    chance = said("provenance.mark.chance", p=p)
+    if tokens is not None:
+        chance = said("provenance.mark.chance_of_text", p=p, tokens=tokens)
+    if found.found and tokens is None:
+        detail = said("provenance.mark.picture", technique=found.technique, chance=chance)
+    elif found.found:
+        detail = said("provenance.mark.text", technique=found.technique, chance=chance)
+    elif found.enough:
+        detail = said("provenance.mark.none", chance=chance)
+    else:
+        detail = said("provenance.mark.too_few", chance=chance, least=wording.LEAST)
+    return Layer("watermark", "valid" if found.found else "absent", detail, p, tokens)

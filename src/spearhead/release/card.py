@@ -2,6 +2,7 @@
 
 from spearhead.core import money
 from spearhead.core.manifest import Manifest
+from spearhead.ledger import economics
 from spearhead.metrics import exposure
 
 
@@ -19,7 +20,7 @@ def write(manifest: Manifest) -> str:
         f"**Verdict: {manifest.verdict}** (projected at release)",
         "",
         *([f"> **Warning.** {loud}", ""] if (loud := exposure.alarm(manifest.canaries)) else []),
-        *[f"- {_plain(reason)}" for reason in manifest.verdict_reasons],
+        *[f"- {_plain(str(reason))}" for reason in manifest.verdict_reasons],
         "",
         "Everything that it writes is made by a machine, is labelled so, and may be wrong.",
         "",
@@ -37,7 +38,7 @@ def write(manifest: Manifest) -> str:
         rows.append(_row(score.name, f"{score.value:.4g}", interval, baselines, f"`{score.signature}`"))
     rows += ["", "## Bars", "", "| bar | wanted | got | |", "|---|---|---|---|"]
     for bar in manifest.bars:
-        rows.append(_row(bar.bar, bar.wanted, bar.got, "reached" if bar.passed else "missed"))
+        rows.append(_row(bar.bar, str(bar.wanted), str(bar.got), "reached" if bar.passed else "missed"))
     if manifest.canaries:
         rows += ["", "## Memorised training text: planted canaries", ""]
         rows += [f"- {claim}" for claim in exposure.claims(manifest.canaries)]
@@ -59,7 +60,7 @@ def write(manifest: Manifest) -> str:
         f"{money.show(price.prompt)} {price.currency} a million {price.unit}s read, "
         f"{money.show(price.completion)} {price.currency} a million {price.unit}s written.",
         "",
-        *[f"- {_plain(str(line))}" for line in manifest.economics.get("arithmetic", ())],
+        *[f"- {_plain(str(line))}" for line in economics.arithmetic(manifest.economics)],
         "",
         "## Made by",
         "",

@@ -3,6 +3,7 @@
 Knows no model and no file. Money is integer billionths; times are whole milliseconds.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from spearhead.core import money
 from spearhead.core.errors import BarMissed, InputError
 from spearhead.core.manifest import BarResult, Credit, Measured, PriceTag
+from spearhead.core.sentence import Said, Sentence, said
 from spearhead.release.bars import Bar
 
 UNCLEAR = frozenset({"", "NONE", "NOASSERTION", "UNKNOWN"})
@@ -33,8 +35,8 @@ def require(results: Sequence[BarResult]) -> None:
     if not results:
         raise BarMissed("no bar was judged: a release needs at least one")
     if missed := [row for row in results if not row.passed]:
-        said = "; ".join(f"{row.bar}: wanted {row.wanted}, got {row.got}" for row in missed)
-        raise BarMissed(f"{len(missed)} of {len(results)} bars missed: {said}")
+        rows = "; ".join(f"{row.bar}: wanted {row.wanted}, got {row.got}" for row in missed)
+        raise BarMissed(f"{len(missed)} of {len(results)} bars missed: {rows}")
 
 
 def permit(
@@ -71,7 +73,7 @@ def economics(
     review_minutes: float,
     price: PriceTag,
 ) -> dict[str, Any]:
-    """What an accepted piece costs and earns, with the arithmetic in words.
+    """What an accepted piece costs and earns, with the arithmetic as sentences; all of it JSON values.
 
     `pieces` were made in `milliseconds` of the whole machine and `accepted` of them may be sold; the units are those
     of the accepted ones. `machine_hour` and `review_minute` are billionths. Costs are rounded up, income down.
@@ -85,18 +87,33 @@ def economics(
     income = money.cost(prompt_units, price.prompt) + money.cost(completion_units, price.completion)
     each = -(-(machine + people) // accepted) if accepted else None
     earned = income // accepted if accepted else None
-    show, coin = money.show, price.currency
+    coin = price.currency
     words = [
-        f"machine: {milliseconds} ms x {show(machine_hour)} {coin} an hour / {HOUR} = {show(machine)}",
-        f"people: {pieces} pieces x {share / PARTS:.6g} looked at x {review / 1000:g} s x {show(review_minute)} {coin} "
-        f"a minute / 60 = {show(people)}",
-        f"income: {prompt_units} x {show(price.prompt)} + {completion_units} x {show(price.completion)} {coin} "
-        f"a million {price.unit}s = {show(income)}",
+        said("ledger.cost.machine", milliseconds=milliseconds, rate=machine_hour, currency=coin, cost=machine),
+        said(
+            "release.cost.people",
+            pieces=pieces,
+            share=share / PARTS,
+            seconds=review / 1000,
+            rate=review_minute,
+            currency=coin,
+            cost=people,
+        ),
+        said(
+            "release.cost.income",
+            prompts=prompt_units,
+            prompt=price.prompt,
+            completions=completion_units,
+            completion=price.completion,
+            currency=coin,
+            unit=price.unit,
+            income=income,
+        ),
     ]
     if each is not None and earned is not None:
         words += [
-            f"cost of an accepted piece: ({show(machine)} + {show(people)}) / {accepted} = {show(each)} {coin}",
-            f"income of an accepted piece: {show(income)} / {accepted} = {show(earned)} {coin}",
+            said("ledger.cost.each", machine=machine, people=people, accepted=accepted, cost=each, currency=coin),
+            said("ledger.cost.earned", income=income, accepted=accepted, each=earned, currency=coin),
         ]
     return {
         "pieces": pieces,
@@ -108,7 +125,7 @@ def economics(
         "cost_per_accepted": each,
         "income_per_accepted": earned,
         "currency": coin,
-        "arithmetic": words,
+        "arithmetic": [dataclasses.asdict(one) for one in words],
     }
 
 
@@ -119,82 +136,90 @@ def verdict(
     economics: Mapping[str, Any],
     *,
     measured: Sequence[Measured] = (),
-) -> tuple[Literal["gold", "foam"], tuple[str, ...]]:
+) -> tuple[Literal["gold", "foam"], tuple[Said, ...]]:
     """`gold` when it beats trivial baselines, its rights are clean and a piece earns what it costs; with the reasons.
 
     `economics` is what the function of that name gave. Of the scores in `measured`, a baseline that no bar asks about
     and that is ahead all the same is told among the reasons; it changes nothing of the verdict.
     """
-    beaten = [row for row in results if row.wanted.startswith(BEATS)]
-    missed = [row for row in results if not row.passed]
+    beaten = [row for row in results if _rival(row)]
+    missed = next((row for row in results if not row.passed), None)
     unclean = [c.source for c in credits if c.spdx.strip().upper() in UNCLEAR or not set(rights) <= set(c.rights)]
-    cost, income, coin = economics["cost_per_accepted"], economics["income_per_accepted"], economics["currency"]
-    judged = [
-        (
-            bool(beaten) and not missed,
-            f"it reaches all {len(results)} bars, {len(beaten)} of them against trivial baselines",
-            f"it misses {missed[0].bar}: wanted {missed[0].wanted}, got {missed[0].got}"
-            if missed
-            else "no bar compares it with a trivial baseline",
-        ),
-        (
-            bool(credits) and not unclean,
-            f"its {len(credits)} licences allow what is asked of them",
-            f"the rights of {unclean[0]!r} are not clean" if unclean else "nothing says what it was made from",
-        ),
-    ]
-    if cost is None or income is None:
-        judged.append((False, "", "no piece was accepted"))
+    if missed is not None:
+        bars = said("release.verdict.misses", bar=missed.bar, wanted=missed.wanted, got=missed.got)
+    elif not beaten:
+        bars = said("release.verdict.no_baseline")
     else:
-        figures = f"an accepted piece costs {money.show(cost)} {coin} and earns {money.show(income)} {coin} (projected)"
-        judged.append((income >= cost, figures, figures))
-    good = all(passed for passed, _, _ in judged)
-    reasons = tuple(yes if passed else no for passed, yes, no in judged)
-    return ("gold" if good else "foam"), (*reasons, *_unasked(results, measured))
+        bars = said("release.verdict.reaches", bars=len(results), beaten=len(beaten))
+    if unclean:
+        clean = said("release.verdict.unclean", source=unclean[0])
+    elif not credits:
+        clean = said("release.verdict.no_source")
+    else:
+        clean = said("release.verdict.clean", licences=len(credits))
+    cost, income, coin = economics["cost_per_accepted"], economics["income_per_accepted"], economics["currency"]
+    if cost is None or income is None:
+        pays = said("release.verdict.nothing_accepted")
+    else:
+        pays = said("release.verdict.pays", cost=cost, income=income, currency=coin)
+    good = bool(beaten) and missed is None and bool(credits) and not unclean
+    good = good and cost is not None and income is not None and income >= cost
+    return ("gold" if good else "foam"), (bars, clean, pays, *_unasked(results, measured))
 
 
-BEATS = "better than "
+BEATS = "release.bar.beats"
 SURE = 0.05
 """The p-value below which a baseline counts as ahead."""
 
 
-def _unasked(results: Sequence[BarResult], measured: Sequence[Measured]) -> Iterator[str]:
+def _rival(row: BarResult) -> str:
+    """The baseline that a row wants to be beaten; empty where it wants something else."""
+    wanted = row.wanted
+    return str(wanted.facts["baseline"]) if isinstance(wanted, Sentence) and wanted.words == BEATS else ""
+
+
+def _unasked(results: Sequence[BarResult], measured: Sequence[Measured]) -> Iterator[Sentence]:
     """A sentence for each baseline that no bar asks about and that is ahead in what the bars measure."""
-    asked = {(row.bar, row.wanted.removeprefix(BEATS).partition(" (")[0]) for row in results}
+    asked = {(row.bar, _rival(row)) for row in results}
     barred = [score for score in measured if any(score.name == row.bar for row in results)]
-    ahead: dict[str, list[str]] = {}
+    ahead: dict[str, list[Sentence]] = {}
     for score in barred:
         for name, theirs in score.baselines.items():
             better = theirs > score.value if score.better == "higher" else theirs < score.value
             if better and score.p_values.get(name, 1.0) < SURE and (score.name, name) not in asked:
-                ahead.setdefault(name, []).append(f"{score.name} ({theirs:.4g} against {score.value:.4g})")
-    for name, where in ahead.items():
-        yield f"no bar asks about the baseline {name}, which is ahead in {', '.join(where)}"
+                where = said("release.verdict.ahead_in", metric=score.name, theirs=theirs, ours=score.value)
+                ahead.setdefault(name, []).append(where)
+    for name, places in ahead.items():
+        yield said("release.verdict.ahead", baseline=name, where=tuple(places))
 
 
 def _rows(bar: Bar, score: Measured | None, n_cases: int) -> list[BarResult]:
     rows: list[BarResult] = []
     usable = score is not None and math.isfinite(score.value)
-    got = f"{score.value:.4g}" if score is not None else "not measured"
+    value = score.value if score is not None else math.nan
+    got = said("release.bar.value", value=value) if score is not None else said("release.bar.not_measured")
 
-    def add(wanted: str, found: str, passed: bool) -> None:
+    def add(wanted: Said, found: Said, passed: bool) -> None:
         rows.append(BarResult(bar.metric, wanted, found if score is not None else got, usable and passed))
 
-    value = score.value if score is not None else math.nan
     if bar.minimum is not None:
-        add(f"at least {bar.minimum:g}", got, value >= bar.minimum)
+        add(said("release.bar.at_least", bound=bar.minimum), got, value >= bar.minimum)
     if bar.maximum is not None:
-        add(f"at most {bar.maximum:g}", got, value <= bar.maximum)
+        add(said("release.bar.at_most", bound=bar.maximum), got, value <= bar.maximum)
     for name in bar.beats:
-        wanted = f"{BEATS}{name} (p < {bar.p:g})"
+        wanted = said(BEATS, baseline=name, p=bar.p)
         if score is None or name not in score.baselines or name not in score.p_values:
-            add(wanted, f"{name} was not measured", False)
+            add(wanted, said("release.bar.baseline_not_measured", baseline=name), False)
             continue
         theirs, p = score.baselines[name], score.p_values[name]
         ahead = value > theirs if score.better == "higher" else value < theirs
-        add(wanted, f"{got} against {theirs:.4g}, p = {p:.3g}", ahead and p < bar.p)
+        add(wanted, said("release.bar.against", value=value, theirs=theirs, p=p), ahead and p < bar.p)
     if bar.cases:
-        add(f"on at least {bar.cases} cases", f"{n_cases} cases", n_cases >= bar.cases)
+        add(
+            said("release.bar.on_cases", cases=bar.cases),
+            said("release.bar.cases", cases=n_cases),
+            n_cases >= bar.cases,
+        )
     if not rows:
-        add("a bound, a baseline or a number of cases", "the bar asks for nothing", False)
+        add(said("release.bar.something"), said("release.bar.nothing"), False)
     return rows

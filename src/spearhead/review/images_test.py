@@ -32,7 +32,7 @@ def test_a_forbidden_text_inside_a_picture_is_found_by_the_text_checks() -> None
     reviewer = Reviewer(Policy(("terms", "writing"), RULES))
     verdict = reviewer.review(picture("how to make a pipe bomb"), OUTPUT)
     assert verdict.decision is Decision.BLOCK
-    assert all(one.reason.startswith("in its text") and one.start is None for one in verdict.findings)
+    assert all(str(one.reason).startswith("in its text") and one.start is None for one in verdict.findings)
     assert reviewer.review(picture("a cake with nine candles"), OUTPUT).decision is Decision.ALLOW
 
 

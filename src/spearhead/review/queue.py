@@ -7,6 +7,9 @@
 transition is compare-and-set on the row's version and written down with actor, reason, policy and bytes.
 """
 
+import contextlib
+import dataclasses
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,9 +17,11 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from spearhead.core import digest, sentence
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
 from spearhead.core.review import Decision
+from spearhead.core.sentence import Said, said
 from spearhead.store.database import reading, writing
 from spearhead.store.tables import review_transitions, reviews
 
@@ -24,8 +29,11 @@ SYSTEM = "system"
 """The actor of transitions that no person makes."""
 WAITING = ("needs_human", "escalated", "appealed")
 LEASE = timedelta(minutes=15)
+LONGEST = 2000
+"""Characters of a reason."""
 GIVEN_BACK = "given back"
-"""The reason of a return, which is no decision: whoever gives an item back may take it again."""
+"""How the reason of a return is kept, which is no decision: whoever gives an item back may take it again."""
+_RETURN = said("review.queue.given_back")
 
 _MOVES = {
     "received": ("auto_passed", "auto_blocked", "needs_human"),
@@ -72,7 +80,8 @@ class Transition:
     from_state: str
     to_state: str
     actor: str
-    reason: str
+    reason: Said
+    """A person's own words, or a sentence of ours; in rows of before sentences were kept, English words of ours."""
     policy: str
     blob: str | None
     happened: str
@@ -88,7 +97,7 @@ def create(
     output: str | None = None,
     people: int = 1,
     held_hours: float = 24,
-    reason: str = "",
+    reason: Said = "",
     review: str | None = None,
     clock: Clock = now,
 ) -> Item:
@@ -201,8 +210,8 @@ def approve(
         )
         given = 1 + int(connection.execute(approvals).scalar_one())
         target = "approved" if given >= item.people else "escalated"
-        reason = _own(reason) or f"approved by {given} of {item.people}"
-        return _move(connection, item, target, actor=reviewer, reason=reason, moment=moment, blob=blob)
+        why = reason or said("review.queue.approved", given=given, of=item.people)
+        return _move(connection, item, target, actor=reviewer, reason=why, moment=moment, blob=blob)
 
 
 def reject(
@@ -210,7 +219,7 @@ def reject(
     review: str,
     *,
     reviewer: str,
-    reason: str,
+    reason: Said,
     blob: str | None = None,
     version: int | None = None,
     clock: Clock = now,
@@ -243,7 +252,7 @@ def give_back(store: Engine | Connection, review: str, *, reviewer: str, clock: 
     moment = clock()
     with writing(store) as connection:
         item = _claimed(connection, review, reviewer=reviewer, moment=moment)
-        return _move(connection, item, _came_from(connection, item), actor=reviewer, reason=GIVEN_BACK, moment=moment)
+        return _move(connection, item, _came_from(connection, item), actor=reviewer, reason=_RETURN, moment=moment)
 
 
 def release(store: Engine | Connection, review: str, *, actor: str = SYSTEM, clock: Clock = now) -> Item:
@@ -285,7 +294,7 @@ def expire(store: Engine | Connection, *, clock: Clock = now) -> list[Item]:
     with writing(store) as connection:
         _return_expired(connection, moment)
         return [
-            _move(connection, _item(row), "rejected", actor=SYSTEM, reason="nobody decided in time", moment=moment)
+            _move(connection, _item(row), "rejected", actor=SYSTEM, reason=said("review.queue.in_time"), moment=moment)
             for row in connection.execute(overdue).all()
         ]
 
@@ -312,7 +321,8 @@ def history(store: Engine | Connection, review: str) -> list[Transition]:
     wanted = sa.select(review_transitions).where(review_transitions.c.review == review)
     with reading(store) as connection:
         rows = connection.execute(wanted.order_by(review_transitions.c.id)).all()
-    return [Transition(**{name: getattr(row, name) for name in Transition.__slots__}) for row in rows]
+    fields = [{name: getattr(row, name) for name in Transition.__slots__} for row in rows]
+    return [Transition(**{**row, "reason": _told(row["reason"])}) for row in fields]
 
 
 def _decide(
@@ -321,12 +331,12 @@ def _decide(
     target: str,
     *,
     reviewer: str,
-    reason: str,
+    reason: Said,
     clock: Clock,
     seen: str | None,
     version: int | None,
 ) -> Item:
-    if not reason.strip():
+    if not str(reason).strip():
         raise InputError("a decision against a piece needs a reason")
     moment = clock()
     with writing(store) as connection:
@@ -335,12 +345,28 @@ def _decide(
             raise Moved(f"{review} was {target} for other bytes than it holds: look at it again")
         # An escalation decides nothing: bytes beside it would count as an approval of them.
         blob = item.blob if target == "rejected" else None
-        return _move(connection, item, target, actor=reviewer, reason=_own(reason), moment=moment, blob=blob)
+        return _move(connection, item, target, actor=reviewer, reason=reason, moment=moment, blob=blob)
 
 
-def _own(reason: str) -> str:
-    """A decision's reason, which must not read as a return."""
-    return f"{reason}." if reason == GIVEN_BACK else reason
+def _kept(reason: Said) -> str:
+    """A reason for its column: a sentence as JSON, a person's own words as they are, but never as a sentence."""
+    if isinstance(reason, str):
+        own = reason[:LONGEST]
+        return own if _told(own) == own else f"{own[: LONGEST - 1]}."
+    if reason == _RETURN:
+        return GIVEN_BACK
+    text = digest.canonical(dataclasses.asdict(reason))
+    return text if len(text) <= LONGEST else str(reason)[:LONGEST]
+
+
+def _told(text: str) -> Said:
+    """A reason from its column."""
+    if text == GIVEN_BACK:
+        return _RETURN
+    if text.startswith('{"facts":'):
+        with contextlib.suppress(ValueError, RecursionError):
+            return sentence.read(json.loads(text))
+    return text
 
 
 def _by(store: Engine | Connection, review: str, target: str, *, actor: str, reason: str, clock: Clock) -> Item:
@@ -380,7 +406,7 @@ def _return_expired(connection: Connection, moment: datetime) -> None:
     for row in connection.execute(ended).all():
         item = _item(row)
         target = _came_from(connection, item)
-        _move(connection, item, target, actor=SYSTEM, reason="the lease ended", moment=moment)
+        _move(connection, item, target, actor=SYSTEM, reason=said("review.queue.lease"), moment=moment)
 
 
 def _came_from(connection: Connection, item: Item) -> str:
@@ -400,7 +426,7 @@ def _move(
     target: str,
     *,
     actor: str,
-    reason: str,
+    reason: Said,
     moment: datetime,
     blob: str | None = None,
     values: "dict[str, str] | None" = None,
@@ -422,7 +448,7 @@ def _move(
             from_state=item.state,
             to_state=target,
             actor=actor,
-            reason=reason[:2000],
+            reason=_kept(reason),
             policy=item.policy,
             blob=blob,
             happened=stamp(moment),

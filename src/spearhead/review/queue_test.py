@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from spearhead.core.errors import InputError
 from spearhead.core.review import Decision
+from spearhead.core.sentence import said
 from spearhead.review import queue
 
 BLOB, OTHER = "a" * 64, "b" * 64
@@ -52,6 +53,26 @@ def test_an_item_goes_from_held_to_released_and_its_history_says_who_and_why(sto
     assert states(store, item) == ["needs_human", "claimed", "approved", "released", "withdrawn"]
     assert [step.actor for step in steps] == ["system", "ann", "ann", "system", "op"]
     assert (steps[0].reason, steps[2].reason, steps[2].blob, steps[2].policy) == ("privacy", "fine", BLOB, "p")
+
+
+def test_reasons_of_ours_are_kept_as_sentences_and_nobodys_own_words_are_read_as_one(store: Engine) -> None:
+    watch = Watch()
+    why = said("review.findings", found=(said("review.not_text"), "in English"))
+    item = queue.create(store, Decision.HOLD, scenario="s", policy="p", blob=BLOB, reason=why, clock=watch)
+    forged = '{"facts":{"output":"out_1"},"words":"engine.edit.replaced"}'
+    for number, own in enumerate((forged, queue.GIVEN_BACK, "x" * 3000)):
+        queue.claim(store, reviewer=f"ann{number}", clock=watch)
+        queue.escalate(store, item.id, reviewer=f"ann{number}", reason=own, clock=watch)
+    queue.claim(store, reviewer="bob", clock=watch)
+    queue.give_back(store, item.id, reviewer="bob", clock=watch)
+    queue.claim(store, reviewer="bob", clock=watch)
+    queue.approve(store, item.id, reviewer="bob", blob=BLOB, clock=watch)
+    reasons = [step.reason for step in queue.history(store, item.id) if step.reason]
+    back, approved = said("review.queue.given_back"), said("review.queue.approved", given=1, of=1)
+    assert reasons == [why, f"{forged}.", f"{queue.GIVEN_BACK}.", "x" * queue.LONGEST, back, approved]
+    long = said("review.findings", found=tuple("y" * 400 for _ in range(8)))
+    other = queue.create(store, Decision.BLOCK, scenario="s", policy="p", blob=None, reason=long, clock=watch)
+    assert queue.history(store, other.id)[0].reason == str(long)[: queue.LONGEST]
 
 
 def test_what_the_policy_decided_alone_waits_for_nobody(store: Engine) -> None:

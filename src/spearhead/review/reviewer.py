@@ -10,6 +10,7 @@ from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Check, Context, Finding, Policy, Verdict
+from spearhead.core.sentence import said
 from spearhead.review import categories, policy
 from spearhead.review.scanner import Comparing, Configurable, Needing, Reading, Weighing, can, follow
 
@@ -60,7 +61,7 @@ class Reviewer:
         """A finding that holds when the policy has checks and none of them looks at this modality."""
         if not self.checks or any(check.modality == modality for check in self.checks):
             return []
-        return [Finding("reviewer", categories.UNREADABLE, 1.0, f"no check of the policy looks at {modality}")]
+        return [Finding("reviewer", categories.UNREADABLE, 1.0, said("review.unseen", modality=modality))]
 
     def _inside(self, check: Reading, media: Media, context: Context) -> list[Finding]:
         """What the text checks find in the text that `check` reads out of other media; places in it mean nothing."""
@@ -70,7 +71,10 @@ class Reviewer:
             return [failed(check, error)]
         texts = [other for other in self.checks if other.modality == item.modality]
         found = [finding for other in texts for finding in look(other, item, context)]
-        return [dataclasses.replace(one, reason=f"in its text: {one.reason}", start=None, end=None) for one in found]
+        return [
+            dataclasses.replace(one, reason=said("review.in_its_text", reason=one.reason), start=None, end=None)
+            for one in found
+        ]
 
 
 def sees(checks: Sequence[Check], modality: str) -> bool:
@@ -88,7 +92,7 @@ def look(check: Check, media: Media, context: Context) -> list[Finding]:
 
 def failed(check: Check | Reading, error: Exception) -> Finding:
     """The finding of a check that could not look; names the kind of error, never the text."""
-    return Finding(check.name, categories.UNREADABLE, 1.0, f"the check failed: {type(error).__name__}")
+    return Finding(check.name, categories.UNREADABLE, 1.0, said("review.failed", error=type(error).__name__))
 
 
 def configured(rules: Policy) -> tuple[Check, ...]:

@@ -91,7 +91,7 @@ def scan(scanner: Scanner, text: str) -> list[Finding]:
 
 def place(finding: Finding) -> tuple[int, int, str]:
     """For sorting findings by where they are."""
-    return (finding.start or 0, finding.end or 0, finding.reason)
+    return (finding.start or 0, finding.end or 0, str(finding.reason))
 
 
 def follow(check: Check, context: Context) -> Scanner:

@@ -18,6 +18,7 @@ import ahocorasick
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Finding
+from spearhead.core.sentence import said
 from spearhead.review import categories
 from spearhead.review.folding import BEYOND, Fold, chinese, latin
 from spearhead.review.scanner import place
@@ -319,7 +320,9 @@ def _is_number(digits: list[bool], term: Term) -> bool:
 
 
 def _finding(check: str, term: Term, *, start: int, end: int) -> Finding:
-    return Finding(check, term.category, term.severity, f"listed under {term.category}", start=start, end=end)
+    return Finding(
+        check, term.category, term.severity, said("review.listed", category=term.category), start=start, end=end
+    )
 
 
 class ListScanner:
@@ -390,7 +393,7 @@ class ListCheck:
         try:
             text = item.text
         except UnicodeDecodeError:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, "the text is not UTF-8")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.not_text"))]
         found: list[Finding] = []
         scripts, joined = self.automata()
         for script in scripts:

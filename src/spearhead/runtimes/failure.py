@@ -1,6 +1,7 @@
 """What a runtime says when it cannot answer; each has the code that an API puts beside the sentence."""
 
 from spearhead.core.errors import InputError, SpearheadError
+from spearhead.core.sentence import Said
 
 
 class PromptTooLong(InputError):
@@ -14,7 +15,7 @@ class OptionRefused(InputError):
 
     code = "invalid_value"
 
-    def __init__(self, option: str, message: str) -> None:
+    def __init__(self, option: str, message: Said) -> None:
         super().__init__(message)
         self.option = option
 

@@ -3,11 +3,11 @@ address. Knows no account; keeps nothing of the file.
 """
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
 
+from spearhead.core import sentence
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.provenance import recognise, signing
 from spearhead.provenance import verify as verifying
@@ -104,4 +104,4 @@ def as_json(layers: tuple[Layer, ...]) -> dict[str, Any]:
 
 def _as_json(layer: Layer) -> dict[str, Any]:
     """A layer; numbers only of those that have any."""
-    return {name: value for name, value in dataclasses.asdict(layer).items() if value is not None}
+    return {name: value for name, value in sentence.plain(layer).items() if value is not None}

@@ -99,8 +99,12 @@ def test_a_text_that_is_not_utf8_cannot_be_labelled() -> None:
 
 def test_what_breaks_the_standard_is_named() -> None:
     good = gb45438.members(LABEL, b"")
+
+    def said(label: dict[str, str]) -> list[str]:
+        return [str(problem) for problem in gb45438.problems(label)]
+
     assert gb45438.problems(good) == []
-    assert gb45438.problems({**good, "Label": "AIGC"}) == ["Label is 'AIGC', wanted '1', '2' or '3'"]
-    assert gb45438.problems({**good, "ProduceID": ""}) == ["ProduceID is empty"]
-    assert gb45438.problems({**good, "ProduceID": 'a "b"'}) == ["ProduceID has a character that is not allowed"]
-    assert gb45438.problems(dict(reversed(good.items()))) == ["wanted the seven members in their order"]
+    assert said({**good, "Label": "AIGC"}) == ["Label is 'AIGC', wanted '1', '2' or '3'"]
+    assert said({**good, "ProduceID": ""}) == ["ProduceID is empty"]
+    assert said({**good, "ProduceID": 'a "b"'}) == ["ProduceID has a character that is not allowed"]
+    assert said(dict(reversed(good.items()))) == ["wanted the seven members in their order"]

@@ -9,6 +9,7 @@ from spearhead.core import digest
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.core.media import Label, Media, Modality
+from spearhead.core.sentence import Sentence
 from spearhead.media import gb45438
 
 
@@ -31,7 +32,7 @@ class Implicit:
     """A label as it was read: its members as written, what breaks the standard, and whether its digest fits."""
 
     members: Mapping[str, str]
-    problems: tuple[str, ...]
+    problems: tuple[Sentence, ...]
     intact: bool | None
     """None: the label carries no digest that we know."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Direction, Finding
+from spearhead.core.sentence import said
 from spearhead.review import categories
 from spearhead.review.example import Example
 
@@ -35,9 +36,7 @@ class _Scanner:
 
 
 def _finding(check: str) -> Finding:
-    return Finding(
-        check, categories.UNAPPROVED, 0.5, "the policy wants a person to approve every answer", start=0, end=0
-    )
+    return Finding(check, categories.UNAPPROVED, 0.5, said("review.approval.wanted"), start=0, end=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Direction, Finding
+from spearhead.core.sentence import Sentence, said
 from spearhead.media.text import numerals
 from spearhead.review import categories
 from spearhead.review.scanner import scan
@@ -63,22 +64,21 @@ class ClaimsCheck:
         try:
             return scan(self.scanner_for(context), item.text)
         except UnicodeDecodeError:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, "the text or its source is not UTF-8")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.not_text"))]
 
     def _judge(self, sentence: str, known: _Known) -> Iterator[Finding]:
         for found in _NUMBER.finditer(sentence):
             values = {value for value, _ in numerals.in_digits(found.group())}
             if values - known.numbers:
-                yield self._finding("a number", found)
+                yield self._finding(said("review.claims.new_number"), found)
         in_chinese = len(_HAN.findall(sentence)) * 2 > len(_WORD.findall(sentence))
         shouts = sentence.upper() == sentence and not in_chinese
         for name in [] if shouts else (_LATIN if in_chinese else _WORD).finditer(sentence):
-            said = in_chinese or _is_name(sentence, name)
-            if said and not known.words.issuperset(_words(name.group())):
-                yield self._finding("a name", name)
+            meant = in_chinese or _is_name(sentence, name)
+            if meant and not known.words.issuperset(_words(name.group())):
+                yield self._finding(said("review.claims.new_name"), name)
 
-    def _finding(self, what: str, found: "re.Match[str]") -> Finding:
-        reason = f"{what} that the source does not hold"
+    def _finding(self, reason: Sentence, found: "re.Match[str]") -> Finding:
         return Finding(self.name, "unsupported-claims", SEVERITY, reason, start=found.start(), end=found.end())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Direction, Finding
+from spearhead.core.sentence import said
 from spearhead.index import near, pictures
 from spearhead.index.copies import NAMES, opened
 from spearhead.review import categories
@@ -126,19 +127,19 @@ class CopiesCheck:
         try:
             return self.examine(item.text, context)
         except UnicodeDecodeError:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, "the text is not UTF-8")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.not_text"))]
 
     def examine(self, text: str, context: Context) -> list[Finding]:
         """The findings of a text."""
         if not self.looks(context) or not near.WORD.search(text):
             return []
         if self.index is None:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, "there is no copy index of the release at hand")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.copies.no_index"))]
         index = opened(self.index)
         whole = index.nearest(text)
         found = []
         if whole.similarity >= self.similarity and len(near.words(text)) >= 8:
-            reason = f"{whole.similarity:.0%} like the training record {whole.id[:12]}"
+            reason = said("review.copies.like", similarity=float(whole.similarity), record=whole.id[:12])
             found.append(Finding(self.name, "intellectual-property", LIKENESS_SEVERITY, reason))
         parts = [(0, text)]
         while parts and len(found) < MOST:
@@ -148,7 +149,7 @@ class CopiesCheck:
                 continue
             at = part.index(match.span)
             end = at + len(match.span)
-            reason = f"{match.words} words in a row stand in the training record {match.span_id[:12]}"
+            reason = said("review.copies.run", words=match.words, record=match.span_id[:12])
             found.append(
                 Finding(self.name, "intellectual-property", RUN_SEVERITY, reason, start=start + at, end=start + end)
             )

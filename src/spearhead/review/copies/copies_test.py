@@ -38,7 +38,7 @@ def test_every_copied_run_is_found_with_its_place_and_its_record(index: Path) ->
     check = CHECK.configured({"words": 12}).against(index)
     found = check(media.text(text), OUTPUT)
     assert [text[one.start : one.end] for one in found] == [first, second]
-    assert "17 words" in found[0].reason and "first" in found[0].reason
+    assert "17 words" in str(found[0].reason) and "first" in str(found[0].reason)
     assert all(one.category == "intellectual-property" for one in found)
 
 
@@ -50,7 +50,7 @@ def test_a_run_that_is_a_word_too_short_is_no_copy(index: Path) -> None:
 def test_a_short_record_said_again_is_found_by_its_likeness(index: Path) -> None:
     text = "a short verse about the sea and the wind and the rain at noon"
     [found] = CHECK.against(index)(media.text(text), OUTPUT)
-    assert found.start is None and "second" in found.reason
+    assert found.start is None and "second" in str(found.reason)
 
 
 def test_prompts_and_data_may_say_what_was_learnt(index: Path) -> None:

@@ -6,6 +6,7 @@ from importlib import resources
 
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Finding
+from spearhead.core.sentence import said
 from spearhead.review import categories
 from spearhead.review.folding import Fold, compatible
 from spearhead.review.harm import embeddings
@@ -46,7 +47,7 @@ class HarmCheck:
         try:
             text = item.text
         except UnicodeDecodeError:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, "the text is not UTF-8")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.not_text"))]
         return scan(self.scanner(), text)
 
     def _judge(self, sentence: str) -> list[Finding]:
@@ -62,4 +63,6 @@ class HarmCheck:
         category = head.categories[best]
         start = len(sentence) - len(sentence.lstrip())
         end = len(sentence.rstrip())
-        return [Finding(self.name, category, severity, f"means {category}", start=start, end=end)]
+        return [
+            Finding(self.name, category, severity, said("review.harm.means", category=category), start=start, end=end)
+        ]

@@ -8,6 +8,7 @@ from typing import Any
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Finding
+from spearhead.core.sentence import said
 from spearhead.review import categories
 from spearhead.review.scanner import scan
 from spearhead.review.segments import SegmentScanner
@@ -64,7 +65,7 @@ class LanguageCheck:
         try:
             text = item.text
         except UnicodeDecodeError:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, "the text is not UTF-8")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.not_text"))]
         return scan(self.scanner_for(context), text)
 
     def _judge(self, sentence: str, allowed: frozenset[str]) -> list[Finding]:
@@ -74,5 +75,5 @@ class LanguageCheck:
         (language, share), rest = ranked[0], sum(part for code, part in ranked if code in allowed)
         if language in allowed or share < SURE or rest > UNLIKELY:
             return []
-        reason = f"looks like {language}, wanted {' or '.join(sorted(allowed))}"
+        reason = said("review.language.other", language=language, wanted=tuple(sorted(allowed)))
         return [Finding(self.name, "wrong-language", SEVERITY, reason, start=0, end=len(sentence))]

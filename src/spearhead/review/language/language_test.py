@@ -38,7 +38,7 @@ def test_only_what_is_surely_another_language_is_found(text: str, language: str 
 def test_a_policy_may_allow_several() -> None:
     check = CHECK.configured({"allowed": ["en", "de"]})
     found = check(media.text(f"{ENGLISH} {GERMAN} {CHINESE}"), Context("s", Direction.OUTPUT, "fr"))
-    assert len(found) == 1 and "wanted de or en" in found[0].reason
+    assert len(found) == 1 and "wanted de or en" in str(found[0].reason)
     wrong_ones: list[dict[str, object]] = [{"allowed": []}, {"allowed": "en"}, {"more": 1}]
     for options in wrong_ones:
         with pytest.raises(InputError, match="check language"):

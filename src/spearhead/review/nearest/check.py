@@ -10,6 +10,7 @@ from pathlib import Path
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Direction, Finding
+from spearhead.core.sentence import said
 from spearhead.index import pictures
 from spearhead.media.image import codec
 from spearhead.review import categories
@@ -52,13 +53,13 @@ class NearestCheck:
         if context.direction is not Direction.OUTPUT:
             return []  # prompts are the user's own, and data are what is copied
         if self.index is None:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, "there is no picture index of the release at hand")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.nearest.no_index"))]
         try:
             pixels = codec.read(item)  # (height, width, 3), bounded in size
         except InputError as error:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, f"the picture cannot be read: {error}")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.not_picture", why=error.said))]
         found = pictures.opened(self.index).nearest(pixels)
         if found.similarity < self.similarity:
             return []
-        reason = f"{found.similarity:.0%} like the training record {found.id}"
+        reason = said("review.nearest.like", similarity=float(found.similarity), record=found.id)
         return [Finding(self.name, "intellectual-property", SEVERITY, reason)]

@@ -44,7 +44,9 @@ def test_a_training_picture_is_held_in_any_size_format_and_light_with_its_record
         verdict = reviewer.review(item, OUTPUT)
         assert verdict.decision is Decision.HOLD
         [found] = verdict.findings
-        assert found.category == "intellectual-property" and found.reason.endswith("like the training record record-3")
+        assert found.category == "intellectual-property" and str(found.reason).endswith(
+            "like the training record record-3"
+        )
     assert reviewer.review(png(drawn(9)), OUTPUT).decision is Decision.ALLOW
     block = Policy(("nearest",), (Rule("intellectual-property", Direction.OUTPUT, block=0.7),))
     assert Reviewer(block, index=index).review(png(drawn(3)), OUTPUT).decision is Decision.BLOCK

@@ -9,6 +9,7 @@ from typing import Any
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Finding
+from spearhead.core.sentence import said
 from spearhead.media.image import codec
 from spearhead.review import categories
 
@@ -42,9 +43,9 @@ class NsfwCheck:
         try:
             pixels = codec.read(item)  # (height, width, 3), bounded in size
         except InputError as error:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, f"the picture cannot be read: {error}")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.not_picture", why=error.said))]
         with _LOCK:
             number = float(_classifier().classify(Image.fromarray(pixels)).nsfw)
         if number < HINT:
             return []
-        return [Finding(self.name, "sexual-content", round(number, 2), "looks like nakedness")]
+        return [Finding(self.name, "sexual-content", round(number, 2), said("review.nsfw.looks_like"))]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Finding
+from spearhead.core.sentence import said
 from spearhead.review import categories
 from spearhead.review.folding import Fold, compatible
 from spearhead.review.personal import kinds
@@ -103,7 +104,14 @@ class PersonalScanner:
         return None
 
     def _finding(self, kind: kinds.Kind, *, start: int, end: int) -> Finding:
-        return Finding(self.check, "privacy", kind.severity, f"looks like {kind.words}", start=start, end=end)
+        return Finding(
+            self.check,
+            "privacy",
+            kind.severity,
+            said("review.personal.looks_like", what=kind.words),
+            start=start,
+            end=end,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +131,7 @@ class PersonalCheck:
         try:
             text = item.text
         except UnicodeDecodeError:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, "the text is not UTF-8")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.not_text"))]
         if not _WORTH_A_LOOK.search(text.translate(_FOLD)):
             return []
         return scan(self.scanner(), text)

@@ -12,7 +12,7 @@ CONTEXT = Context("s", Direction.OUTPUT)
 def spans(text: str) -> list[tuple[str, str]]:
     """What was found, and as what."""
     found = CHECK(media.text(text), CONTEXT)
-    return [(text[finding.start : finding.end], finding.reason.removeprefix("looks like ")) for finding in found]
+    return [(text[finding.start : finding.end], str(finding.reason).removeprefix("looks like ")) for finding in found]
 
 
 MAIL, PHONE, IDENTITY = "an e-mail address", "a telephone number", "a Chinese identity card number"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from stdnum import iban, luhn
 from stdnum.cn import ric, uscc
 
+from spearhead.core.sentence import Sentence, said
+
 TOKEN_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._%+-()/")
 LONGEST_TOKEN = 320
 """Longer than any address (64 + 1 + 254 characters)."""
@@ -41,17 +43,17 @@ MOBILE_GROUPS = frozenset([(3, 4, 4), (3, 3, 5), (4, 4, 3)])
 class Kind:
     """What a number is and how much harm its leaving does."""
 
-    words: str
+    words: Sentence
     severity: float
 
 
-MAIL = Kind("an e-mail address", 0.5)
-PHONE = Kind("a telephone number", 0.5)
-IDENTITY = Kind("a Chinese identity card number", 0.9)
-CARD = Kind("a bank card number", 0.9)
-IBAN = Kind("a bank account number (IBAN)", 0.9)
-PASSPORT = Kind("a passport number", 0.7)
-COMPANY = Kind("a unified social credit code", 0.3)
+MAIL = Kind(said("review.personal.mail"), 0.5)
+PHONE = Kind(said("review.personal.phone"), 0.5)
+IDENTITY = Kind(said("review.personal.identity"), 0.9)
+CARD = Kind(said("review.personal.card"), 0.9)
+IBAN = Kind(said("review.personal.iban"), 0.9)
+PASSPORT = Kind(said("review.personal.passport"), 0.7)
+COMPANY = Kind(said("review.personal.company"), 0.3)
 
 
 def may_continue(token: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Finding
+from spearhead.core.sentence import said
 from spearhead.media.image import codec
 from spearhead.review import categories
 
@@ -52,5 +53,5 @@ class WritingCheck:
         try:
             codec.read(item)
         except InputError as error:
-            return [Finding(self.name, categories.UNREADABLE, 1.0, f"the picture cannot be read: {error}")]
+            return [Finding(self.name, categories.UNREADABLE, 1.0, said("review.not_picture", why=error.said))]
         return []

@@ -387,7 +387,7 @@ class Stream(Response):
 def _failure(event: Failed) -> ApiError:
     return ApiError(
         503,
-        event.reason,
+        str(event.reason),
         kind="server_error",
         code=event.code,
         headers={"retry-after": "1"},

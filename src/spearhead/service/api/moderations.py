@@ -223,7 +223,7 @@ def _result(reviewer: Reviewer, group: Sequence[Media], direction: Direction) ->
             name: {"categories": one.flagged, "category_scores": one.scores} for name, one in reports.items()
         },
         "findings": [
-            {"check": one.check, "category": one.category, "severity": one.severity, "reason": one.reason}
+            {"check": one.check, "category": one.category, "severity": one.severity, "reason": str(one.reason)}
             for one in verdict.findings[:100]
         ],
     }

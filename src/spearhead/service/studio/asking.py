@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Request
+from spearhead.core.sentence import said
 from spearhead.engine import books
 from spearhead.engine.loaded import Loaded
 from spearhead.service.studio.line import number
@@ -74,12 +75,12 @@ def of(loaded: Loaded) -> Ask:
 def requests(ask: Ask, sent: Mapping[str, str], *, prompts: Sequence[str], account: str) -> list[Request]:
     """One request for each prompt; raises InputError that names the field."""
     if ask.classes and (unknown := [one for one in prompts if one not in ask.classes]):
-        raise InputError(f"{unknown[0][:60]!r} cannot be made: there is {', '.join(ask.classes[:40])}.")
+        raise InputError(said("service.studio.ask.no_class", given=unknown[0][:60], classes=ask.classes[:40]))
     for one in prompts:
         if len(one) > LONGEST_PROMPT:
-            raise InputError(f"A prompt has {len(one):,} characters: at most {LONGEST_PROMPT:,}.")
+            raise InputError(said("service.studio.ask.long", characters=len(one), most=LONGEST_PROMPT))
     if not prompts or not (ask.unprompted or all(prompts)):
-        raise InputError("The prompt is empty: write what is to be made.")
+        raise InputError(said("service.studio.ask.empty"))
     options = {field.name: value for field in ask.fields if (value := read(field, sent)) != field.default}
     count = _whole("count", sent.get("count", "1") or "1", least=1, most=ask.most)
     seed = _whole("seed", sent["seed"], least=0, most=2**63 - 1) if sent.get("seed") else None
@@ -110,7 +111,9 @@ def read(field: Field, sent: Mapping[str, str]) -> Any:
     match field.kind:
         case "choice":
             if text not in field.choices:
-                raise InputError(f"{field.name} is {text[:40]!r}: wanted one of {', '.join(field.choices)}.")
+                raise InputError(
+                    said("service.studio.ask.choice", field=field.name, given=text[:40], choices=field.choices)
+                )
             return text
         case "whole":
             return _whole(field.name, text, least=_bound(field.least, -(2**63)), most=_bound(field.most, 2**63 - 1))
@@ -129,13 +132,13 @@ def from_file(name: str, data: bytes) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{name[:80]!r} is not UTF-8 (byte {error.start}): save it as UTF-8 first.") from error
+        raise InputError(said("service.studio.ask.not_text", file=name[:80], byte=error.start)) from error
     if not name.lower().endswith(".csv"):
         return listed(text)
     try:
         rows = [row[0].strip() for row in csv.reader(io.StringIO(text), strict=True) if row and row[0].strip()]
     except csv.Error as error:
-        raise InputError(f"{name[:80]!r} is no table of comma-separated values: {error}.") from error
+        raise InputError(said("service.studio.ask.no_table", file=name[:80], why=str(error))) from error
     return _bounded(rows[1:] if rows and rows[0].casefold() in HEADINGS else rows)
 
 
@@ -180,14 +183,16 @@ def _number(field: Field, text: str) -> float:
     except ValueError:
         value = math.nan
     if not _float(field.least, -math.inf) <= value <= _float(field.most, math.inf):  # false for NaN too
-        raise InputError(f"{field.name} is {text[:40]!r}: wanted a number from {field.least} to {field.most}.")
+        raise InputError(
+            said("service.studio.ask.number", field=field.name, given=text[:40], least=field.least, most=field.most)
+        )
     return value
 
 
 def _whole(name: str, text: str, *, least: int, most: int) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= 19 and least <= int(text) <= most):
-        raise InputError(f"{name} is {text[:40]!r}: wanted a whole number from {least} to {most}.")
+        raise InputError(said("service.studio.ask.whole", field=name, given=text[:40], least=least, most=most))
     return int(text)
 
 
@@ -201,5 +206,5 @@ def _float(text: str, otherwise: float) -> float:
 
 def _bounded(prompts: list[str]) -> list[str]:
     if len(prompts) > MOST_PROMPTS:
-        raise InputError(f"The list has {len(prompts):,} prompts: at most {MOST_PROMPTS} at once.")
+        raise InputError(said("service.studio.ask.many", prompts=len(prompts), most=MOST_PROMPTS))
     return prompts

@@ -135,13 +135,13 @@ def _known(error: Exception) -> PageError:
         case StoreUnavailable():
             return PageError(503, "no_store", headers={"retry-after": "2"})
         case NotEnoughCredit() | BudgetSpent():
-            return PageError(402, "no_credit", detail=str(error))
+            return PageError(402, "no_credit", detail=error.said)
         case LimitReached():
-            return PageError(429, "limit", detail=str(error))
+            return PageError(429, "limit", detail=error.said)
         case RuntimeFailed():
-            return PageError(503, "no_runtime", detail=str(error), headers={"retry-after": "2"})
+            return PageError(503, "no_runtime", detail=error.said, headers={"retry-after": "2"})
         case InputError():
-            return PageError(400, "bad_input", detail=str(error))
+            return PageError(400, "bad_input", detail=error.said)
         case _:
             return PageError(500, "broken")
 

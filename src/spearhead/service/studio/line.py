@@ -32,6 +32,7 @@ from spearhead.core.generation import (
     Settled,
     Withheld,
 )
+from spearhead.core.sentence import Said, said
 from spearhead.engine import books, outputs
 from spearhead.engine.outputs import Output
 from spearhead.engine.run import Engine
@@ -71,8 +72,8 @@ class Work:
     """Whether it makes pictures, which are shown when they are whole."""
     state: State = "waiting"
     answers: list[Answer] = field(default_factory=list)
-    reason: str = ""
-    """Why it was refused or failed, in the words of the error."""
+    reason: Said = ""
+    """Why it was refused or failed: what the error says."""
     receipt: Receipt | None = None
     task: "asyncio.Task[None] | None" = None
 
@@ -118,9 +119,9 @@ class Line:
         desk = self._desks.setdefault(person.id, _Desk())
         waiting = sum(not one.over for one in desk.work)
         if waiting + len(requests) > MOST_WAITING:
-            raise InputError(f"{waiting} pieces wait already: {MOST_WAITING} may wait together. Wait, or cancel some.")
+            raise InputError(said("service.studio.line.full", waiting=waiting, most=MOST_WAITING))
         if self._leaving:
-            raise InputError("The server is about to stop: ask again in a moment.")
+            raise InputError(said("service.studio.line.stopping"))
         pictures = {name: one.manifest.modality == "image" for name, one in self._engine.releases.items()}
         moment = stamp(self._engine.clock())
         added = [Work(request, moment, pictures.get(request.scenario, False)) for request in requests]
@@ -227,7 +228,7 @@ class Line:
         except asyncio.CancelledError:
             cut_off, state = True, "cancelled"
         except SpearheadError as error:
-            state, work.reason = "failed", str(error)
+            state, work.reason = "failed", error.said
         except Exception:
             log.exception("%s failed", work.id)
             state = "failed"

@@ -9,7 +9,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -18,8 +18,9 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from spearhead.core import money
+from spearhead.core import money, sentence
 from spearhead.core.errors import SpearheadError
+from spearhead.core.sentence import Said
 from spearhead.engine.run import Engine
 from spearhead.service.studio import words
 from spearhead.service.studio.door import Door
@@ -40,7 +41,7 @@ LOOKS = ("auto", "light", "dark")
 class PageError(Exception):
     """A page that says what went wrong; `key` names the sentence, `detail` is one of an error's own."""
 
-    def __init__(self, status: int, key: str, *, detail: str = "", headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, status: int, key: str, *, detail: Said = "", headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{status} {key} {detail}")
         self.status, self.key, self.detail, self.headers = status, key, detail, dict(headers or {})
 
@@ -167,7 +168,10 @@ def render(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A page of `templates/`; it can use `t("page.key", n=3)`, `person`, `token`, `language`, `path` and `values`."""
+    """A page of `templates/`; it can use `t("page.key", n=3)`, `person`, `token`, `language`, `path` and `values`.
+
+    `say(sentence)` says what came as data, `named("review.categories", "privacy")` gives a word of such a table.
+    """
     made = part(request, template, values)
     return HTMLResponse(made, status_code=status, headers=dict(headers or {}))
 
@@ -180,12 +184,18 @@ def part(request: Request, template: str, values: Mapping[str, Any] | None = Non
     def t(key: str, **places: object) -> str:
         return words.say(who.language, key, places)
 
+    def named(table: str, name: str, otherwise: str | None = None) -> str:
+        found = sentence.book(who.language).get(f"{table}.{name}")
+        return found if found is not None else name if otherwise is None else otherwise
+
     def has(key: str) -> bool:
         return key in words.book(who.language)
 
     context = {
         **(values or {}),
         "t": t,
+        "say": partial(say, request),
+        "named": named,
         "has": has,
         "person": person,
         "token": who.token,
@@ -202,6 +212,11 @@ def part(request: Request, template: str, values: Mapping[str, Any] | None = Non
         ],
     }
     return templates().get_template(template).render(context)
+
+
+def say(request: Request, what: Said) -> str:
+    """A sentence in the visitor's language."""
+    return sentence.say(what, visitor(request).language)
 
 
 def go(path: str) -> Response:

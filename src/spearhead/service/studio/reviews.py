@@ -202,7 +202,7 @@ def piece(store: Engine | Connection, review: str, *, reviewer: str, home: Home)
             item=item,
             output=output,
             messages=_messages(output.prompt),
-            findings=tuple(_seen(finding, rules) for finding in _findings(output.findings)),
+            findings=tuple(_seen(finding, rules) for finding in outputs.read_findings(output.findings)),
             policy=rules,
             history=tuple(queue.history(connection, review)),
             approvals=int(connection.scalar(approved) or 0),
@@ -320,7 +320,7 @@ def _nearest_picture(media: Media, index: pictures.PictureIndex) -> Nearest:
 
 def _row(row: "sa.Row[Any]", *, decided: bool, by: tuple[str, str] | None, moment: str) -> Row:
     held = row.state == "claimed" and (row.lease or "") > moment
-    found = sorted(_findings(row.findings), key=lambda finding: -finding.severity)
+    found = sorted(outputs.read_findings(row.findings), key=lambda finding: -finding.severity)
     return Row(
         id=row.id,
         scenario=row.scenario,
@@ -363,14 +363,10 @@ def _decided(connection: Connection, ids: Sequence[str], reviewer: str) -> set[s
     return set(connection.scalars(query))
 
 
-def _findings(text: str) -> list[Finding]:
-    return [Finding(**one) for one in json.loads(text)]
-
-
 def _seen(finding: Finding, rules: Policy | None) -> Seen:
     if rules is None:
         return Seen(finding, "")
-    direction = Direction.PROMPT if finding.reason.startswith(outputs.IN_PROMPT) else Direction.OUTPUT
+    direction = Direction.PROMPT if outputs.of_prompt(finding) else Direction.OUTPUT
     return Seen(finding, policies.consequence(rules, finding, direction).value)
 
 

@@ -13,8 +13,8 @@ from spearhead.engine.loaded import read_policy
 from spearhead.index.copies import CopyIndex
 from spearhead.index.pictures import PictureIndex
 from spearhead.media.image import codec
-from spearhead.review import categories, policy
-from spearhead.service.studio import reviews, words
+from spearhead.review import policy
+from spearhead.service.studio import reviews
 from spearhead.store import database
 from spearhead.store.home import Home
 from spearhead.store.tables import settings
@@ -85,11 +85,6 @@ def test_the_nearest_picture_is_shown_as_small_as_it_is_kept(tmp_path: Path) -> 
     shown = codec.read(Media("image", "image/png", like.png))
     assert np.array_equal(shown, known[2][::4, ::4]), "each of its areas is one colour"
     assert reviews.nearest(media.text("no picture"), tmp_path) is None
-
-
-@pytest.mark.parametrize("language", words.LANGUAGES)
-def test_every_category_has_a_name_in_every_language(language: str) -> None:
-    assert {f"review.categories.{name}" for name in categories.KNOWN} <= words.book(language).keys()
 
 
 def test_a_policy_is_found_by_its_digest_in_settings_and_in_the_release(tmp_path: Path) -> None:

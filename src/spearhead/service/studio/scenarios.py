@@ -11,6 +11,7 @@ from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import Manifest, Measured, PriceTag
 from spearhead.core.review import Policy
+from spearhead.core.sentence import Said, said
 from spearhead.engine.loaded import live_settings, read_policy
 from spearhead.ledger import economics, price
 from spearhead.review import policy as policies
@@ -51,12 +52,12 @@ class Judged:
     """A release's verdict: as projected on its day, and as measured since, where its manifest says how."""
 
     projected: str
-    reasons: tuple[str, ...]
-    arithmetic: tuple[str, ...]
+    reasons: tuple[Said, ...]
+    arithmetic: tuple[Said, ...]
     """Of the projection."""
     terms: economics.Terms | None
     measured: economics.Measured | None
-    trouble: str = ""
+    trouble: Said = ""
     """Why nothing could be measured."""
 
     @property
@@ -108,7 +109,8 @@ def one(home: Home, store: Engine | Connection, name: str) -> Release:
 
 def judged(store: Engine | Connection, manifest: Manifest) -> Judged:
     """The verdict with its arithmetic. What was sold in several currencies is not measured, and says so."""
-    terms, found, trouble = economics.terms(manifest.economics), None, ""
+    terms, found = economics.terms(manifest.economics), None
+    trouble: Said = ""
     if terms is not None:
         try:
             found = economics.measured(
@@ -119,10 +121,9 @@ def judged(store: Engine | Connection, manifest: Manifest) -> Judged:
                 review_minute=terms.review_minute,
             )
         except InputError as error:
-            trouble = str(error)
-    words = manifest.economics.get("arithmetic", ())
-    arithmetic = tuple(str(line) for line in words) if isinstance(words, list | tuple) else ()
-    return Judged(manifest.verdict, manifest.verdict_reasons, arithmetic, terms, found, trouble)
+            trouble = error.said
+    sums = economics.arithmetic(manifest.economics)
+    return Judged(manifest.verdict, manifest.verdict_reasons, sums, terms, found, trouble)
 
 
 def in_force(store: Engine | Connection, manifest: Manifest) -> Terms:
@@ -152,11 +153,11 @@ def report(release: Release) -> bytes:
     """The release's report page; raises InputError when there is none, or when it is not the one that was signed."""
     part = next((part for part in release.manifest.parts if part.path == REPORT), None)
     if part is None:
-        raise InputError(f"{release.name} has no report.")
+        raise InputError(said("service.studio.report.none", release=release.name))
     try:
         data = (release.folder / REPORT).read_bytes()
     except OSError as error:
-        raise InputError(f"The report of {release.name} cannot be read: {error.strerror}.") from error
+        raise InputError(said("service.studio.report.unread", release=release.name, why=error.strerror)) from error
     if digest.of_bytes(data) != part.sha256:
-        raise InputError(f"The report of {release.name} was changed since its release: it is not shown.")
+        raise InputError(said("service.studio.report.changed", release=release.name))
     return data

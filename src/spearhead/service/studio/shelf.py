@@ -115,7 +115,7 @@ def differences(one: str, other: str) -> tuple[list[tuple[str, bool]], list[tupl
     return out
 
 
-def table_of(outputs: Sequence[Output]) -> list[tuple[str, list[str], bool]]:
+def table_of(outputs: Sequence[Output]) -> list[tuple[str, list[Any], bool]]:
     """What two or more outputs were made with: name, a value each, and whether the values differ."""
     columns = [
         {
@@ -124,10 +124,10 @@ def table_of(outputs: Sequence[Output]) -> list[tuple[str, list[str], bool]]:
             "seed": "" if one.seed is None else str(one.seed),
             "units": str(one.completion_units),
             "finish": one.finish,
-            **{f"options.{name}": str(value) for name, value in asked_of(one).items()},
+            **{f"options.{name}": value for name, value in asked_of(one).items()},
         }
         for one in outputs
     ]
     names = dict.fromkeys(name for column in columns for name in column)
     lines = [(name, [column.get(name, "") for column in columns]) for name in names]
-    return [(name, values, len(set(values)) > 1) for name, values in lines]
+    return [(name, values, any(value != values[0] for value in values)) for name, values in lines]

@@ -7,8 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from spearhead.engine import outputs
-from spearhead.engine.edits import REPLACED
+from spearhead.engine import edits, outputs
 from spearhead.provenance import audit
 from spearhead.review import queue
 from spearhead.review.queue import Moved
@@ -52,7 +51,7 @@ async def ask(request: Request) -> Response:
     try:
         await engine.desk.write(work)
     except Moved as error:
-        raise PageError(409, "moved", detail=str(error)) from error
+        raise PageError(409, "moved", detail=error.said) from error
     return go(f"/appeal/{found['output'].id}?said=appealed")
 
 
@@ -80,7 +79,7 @@ async def _found(request: Request, person: Person) -> dict[str, Any]:
             raise PageError(404, "no_page")
         steps = [step for step in queue.history(connection, item.id) if step.to_state in DECISIONS]
         # What a creator wrote and what a reviewer gave as a reason; who and how an edit went is not theirs to know.
-        steps = [step for step in steps if not step.reason.startswith((REPLACED, "edited by "))]
+        steps = [step for step in steps if not edits.tells(step.reason)]
         return {"output": output, "item": item, "steps": steps, "mine": person.id}
 
     return await studio(request).engine.desk.read(work)

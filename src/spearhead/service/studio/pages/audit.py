@@ -1,17 +1,34 @@
 """The audit log: who did what to what, newest first, and whether all of it is as it was written. Changes nothing."""
 
 import asyncio
+import contextlib
+import json
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from spearhead.core import money, sentence
 from spearhead.provenance import audit, signing
+from spearhead.provenance.audit import Row
 from spearhead.service.studio import reviews
 from spearhead.service.studio.page import PageError, render, signed_in, studio
 
 LOOKS = ("auditor", "operator")
 AT_ONCE = 50
+TABLES = {
+    "measure": ("usage.measures",),
+    "span": ("usage.spans",),
+    "scopes": ("keys.scopes",),
+    "roles": ("keys.role",),
+    "unit": ("usage.units",),
+    "state": ("review.states", "gallery.states"),
+    "refunded": ("audit.truth",),
+}
+"""Where the words are for the values of a detail of this name."""
+TIMES = ("expires", "begins", "ends", "until")
+"""Details that are moments."""
 
 
 async def show(request: Request) -> Response:
@@ -31,8 +48,27 @@ async def show(request: Request) -> Response:
         "more": rows[AT_ONCE - 1].id if len(rows) > AT_ONCE else None,
         "names": names,
         "checked": checked,
+        "details": _details,
+        "tables": TABLES,
+        "times": TIMES,
     }
     return render(request, "audit.html", values)
+
+
+def _details(row: Row) -> list[tuple[str, Any]]:
+    """A row's details that say something: text, sentences, and sequences of these; amounts as decimal text."""
+    found = json.loads(row.detail)
+    return [(name, _shown(name, value, found)) for name, value in found.items() if value not in (None, "", [], {})]
+
+
+def _shown(name: str, value: Any, beside: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [str(one) for one in value]
+    if name == "amount" and beside.get("currency") and type(value) is int:
+        return money.show(value)
+    with contextlib.suppress(ValueError):
+        return sentence.read(value) if isinstance(value, dict) else str(value)
+    return json.dumps(value)
 
 
 def _check(request: Request) -> dict[str, object]:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Receipt
 from spearhead.core.media import Media
+from spearhead.core.sentence import said
 from spearhead.engine import books, erasure, outputs
 from spearhead.engine.held import settle_decided
 from spearhead.engine.outputs import Output
@@ -126,7 +127,8 @@ async def erase(request: Request) -> Response:
     blobs, clock = Blobs(room.home.blobs), room.engine.clock
 
     def work(connection: Connection) -> None:
-        erasure.erase(connection, found.id, blobs=blobs, actor=person.id, reason="asked for in the studio", clock=clock)
+        why = said("engine.erased.in_studio")
+        erasure.erase(connection, found.id, blobs=blobs, actor=person.id, reason=why, clock=clock)
 
     await room.engine.desk.write(work, account=person.account)
     room.line.forget(found.request)
@@ -176,7 +178,7 @@ def _day(text: str) -> date | None:
     try:
         return date.fromisoformat(text[:10]) if text else None
     except ValueError as error:
-        raise InputError(f"{text[:20]!r} is no day: wanted year-month-day, as in 2026-11-22.") from error
+        raise InputError(said("service.studio.form.day", given=text[:20])) from error
 
 
 def _link(request: Request, number: int) -> str:

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from spearhead.core import money
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import said
 from spearhead.ledger import grants, journal, limits, plans, pots
 from spearhead.ledger import keys as ledger
 from spearhead.ledger.keys import Issued, Key
@@ -387,7 +388,7 @@ def _number(fields: FormData, name: str, *, most: int = limits.MOST) -> int:
     if not words:
         return 0
     if not (words.isascii() and words.isdecimal() and int(words) <= most):
-        raise InputError(f"{name}: {words!r} is not a whole number from 0 to {most}.")
+        raise InputError(said("service.studio.form.whole", field=name, given=words, most=most))
     return int(words)
 
 
@@ -395,7 +396,7 @@ def _amount(fields: FormData, name: str) -> int:
     try:
         return money.parse(text(fields, name, most=30))
     except ValueError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(said("service.studio.form.amount", field=name, given=text(fields, name, most=30))) from error
 
 
 def _said(request: Request) -> str:

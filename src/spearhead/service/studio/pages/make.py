@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from spearhead.core import money
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import Said, said
 from spearhead.engine import outputs
 from spearhead.engine.loaded import Loaded
 from spearhead.ledger import journal
@@ -50,7 +51,7 @@ async def make(request: Request) -> Response:
     try:
         loaded = _loaded(studio(request), chosen)
         if loaded is None:
-            raise InputError(f"{chosen[:80]!r} is not made here any more: choose another.")
+            raise InputError(said("service.studio.ask.gone", scenario=chosen[:80]))
         prompts = await _prompts(fields, sent)
         asked = asking.requests(asking.of(loaded), sent, prompts=prompts, account=person.account)
         for one in asked[:1]:  # all of them alike but for their words: what the model cannot do is said at once
@@ -58,8 +59,8 @@ async def make(request: Request) -> Response:
         studio(request).line.add(person, asked)
     except InputError as error:
         if "application/json" in request.headers.get("accept", ""):
-            return JSONResponse({"problem": str(error)}, status_code=400)
-        return await _page(request, person, chosen=chosen, values=sent, problem=str(error))
+            return JSONResponse({"problem": page.say(request, error.said)}, status_code=400)
+        return await _page(request, person, chosen=chosen, values=sent, problem=error.said)
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse({"added": len(asked)})
     return go(f"/make?scenario={chosen}#line")
@@ -127,7 +128,7 @@ def _event(kind: str, value: Any) -> bytes:
 
 
 async def _page(
-    request: Request, person: Person, *, chosen: str, values: dict[str, Any], problem: str = ""
+    request: Request, person: Person, *, chosen: str, values: dict[str, Any], problem: Said = ""
 ) -> Response:
     room = studio(request)
     names = sorted({one.manifest.scenario for one in room.engine.releases.values()})
@@ -161,7 +162,7 @@ async def _prompts(fields: FormData, sent: dict[str, str]) -> list[str]:
     if isinstance(file, UploadFile) and file.filename:
         data = await file.read(LARGEST_LIST + 1)
         if len(data) > LARGEST_LIST:
-            raise InputError(f"The file is larger than {LARGEST_LIST >> 10} KiB: cut it into several.")
+            raise InputError(said("service.studio.ask.large", most=LARGEST_LIST >> 10))
         return asking.from_file(file.filename, data)
     if many := asking.listed(sent.get("list", "")):
         return many

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from spearhead.core import media as medias
 from spearhead.core.errors import InputError
 from spearhead.core.media import Media
+from spearhead.core.sentence import Said
 from spearhead.engine import edits
 from spearhead.engine.held import settle_decided
 from spearhead.engine.outputs import MIME
@@ -181,7 +182,7 @@ async def edit(request: Request) -> Response:
     except Moved:
         return await _moved(request, person)
     except InputError as error:
-        return await _show(request, person, refused=str(error), words=words)
+        return await _show(request, person, refused=error.said, words=words)
     await settle_decided(engine)
     await _write(request, lambda c: queue.claim(c, reviewer=person.id, review=row.review, clock=engine.clock))
     return go(f"/review/{row.review}?said=edited")
@@ -218,7 +219,7 @@ async def _show(
     person: Person,
     *,
     wrong: str = "",
-    refused: str = "",
+    refused: Said = "",
     words: str | None = None,
     asked: str = "",
 ) -> Response:
@@ -249,7 +250,7 @@ async def _show(
         "may_edit": found.output.mime == MIME and found.output.state == "held" and media is not None,
         "like": like,
         "names": names,
-        "said_by": lambda reason: _PERSON.sub(lambda hit: names.get(hit.group(), hit.group()), reason),
+        "by_name": lambda reason: _PERSON.sub(lambda hit: names.get(hit.group(), hit.group()), reason),
         "mine": mine and seconds > 0,
         "seconds": seconds,
         "waits": found.item.state in queue.WAITING or (found.item.state == "claimed" and seconds == 0),

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from spearhead.core.clock import Clock
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import said
 from spearhead.engine import outputs, recall
 from spearhead.engine.recall import Recalled
 from spearhead.provenance import audit, signing
@@ -93,7 +94,7 @@ async def report(request: Request) -> Response:
     try:
         data = await asyncio.to_thread(scenarios.report, release)
     except InputError as error:
-        raise PageError(404, "no_report", detail=str(error)) from error
+        raise PageError(404, "no_report", detail=error.said) from error
     return Response(data, headers=REPORT)
 
 
@@ -124,7 +125,7 @@ async def rollback(request: Request) -> Response:
     def work() -> Release:
         current, target = releases.way_back(home, store, scenario, public_key=signing.ensure(home).public)
         if current.name != answers:
-            raise InputError(f"{current.name} answers now, and not {answers[:140]}: load the page again.")
+            raise InputError(said("service.studio.form.other_answers", release=current.name, given=answers[:140]))
         with writing(store) as connection:
             target = releases.go_back(home, connection, current, target)
             _write_down(connection, "release rolled back", current.name, actor=person.id, clock=engine.clock)
@@ -146,14 +147,14 @@ async def withdraw(request: Request) -> Response:
     def work(connection: Connection) -> Recalled:
         found = outputs.current(connection, number)
         if found is None or found.release != release.name:
-            raise InputError(f"{release.name} made no output {number!r}.")
+            raise InputError(said("service.studio.form.no_output", release=release.name, output=number))
         clock = room.engine.clock
         return recall.recall(connection, number, actor=person.id, reason=reason, refund=refund, clock=clock)
 
     done = await room.engine.desk.write(work)
     room.line.forget(done.request)
-    said = "refunded" if done.refunded else "withdrawn"
-    return go(f"/scenarios/{release.manifest.scenario}/{release.manifest.version}?said={said}")
+    told = "refunded" if done.refunded else "withdrawn"
+    return go(f"/scenarios/{release.manifest.scenario}/{release.manifest.version}?said={told}")
 
 
 def _write_down(store: Engine | Connection, action: str, subject: str, *, actor: str, clock: Clock) -> None:

@@ -6,6 +6,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from spearhead.core.errors import InputError
+from spearhead.provenance.verify import Layer
 from spearhead.service.studio.page import PageError, form, render, studio, visitor
 from spearhead.service.verify import LARGEST, TooMany, as_json
 
@@ -26,16 +27,17 @@ async def look(request: Request) -> Response:
         file = (await form(request, most=LARGEST + ROOM)).get("file")
         if not isinstance(file, UploadFile):
             return _page(request, problem="verify.no_file")
-        found = as_json(await verifier.look(await file.read()))
+        layers = await verifier.look(await file.read())
     except TooMany as error:
         raise PageError(429, "too_often", headers={"retry-after": str(error.seconds)}) from error
     except InputError:
         return _page(request, problem="verify.no_file")
-    return _page(request, found=found, name=(file.filename or "")[:200])
+    return _page(request, layers=layers, name=(file.filename or "")[:200])
 
 
-def _page(request: Request, *, found: object = None, name: str = "", problem: str = "") -> Response:
-    values = {"found": found, "name": name, "problem": problem, "largest": LARGEST >> 20}
+def _page(request: Request, *, layers: tuple[Layer, ...] = (), name: str = "", problem: str = "") -> Response:
+    found = as_json(layers) if layers else None
+    values = {"found": found, "layers": layers, "name": name, "problem": problem, "largest": LARGEST >> 20}
     return render(request, "verify.html", values, status=400 if problem else 200)
 
 

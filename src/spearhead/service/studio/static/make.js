@@ -6,13 +6,6 @@ const status = document.getElementById("status");
 const problem = document.getElementById("problem");
 const token = document.querySelector('meta[name="form-token"]').content;
 
-// The choice of a scenario needs no button.
-const choose = document.querySelector("form.choose");
-if (choose) {
-  choose.querySelector("button").hidden = true;
-  choose.querySelector("select").addEventListener("change", () => choose.submit());
-}
-
 async function send(url, body) {
   const answer = await fetch(url, {
     method: "POST", body, headers: { accept: "application/json", "x-form-token": token }, redirect: "error",

@@ -1,5 +1,6 @@
 """Promises of files that people bring: exactly one label, where others look for it, and nothing else is changed."""
 
+import importlib
 import json
 import os
 import shutil
@@ -15,11 +16,15 @@ from PIL import Image
 from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.media import Label, Media
-from spearhead.media import gb45438
-from spearhead.media.foreign import MODALITY, office, pdf, tiny
+from spearhead.media import xmp
+from spearhead.media.foreign import MODALITY, office, tiny
 from spearhead.provenance.verify import holds, verify
 
 LABEL = Label("演示 maker", "out-1", "s@1", "2026-11-22T02:00:00Z")
+
+
+TOOL = ("http://ns.adobe.com/xap/1.0/", "xmp", "CreatorTool")
+OTHER_XMP = xmp.put(None, {TOOL: "brush"})
 
 
 def picture(form: str, **more: object) -> Media:
@@ -47,7 +52,11 @@ def test_a_labelled_file_is_told_by_its_bytes_and_any_change_shows(mime: str) ->
 
 
 @pytest.mark.parametrize(
-    ("form", "more"), [("GIF", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"big_tiff": True})]
+    ("form", "more"),
+    [
+        *[("GIF", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"big_tiff": True})],
+        *[("AVIF", {}), ("AVIF", {"xmp": OTHER_XMP}), ("AVIF", {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"})],
+    ],
 )
 def test_the_pixels_stay_and_another_library_opens_the_file(form: str, more: dict[str, object]) -> None:
     piece = picture(form, **more)
@@ -114,27 +123,13 @@ def test_an_archive_that_unpacks_without_end_is_refused(monkeypatch: pytest.Monk
     assert MODALITY.extract(Media("foreign", office.MIMES[0], out.getvalue())) is None
 
 
-def test_a_label_in_the_open_of_a_pdf_is_read_and_none_is_written() -> None:
-    members = json.dumps(gb45438.members(LABEL, b"x"))
-    escaped = members.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)").encode()
-    for entry in (b"(" + escaped + b")", b"<" + ("\ufeff" + members).encode("utf-16-be").hex().encode() + b">"):
-        data = b"%PDF-1.7\n1 0 obj << /Title (a) /AIGC " + entry + b" >> endobj\n%%EOF"
-        assert MODALITY.recognise(data) == pdf.MIME
-        assert (MODALITY.extract(Media("foreign", pdf.MIME, data)) or {})["ProduceID"] == "out-1"
-        layer = verify(data)[1]
-        assert layer.state == "valid" and "without a digest" in str(layer.detail), (
-            "of what it is the digest is not known"
-        )
-        with pytest.raises(InputError, match="no label is written into such a file"):
-            MODALITY.embed(Media("foreign", pdf.MIME, data), LABEL)
-
-
 @pytest.mark.skipif(
     shutil.which("exiftool") is None and "SPEARHEAD_CI" not in os.environ,
     reason="exiftool is not installed: `apt-get install libimage-exiftool-perl` enables it",
 )
 @pytest.mark.parametrize(  # of documents it wants a library of Perl more
-    ("form", "more"), [("GIF", {}), ("TIFF", {}), ("TIFF", {"big_tiff": True})]
+    ("form", "more"),
+    [("GIF", {}), ("TIFF", {}), ("TIFF", {"big_tiff": True}), ("AVIF", {}), ("AVIF", {"xmp": OTHER_XMP})],
 )
 def test_exiftool_reads_the_label(form: str, more: dict[str, object], tmp_path: Path) -> None:
     piece = picture(form, **more)
@@ -154,6 +149,11 @@ FILMS = {
     "titled.flv": ("-c:v", "flv1", "-metadata", "title=sea"),
     "indexed.flv": ("-c:v", "flv1", "-flvflags", "add_keyframe_index", "-g", "5"),
     "unnamed.flv": ("-c:v", "flv1", "-flvflags", "no_metadata+no_duration_filesize"),
+    "titled.mkv": ("-c:v", "mpeg4", "-g", "5", "-metadata", "title=sea", "-metadata", "artist=nobody"),
+    "indexed.mkv": ("-c:v", "mpeg4", "-g", "5", "-reserve_index_space", "4096", "-cluster_time_limit", "300"),
+    "cues first.mkv": ("-c:v", "mpeg4", "-g", "5", "-cues_to_front", "1", "-cluster_time_limit", "300"),
+    "live.webm": ("-c:v", "libvpx", "-c:a", "libvorbis", "-live", "1", "-cluster_time_limit", "300"),
+    "whole.webm": ("-c:v", "libvpx", "-c:a", "libvorbis", "-g", "5", "-cluster_time_limit", "300"),
 }
 """Films as ffmpeg writes them, with how it is told to."""
 needs_ffmpeg = pytest.mark.skipif(
@@ -205,3 +205,78 @@ def test_what_tells_where_key_frames_lie_still_tells_it_after_a_label(tmp_path: 
     assert after["FileSizeBytes"] == labelled.stat().st_size and after["AIGC"] and grown > 200
     places = [[place for place in said["KeyFramePositions"]] for said in (before, after)]  # type: ignore[attr-defined]
     assert [place + grown for place in places[0]] == places[1] and len(places[0]) > 2
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", [name for name in FILMS if name.endswith(("mkv", "webm"))])
+def test_a_film_that_is_sought_in_shows_the_same_picture_as_before(name: str, tmp_path: Path) -> None:
+    plain, labelled = tmp_path / name, tmp_path / f"labelled {name}"
+    make = ("ffmpeg", "-v", "error", *PICTURES, *SOUND, *FILMS[name], "-threads", "1", "-pix_fmt", "yuv420p")
+    subprocess.run([*make, str(plain)], check=True)
+    piece = Media("foreign", str(MODALITY.recognise(plain.read_bytes())), plain.read_bytes())
+    labelled.write_bytes(MODALITY.embed(piece, LABEL).data)
+    shown = []
+    for file in (plain, labelled):
+        seek = ("ffmpeg", "-v", "error", "-ss", "1.5", "-i", str(file), "-frames:v", "1", "-f", "md5", "-")
+        done = subprocess.run(seek, capture_output=True, check=True)
+        assert done.stderr == b""
+        shown.append(done.stdout)
+    assert shown[0] == shown[1] and shown[0]
+
+
+needs_heif = pytest.mark.skipif(
+    (shutil.which("heif-enc") is None or shutil.which("exiftool") is None) and "SPEARHEAD_CI" not in os.environ,
+    reason="heif-enc or exiftool is missing: `apt-get install libheif-examples libimage-exiftool-perl` enables it",
+)
+
+
+@needs_heif
+@pytest.mark.parametrize("more", [(), ("--thumb", "16"), ("-A",)])
+def test_a_heic_file_by_libheif_keeps_its_pictures_and_exiftool_reads_the_label(
+    more: tuple[str, ...], tmp_path: Path
+) -> None:
+    drawing, plain, labelled = tmp_path / "a.png", tmp_path / "a.heic", tmp_path / "b.heic"
+    Image.effect_mandelbrot((64, 48), (-2, -1, 1, 1), 50).convert("RGB").save(drawing)
+    subprocess.run(["heif-enc", *more, str(drawing), "-o", str(plain)], capture_output=True, check=True)
+    piece = Media("foreign", str(MODALITY.recognise(plain.read_bytes())), plain.read_bytes())
+    assert piece.mime == ("image/avif" if "-A" in more else "image/heic")
+    made = MODALITY.embed(piece, LABEL)
+    labelled.write_bytes(made.data)
+    drawn = []
+    for file in (plain, labelled):
+        subprocess.run(["heif-convert", str(file), str(file.with_suffix(".out.png"))], capture_output=True, check=True)
+        drawn.append(Image.open(file.with_suffix(".out.png")).tobytes())
+    assert drawn[0] == drawn[1] and MODALITY.embed(made, LABEL) == made and holds(verify(made.data))
+    said = told("exiftool", "-json", "-a", str(labelled))
+    found = next(value for name, value in said.items() if name.upper() == "AIGC")
+    assert (found if isinstance(found, dict) else json.loads(str(found))) == dict(MODALITY.extract(made) or {})
+    assert "Warning" not in said
+
+
+needs_qpdf = pytest.mark.skipif(
+    (shutil.which("qpdf") is None or shutil.which("exiftool") is None) and "SPEARHEAD_CI" not in os.environ,
+    reason="qpdf or exiftool is missing: `apt-get install qpdf libimage-exiftool-perl` enables it",
+)
+
+
+@needs_qpdf
+@pytest.mark.parametrize("more", [(), ("--object-streams=generate",), ("--linearize",), ("--qdf",)])
+def test_qpdf_finds_no_fault_and_exiftool_reads_the_label_of_a_pdf(more: tuple[str, ...], tmp_path: Path) -> None:
+    drawing, plain, labelled = tmp_path / "a.pdf", tmp_path / "b.pdf", tmp_path / "c.pdf"
+    canvas = importlib.import_module("reportlab.pdfgen.canvas").Canvas(str(drawing), invariant=True)
+    canvas.setTitle("The sea")
+    canvas.drawString(72, 72, "made by hand")
+    canvas.save()
+    subprocess.run(["qpdf", "--deterministic-id", *more, str(drawing), str(plain)], check=True)
+    piece = Media("foreign", str(MODALITY.recognise(plain.read_bytes())), plain.read_bytes())
+    made = MODALITY.embed(piece, LABEL)
+    labelled.write_bytes(made.data)
+    subprocess.run(["qpdf", "--check", str(labelled)], capture_output=True, check=True)
+    said = told("exiftool", "-json", "-a", str(labelled))
+    assert json.loads(str(said["AIGC"])) == dict(MODALITY.extract(made) or {}) and said["Title"] == "The sea"
+    assert "Warning" not in said and holds(verify(made.data)) and made.data.startswith(piece.data)
+    packed = tmp_path / "d.pdf"
+    subprocess.run(["qpdf", "--object-streams=generate", str(labelled), str(packed)], check=True)
+    assert MODALITY.extract(Media("foreign", piece.mime, packed.read_bytes())) == MODALITY.extract(made)
+    (_, layer, _) = verify(packed.read_bytes())
+    assert layer.state == "invalid" and "changed" in str(layer.detail), "saved anew, it is another file"

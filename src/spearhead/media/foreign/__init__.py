@@ -1,4 +1,4 @@
-"""Files that nothing here makes and people bring: GIF, TIFF, AVI, FLV, Word, PowerPoint, Excel; of PDF the reading."""
+"""Files that nothing here makes and people bring: GIF, TIFF, HEIF, AVIF, AVI, FLV, Matroska, WebM, Office, PDF."""
 
 from spearhead.media.foreign.modality import ForeignModality
 

@@ -12,9 +12,10 @@ from types import ModuleType
 from spearhead.core.errors import InputError
 from spearhead.core.media import Label, Media
 from spearhead.media import gb45438
-from spearhead.media.foreign import avi, flv, gif, office, pdf, tiff
+from spearhead.media.foreign import avi, flv, gif, heif, matroska, office, pdf, tiff
 
-_FORMATS: tuple[ModuleType, ...] = (gif, tiff, avi, flv, office)
+_WANTED = "GIF, TIFF, HEIF, AVIF, AVI, FLV, Matroska, WebM, DOCX, PPTX, XLSX or PDF"
+_FORMATS: tuple[ModuleType, ...] = (gif, tiff, heif, avi, flv, matroska, office, pdf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,16 @@ class ForeignModality:
     """A file is one unit, whatever is in it."""
 
     name: str = "foreign"
-    mimes: tuple[str, ...] = (gif.MIME, tiff.MIME, avi.MIME, flv.MIME, *office.MIMES)
+    mimes: tuple[str, ...] = (
+        *(gif.MIME, tiff.MIME, heif.AVIF, heif.HEIC, heif.HEIF),
+        *(avi.MIME, flv.MIME, matroska.MIME, matroska.WEBM),
+        *(*office.MIMES, pdf.MIME),
+    )
     unit: str = "file"
 
     def recognise(self, data: bytes) -> str | None:
         """The mime type by the bytes; None when it is none of these."""
-        found = (form.recognise(data) for form in (*_FORMATS, pdf))
+        found = (form.recognise(data) for form in _FORMATS)
         return next((mime for mime in found if mime), None)
 
     def measure(self, media: Media) -> int:
@@ -43,12 +48,9 @@ class ForeignModality:
     def extract(self, media: Media) -> Mapping[str, str] | None:
         """The seven members of the label, as they are written; None when there is none."""
         try:
-            if pdf.recognise(media.data):
-                text = pdf.label(media.data)
-            else:
-                form = _form(media.data)
-                form.content(media.data)  # the whole file is looked at
-                text = form.label(media.data)
+            form = _form(media.data)
+            form.content(media.data)  # the whole file is looked at
+            text = form.label(media.data)
         except InputError:
             return None
         return gb45438.from_json(text) if text else None
@@ -60,5 +62,5 @@ class ForeignModality:
 
 def _form(data: bytes) -> ModuleType:
     if (found := next((form for form in _FORMATS if form.recognise(data)), None)) is None:
-        raise InputError("no label is written into such a file: wanted GIF, TIFF, AVI, FLV, DOCX, PPTX or XLSX")
+        raise InputError(f"no label is written into such a file: wanted {_WANTED}")
     return found

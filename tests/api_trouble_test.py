@@ -1,5 +1,6 @@
 """Promises about trouble: a runtime that dies, a database that is away, a port that is taken, an end in good order."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import httpx
 import openai
 import psutil
 import pytest
+from tests import conftest
 from tests.conftest import Served, start_server
 
 from spearhead.ledger import journal, usage
@@ -132,6 +134,36 @@ def test_a_server_that_is_told_to_stop_lets_answers_end(serve_tiny: Any) -> None
     assert 10**9 - served.balance(account).available == PROMPT + 600 * COMPLETION
     left = [process for process in psutil.process_iter() if process.ppid() == served.process.pid]
     assert left == []
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_outlasts_the_end_of_the_server_is_told_so_and_charged_for_what_was_made(
+    serve_tiny: Any, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    hurried = conftest.SERVE.replace(
+        "\nroot, host, port", "\nserve.__globals__['DRAIN_SECONDS'] = 0.2\nroot, host, port"
+    )
+    assert hurried != conftest.SERVE
+    monkeypatch.setattr(conftest, "SERVE", hurried)
+    served = serve_tiny()
+    account = served.account()
+    client = served.http(account)
+    said: list[httpx.Response] = []
+    body = asking("~", max_tokens=4000, stream=stream)
+    reader = threading.Thread(target=lambda: said.append(client.post("/v1/chat/completions", json=body)))
+    reader.start()
+    until(lambda: served.balance(account).reserved)
+    time.sleep(0.1)
+    served.process.send_signal(signal.SIGTERM)
+    reader.join(30)
+    (answer,) = said
+    *_, last = [line for line in answer.text.splitlines() if line]
+    assert answer.status_code == (200 if stream else 503)
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "server_ended"
+    assert served.process.wait(20) == 0
+    balance = served.balance(account)
+    assert not balance.reserved and PROMPT < 10**9 - balance.available < PROMPT + 4000 * COMPLETION
+    assert "Traceback" not in (served.home.root / "server.log").read_text()
 
 
 def test_no_word_and_no_key_is_in_the_log(serve_tiny: Any) -> None:

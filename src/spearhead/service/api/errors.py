@@ -13,6 +13,9 @@ from spearhead.ledger.limits import BudgetSpent, LimitReached
 from spearhead.runtimes.failure import OptionRefused, PromptTooLong, RuntimeFailed
 from spearhead.store.database import StoreUnavailable
 
+ENDED = "server_ended"
+"""The code of an answer that was not whole when the server had to end."""
+
 
 class ApiError(Exception):
     """An answer that is an error; `kind` is the envelope's `type`."""
@@ -131,6 +134,17 @@ def not_kept() -> ApiError:
         kind="conflict_error",
         code="answer_not_kept",
         headers={"x-should-retry": "false", "content-type": "application/json"},
+    )
+
+
+def ended() -> ApiError:
+    """What is said where the server ends and an answer takes longer than it waits."""
+    return ApiError(
+        503,
+        "The server ends, and waits no longer for this answer; what had been made was charged.",
+        kind="server_error",
+        code=ENDED,
+        headers={"retry-after": "5"},
     )
 
 

@@ -113,7 +113,10 @@ async def gone(receive: Receive) -> None:
 
 
 async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
-    """What `work` gives; it is cancelled, and the request cut off, when the client leaves before it is done."""
+    """What `work` gives; it is cancelled, and the request cut off, when the client leaves before it is done.
+
+    Where the server ends meanwhile that is an error too, which the client can still be told.
+    """
     here, left = asyncio.current_task(), asyncio.create_task(gone(receive))
     over = stopped = False
 
@@ -127,7 +130,7 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
         return await work
     except asyncio.CancelledError:
         if not stopped or here is None or here.uncancel():
-            raise  # the server ends
+            raise errors.ended() from None
         raise errors.cut_off() from None
     finally:
         over = True

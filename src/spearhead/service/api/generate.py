@@ -297,10 +297,14 @@ class Stream(Response):
             await unless_gone(self._send_all(send), receive)
         except ApiError as left:
             error = left
+            if error.code == errors.ENDED:  # the client is still there
+                body = answers.error_event(error.envelope())
+                await send({"type": "http.response.body", "body": body, "more_body": False})
         finally:
             turn.leave()
             # However it ended, its key is never free to be charged again.
-            await turn.keep(status=error.status, headers=error.headers, body=error.body())
+            headers = {"content-type": "application/json", **error.headers}
+            await turn.keep(status=error.status, headers=headers, body=error.body())
 
     async def _end(self, out: Callable[..., Awaitable[None]], data: bytes) -> None:
         """The last bytes, once the whole is kept: a client that repeats its request at once finds it."""

@@ -11,11 +11,14 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spearhead import cli
+from spearhead.provenance import signing
 from spearhead.reference import pages
+from spearhead.store.home import Home
 
 ROOT = Path(__file__).parents[1]
 
@@ -187,6 +190,28 @@ def test_doctor_says_what_it_sees(tmp_path: Path) -> None:
     assert found["python"]["seen"].startswith("3.")
     assert found["torch"]["seen"].startswith("2.13.0")
     assert not (tmp_path / "home").exists()  # it looks and changes nothing
+
+
+def test_doctor_finds_a_release_that_would_not_be_served_here(tmp_path: Path, make_release: Any) -> None:
+    home = Home(tmp_path / "home", tmp_path / "cache")
+    make_release(home.releases)
+
+    def found() -> dict[str, dict[str, str]]:
+        done = here("doctor", "--json", home=home.root)
+        return {row["what"]: row for row in json.loads(done.stdout)["findings"]}
+
+    well = found()
+    assert well["release tiny@v1"]["seen"] == "whole and signed" and "signing key" not in well
+    assert not well["xllamacpp"]["advice"]
+    home.secrets.rename(tmp_path / "left-behind")
+    bare = found()
+    assert bare["release tiny@v1"]["seen"] == "whole" and "secrets" in bare["signing key"]["advice"]
+    assert not home.secrets.exists()  # it looks and changes nothing
+    signing.ensure(home)
+    foreign = found()["release tiny@v1"]
+    assert foreign["seen"] == "not as it was released here" and "another key" in foreign["advice"]
+    (home.secrets / "release.key").write_bytes(b"short")
+    assert "restore it from a backup" in found()["signing key"]["advice"]
 
 
 def test_the_generated_reference_is_up_to_date() -> None:

@@ -105,7 +105,8 @@ async def load(release: Release, *, room: Room, secret: bytes = b"", public_key:
 def _check(release: Release, public_key: bytes | None) -> None:
     """Raises InputError when something of the release was changed."""
     if problems := releases.verify(release.folder, public_key=public_key):
-        raise InputError(f"{release.name} is not served: {problems[0]}; release it again")
+        advice = "release it again, or bring it anew with the `secrets` of the installation that made it"
+        raise InputError(f"{release.name} is not served: {problems[0]}; {advice}")
 
 
 def _reviewer(policy: Policy, release: Release) -> Reviewer:

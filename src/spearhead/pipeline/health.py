@@ -1,5 +1,6 @@
 """Looks at this machine and this installation, and says what is wrong and what to do about it. Changes nothing."""
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -14,6 +15,7 @@ SERVING = ("xllamacpp", "fastapi", "sqlalchemy", "tokenizers", "c2pa-python", "c
 TRAINING = ("torch", "transformers", "peft", "sacrebleu", "mlcroissant")
 _HOW = "in a checkout of spearhead: `make setup`, or pip install '.{extra}'"
 """Never by the bare name: on PyPI it is not ours, and whoever takes it decides what is installed."""
+_BRING = "bring it with the `secrets` of the installation that made it"
 DISK = 6 << 30
 """Bytes that the demo needs at most: packages, base model, checkpoints, release."""
 
@@ -93,7 +95,8 @@ def _libraries() -> list[Finding]:
     for names, extra in ((SERVING, ""), (TRAINING, "train")):
         for name in names:
             try:
-                out.append(Finding(name, importlib.metadata.version(name)))
+                version = importlib.metadata.version(name)
+                out.append(Finding(name, version, _lacking() if name == "xllamacpp" else ""))
             except importlib.metadata.PackageNotFoundError:
                 if extra:
                     out.append(Finding(name, f"not installed (only serving works; {_HOW.format(extra=f'[{extra}]')})"))
@@ -102,8 +105,18 @@ def _libraries() -> list[Finding]:
     return [*out, Finding("text engine", engines.here())]
 
 
+def _lacking() -> str:
+    """What llama.cpp, which is installed, lacks of the system; empty when it can be imported."""
+    try:
+        importlib.import_module("xllamacpp")
+    except ImportError as error:
+        return f"{error}: install it (on Debian: libgomp1)"
+    return ""
+
+
 def _installation(home: Home) -> list[Finding]:
     from spearhead.core.errors import SpearheadError
+    from spearhead.provenance import signing
     from spearhead.store import releases
 
     out = [Finding("home", str(home.root) + ("" if home.root.exists() else " (not made yet)"))]
@@ -112,12 +125,22 @@ def _installation(home: Home) -> list[Finding]:
     if not home.releases.is_dir():
         out.append(Finding("releases", "none yet"))
         return out
-    for folder in sorted(home.releases.glob("*/[!.]*/")):
+    folders = sorted(home.releases.glob("*/[!.]*/"))
+    try:
+        if (public := signing.public(home)) is None and folders:
+            out.append(Finding("signing key", "none, so that no release is served", _BRING))
+    except SpearheadError as error:
+        public = None
+        out.append(Finding("signing key", "unreadable", str(error)))
+    for folder in folders:
         name = f"{folder.parent.name}@{folder.name}"
         try:
-            problems = releases.verify(folder)
+            problems = releases.verify(folder, public_key=public)
         except SpearheadError as error:
             problems = [str(error)]
-        advice = f"{problems[0]}; make it again with `spearhead run`, or remove the folder" if problems else ""
-        out.append(Finding(f"release {name}", "altered" if problems else "whole and signed", advice))
+        well = "whole and signed" if public else "whole"
+        advice = (
+            f"{problems[0]}; make it again with `spearhead run`, {_BRING}, or remove the folder" if problems else ""
+        )
+        out.append(Finding(f"release {name}", "not as it was released here" if problems else well, advice))
     return out

@@ -65,6 +65,21 @@ def ensure(home: Home, *, now: clock.Clock = clock.now) -> Keys:
     return Keys(chain, key, seed, public.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
 
+def public(home: Home) -> bytes | None:
+    """What this installation's releases are verified with (Ed25519, 32 bytes); None where no key was made yet.
+
+    Makes nothing; raises SpearheadError when the key cannot be read.
+    """
+    path = home.secrets / "release.key"
+    try:
+        private = Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise SpearheadError(f"{path} cannot be read ({type(error).__name__}): restore it from a backup") from error
+    return private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
 def install(home: Home, *, chain: bytes, key: bytes, now: clock.Clock = clock.now) -> None:
     """Sign content with a chain and key of an authority from now on; files that were signed before stay as they are.
 

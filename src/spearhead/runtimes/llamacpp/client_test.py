@@ -444,6 +444,17 @@ def test_an_adapter_that_cannot_be_laid_over_the_model_is_one_line(table: Table,
     asyncio.run(main())
 
 
+def test_a_library_that_the_system_lacks_is_named_and_the_model_is_not_blamed(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "xllamacpp.py").write_text(f"raise ImportError({reason!r})")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(InputError) as caught:
+        asyncio.run(started(table))
+    assert str(caught.value) == f"llama.cpp cannot be loaded: {reason}: install it (on Debian: libgomp1)"
+
+
 def test_nothing_listens_on_the_network_and_no_secret_reaches_the_worker(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,8 @@ class Worker:
             raise RuntimeFailed(f"{model.name}: not loaded after {self.settings.start_seconds:g} s") from None
         if "ready" not in said and self.engine is not LLAMACPP:
             raise Unfit(str(said.get("unfit") or said.get("error")))
+        if said.get("lacking"):
+            raise InputError(f"{LLAMACPP.name} cannot be loaded: {said['error']}: install it (on Debian: libgomp1)")
         if "ready" not in said:
             await asyncio.wait({self._reader}, timeout=2)
             what = f"{model.name} with {self.settings.adapter.name}" if self.settings.adapter else model.name

@@ -14,12 +14,18 @@ from typing import Any
 
 
 def main() -> None:
-    """One JSON object in, `{"ready": address}` or `{"error": reason}` out, then wait for the end of input."""
+    """One JSON object in, `{"ready": address}` or `{"error": reason}` out, then wait for the end of input.
+
+    `lacking` beside the reason: it is not the model, but a library of the system that is not there.
+    """
     settings = json.loads(sys.stdin.buffer.readline())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold people's prompts
     os.umask(0o077)
     try:
         server = _serve(settings)
+    except ImportError as error:
+        print(json.dumps({"error": str(error), "lacking": True}), flush=True)
+        os._exit(1)
     except Exception as error:  # the reason itself is on standard error, written by llama.cpp
         print(json.dumps({"error": str(error)}), flush=True)
         time.sleep(0.2)  # a thread of llama.cpp's writes it

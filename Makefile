@@ -29,8 +29,8 @@ test: setup ## the whole test suite, in two processes (JOBS=n for more)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: setup ## format, strict types, import contracts, documentation
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks deploy
+	$(BIN)/ruff check src tests benchmarks deploy
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m spearhead.reference --check docs/reference
@@ -56,8 +56,8 @@ bench: demo ## the long measurements, hours of them: ours and the peer in one ru
 	@echo "with a text of your own: benchmarks/compression.py --text FILE, benchmarks/gpt_speed.py --nanogpt FOLDER --text FILE"
 
 format: setup ## format the code
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks deploy
+	$(BIN)/ruff check --fix src tests benchmarks deploy
 
 clean: ## remove the virtual environment and everything that was made here
 	rm -rf $(VENV) .spearhead .mypy_cache .ruff_cache .pytest_cache

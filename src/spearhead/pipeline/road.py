@@ -20,7 +20,7 @@ from spearhead.core.review import Context, Direction
 from spearhead.core.score import Case
 from spearhead.data.dataset import Dataset
 from spearhead.ledger.economics import arithmetic
-from spearhead.metrics import exposure
+from spearhead.metrics import exposure, picture_baselines
 from spearhead.metrics.nearest import Shown
 from spearhead.pipeline import judge, learn, pictures, report, texts
 from spearhead.pipeline.admitted import admitted
@@ -192,8 +192,9 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
     outcome.bars = gate.judge(scenario.bars, judged.scores, len(judged.cases))
     reviewed = _review(loaded, judged.cases, index=made.index)
     economics = _economics(loaded, made, judged=judged, reviewed=reviewed)
+    ceilings = picture_baselines.CEILINGS if scenario.scenario.modality == "image" else ()
     outcome.verdict, outcome.reasons = gate.verdict(
-        outcome.bars, credits, scenario.data.rights, economics, measured=judged.scores
+        outcome.bars, credits, scenario.data.rights, economics, measured=judged.scores, ceilings=ceilings
     )
     declared = Manifest(
         scenario=scenario.name,

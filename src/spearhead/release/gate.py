@@ -5,7 +5,7 @@ Knows no model and no file. Money is integer billionths; times are whole millise
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from spearhead.core import money
@@ -136,11 +136,13 @@ def verdict(
     economics: Mapping[str, Any],
     *,
     measured: Sequence[Measured] = (),
+    ceilings: Collection[str] = (),
 ) -> tuple[Literal["gold", "foam"], tuple[Said, ...]]:
     """`gold` when it beats trivial baselines, its rights are clean and a piece earns what it costs; with the reasons.
 
     `economics` is what the function of that name gave. Of the scores in `measured`, a baseline that no bar asks about
-    and that is ahead all the same is told among the reasons; it changes nothing of the verdict.
+    and that is ahead all the same is told among the reasons; it changes nothing of the verdict. `ceilings` are those
+    that nothing is expected to beat, such as real pictures.
     """
     beaten = [row for row in results if _rival(row)]
     missed = next((row for row in results if not row.passed), None)
@@ -164,7 +166,7 @@ def verdict(
         pays = said("release.verdict.pays", cost=cost, income=income, currency=coin)
     good = bool(beaten) and missed is None and bool(credits) and not unclean
     good = good and cost is not None and income is not None and income >= cost
-    return ("gold" if good else "foam"), (bars, clean, pays, *_unasked(results, measured))
+    return ("gold" if good else "foam"), (bars, clean, pays, *_unasked(results, measured, ceilings))
 
 
 BEATS = "release.bar.beats"
@@ -178,7 +180,9 @@ def _rival(row: BarResult) -> str:
     return str(wanted.facts["baseline"]) if isinstance(wanted, Sentence) and wanted.words == BEATS else ""
 
 
-def _unasked(results: Sequence[BarResult], measured: Sequence[Measured]) -> Iterator[Sentence]:
+def _unasked(
+    results: Sequence[BarResult], measured: Sequence[Measured], ceilings: Collection[str]
+) -> Iterator[Sentence]:
     """A sentence for each baseline that no bar asks about and that is ahead in what the bars measure."""
     asked = {(row.bar, _rival(row)) for row in results}
     barred = [score for score in measured if any(score.name == row.bar for row in results)]
@@ -186,7 +190,11 @@ def _unasked(results: Sequence[BarResult], measured: Sequence[Measured]) -> Iter
     for score in barred:
         for name, theirs in score.baselines.items():
             better = theirs > score.value if score.better == "higher" else theirs < score.value
-            if better and score.p_values.get(name, 1.0) < SURE and (score.name, name) not in asked:
+            if (
+                better
+                and score.p_values.get(name, 1.0) < SURE
+                and not (name in ceilings or (score.name, name) in asked)
+            ):
                 where = said("release.verdict.ahead_in", metric=score.name, theirs=theirs, ours=score.value)
                 ahead.setdefault(name, []).append(where)
     for name, places in ahead.items():

@@ -143,6 +143,8 @@ def test_a_baseline_that_is_ahead_and_that_no_bar_asks_about_is_told_beside_the_
     assert word == "gold"
     said = [str(reason) for reason in reasons[3:]]
     assert said == ["no bar asks about the baseline ngram, which is ahead in bleu (62 against 61)"]
+    _, without = gate.verdict(BEATEN, [CREDIT], RIGHTS, PAYS, measured=[bleu, ter], ceilings=("ngram",))
+    assert len(without) == 3
     asked = gate.judge([Bar("bleu", beats=("copy", "ngram"))], [bleu], 500)
     assert len(gate.verdict(asked, [CREDIT], RIGHTS, PAYS, measured=[bleu])[1]) == 3
 

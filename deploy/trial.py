@@ -244,7 +244,7 @@ def units(home: Path, *, more: list[str]) -> None:
     """Boot a Debian, install the units by the lines at their heads, and walk the server that they start."""
     folder = home.parent / SUITE
     debian(folder, "systemd-sysv", "dbus")
-    source = folder / "root/spearhead"
+    source = folder / "srv/spearhead"
     for name in ("src", "deploy"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -276,7 +276,7 @@ class Inside:
         leader = psutil.Process(self._booted.pid).children()[0].pid
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         enter = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--pid", "env", "-i", path]
-        return run(*enter, "sh", "-ec", f"cd /root/spearhead; {line}")
+        return run(*enter, "sh", "-ec", f"cd /srv/spearhead; {line}")
 
 
 def walk_units(inside: Callable[[str], str]) -> None:

@@ -70,7 +70,7 @@ def book(language: str) -> Mapping[str, str]:
     for file in sorted(_ROOT.rglob("words.toml")):
         place = ".".join(file.parent.relative_to(_ROOT).parts)
         table = tomllib.loads(file.read_text("utf-8")).get(language, {})
-        found |= {f"{place}.{name}": words for name, words in _flat(table)}
+        found |= {f"{place}.{name}": words for name, words in flat(table)}
     return found
 
 
@@ -137,10 +137,15 @@ def _bare(what: Sentence, language: str) -> str:
     return " ".join([f"{what.words}:", *facts]) if what.facts else what.words
 
 
-def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Names and texts of a table that may hold tables, as `table.name`.
+
+    >>> list(flat({"bar": {"at_least": "x"}}))
+    [('bar.at_least', 'x')]
+    """
     for key, value in table.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{before}{key}.")
+            yield from flat(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", str(value)
 

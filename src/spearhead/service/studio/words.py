@@ -2,10 +2,11 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from spearhead.core.sentence import flat
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 """Each by its own name; the first is spoken to whoever asks for none of them."""
@@ -17,7 +18,7 @@ def book(language: str) -> Mapping[str, str]:
     """Every sentence of a language by `page.key`."""
     found: dict[str, str] = {}
     for file in sorted((_FOLDER / language).glob("*.toml")):
-        found |= {f"{file.stem}.{key}": text for key, text in _flat(tomllib.loads(file.read_text("utf-8")))}
+        found |= {f"{file.stem}.{key}": text for key, text in flat(tomllib.loads(file.read_text("utf-8")))}
     return found
 
 
@@ -38,11 +39,3 @@ def choose(cookie: str, accepted: str) -> str:
         if (short := name.strip().lower()[:2]) in LANGUAGES and worth > best:
             best, chosen = worth, short
     return chosen
-
-
-def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", str(value)

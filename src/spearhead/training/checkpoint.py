@@ -100,7 +100,7 @@ def save(
         save_file(_plain(model.memory() | _random_state()), draft / "memory.safetensors")
         state = {"position": dataclasses.asdict(position), "optimiser": scalars}
         (draft / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
-    for old in _saved(folder):
+    for old in folder.glob("step-*"):  # what is left of one whose removal was cut off too
         if old != target:
             shutil.rmtree(old)
     return target

@@ -300,6 +300,19 @@ def test_a_folder_of_another_run_is_refused(points: list[Point], tmp_path: Path)
         run(Sine(), points[:50], plan, folder=tmp_path)
 
 
+def test_what_is_left_of_a_checkpoint_whose_removal_was_cut_off_goes_with_the_next(
+    points: list[Point], tmp_path: Path
+) -> None:
+    plan = Plan(steps=6, batch=8, save_every=3)
+    for number, _ in enumerate(train(Sine(), Batches(points, pack_points, plan=plan), plan, folder=tmp_path), 1):
+        if number == 4:
+            break
+    (old,) = tmp_path.glob("step-*")
+    (old / "state.json").rename(tmp_path / "away")  # the first that a removal took, when it was killed
+    run(Sine(), points, plan, folder=tmp_path)
+    assert [folder.name for folder in tmp_path.glob("step-*")] == ["step-00000006"]
+
+
 def test_a_damaged_checkpoint_is_named(points: list[Point], tmp_path: Path) -> None:
     plan = Plan(steps=3, batch=16, save_every=1)
     run(Sine(), points, plan, folder=tmp_path)

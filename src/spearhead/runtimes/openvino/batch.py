@@ -21,7 +21,10 @@ from spearhead.runtimes.openvino.sampling import Sampler, Wishes, logprobs
 
 Array = np.ndarray[Any, np.dtype[Any]]
 WIDEST, GUESSED = 96, 32
-"""Tokens, and guessed tokens of all answers, in one step: more are no faster, and each takes memory."""
+"""Tokens in one step, and guessed ones among them that cost a place: more are no faster, and each takes memory.
+
+Places that would be empty are filled with further guesses.
+"""
 LEAST = 4
 """Tokens that are worth copying from another block instead of computing them."""
 PATIENCE = 4

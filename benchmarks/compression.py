@@ -3,11 +3,12 @@
     python benchmarks/compression.py --text tinyshakespeare.txt
     python benchmarks/compression.py --text tinyshakespeare.txt --only speed
 
-Four models of one size learn the same text for as many steps: as they are, under 4-bit rounding, with half of their
-weights pruned, with half of their gated units pruned. Each is written in the layouts that a release may have, and each
-file is asked by the runtime that serves: bits a byte over held-out text, bytes, tokens a second of 16 clients. Then a
-larger model, its weights not learnt (speed does not care, and so its likelihoods are hardly asked for), in float32, 16,
-8 and 4 bits. Prints tables, and on stderr where it is; exit code 3 when a bar is missed.
+Three models of one size learn the same text for as many steps: as they are, with half of their weights pruned, with
+half of their gated units pruned. Each is written in the layouts that a release may have, the first in 4 bits also as
+`release.tune` makes it, and each file is asked by the runtime that serves: bits a byte over held-out text, bytes,
+tokens a second of 16 clients. Then a larger model, its weights not learnt (speed does not care, and so its likelihoods
+are hardly asked for), in float32, 16, 8 and 4 bits. Prints tables, and on stderr where it is; exit code 3 when a bar is
+missed.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,12 @@ BEFORE, ASKED, FEW = 32, 160, 8
 """Characters of a piece that are given, those whose likelihood is asked after them, and how many of these the larger
 model is asked, once: each takes as long as a token of an answer, and what it says is noise."""
 PLAIN = Template(style="plain", stop="<|end|>")
+READ, DRAWN, VALIDATED = 24, 1024, 1 << 13
+"""Windows of the text learnt that calibration reads and tuning learns from, and held-out tokens that choose."""
+STEPS = 60
+"""Of tuning."""
 WAYS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "plain": ("as it is", {}, ("F32", "Q8_0/F16", "Q8_0", "Q4_0")),
-    "aware": ("4 bits, trained for", {"round_to": "Q4_0"}, ("Q4_0",)),
     "weights": ("half the weights zero", {"prune": 0.5}, ("F32", "Q8_0")),
     "units": ("half the gated units gone", {"prune": 0.5, "prune_what": "units"}, ("F32", "Q8_0")),
 }
@@ -65,6 +69,8 @@ def main() -> int:
 
 def quality(text: str, given: argparse.Namespace, folder: Path) -> int:
     """The table of what is lost; gives how many bars were missed."""
+    from spearhead.media.text.tokens import Tokenizer
+
     rows = []
     for name, (told, plan, layouts) in WAYS.items():
         model, content = learnt(text, given, plan)
@@ -78,6 +84,21 @@ def quality(text: str, given: argparse.Namespace, folder: Path) -> int:
             threads=given.threads,
         )
         rows += [(told, row, (nats + row.nats_per_token) / math.log(2)) for row in found]
+        if name == "plain":
+            ids = np.array(Tokenizer(content).encode(text, special=False))
+            part = int(len(ids) * 0.9)
+            made = tuned(files, ids[:part], ids[part:], length=model.config.context, seed=0)
+            for way, file in made.items():
+                nats, found, _ = measured(
+                    *(model, content, folder / way),
+                    text=text,
+                    layouts=("Q4_0",),
+                    sources={"Q4_0": file},
+                    pieces=given.pieces,
+                    length=ASKED,
+                    threads=given.threads,
+                )
+                rows += [(f"4 bits, {way}", row, (nats + row.nats_per_token) / math.log(2)) for row in found]
     first_row, first = rows[0][1], rows[0][2]
     print("| model | layout | bytes | bits a byte | lost | tokens/s, 16 clients | to float32 |")
     print("|---|---|---|---|---|---|---|")
@@ -157,6 +178,7 @@ def measured(
     *,
     text: str,
     layouts: Sequence[str],
+    sources: Mapping[str, Path] = {},
     pieces: int,
     length: int,
     threads: int,
@@ -175,7 +197,7 @@ def measured(
     words = folder / "merged" / "tokenizer.json"
     gguf_file.write_model(state, config, words, folder / "full.gguf", layout="F32")
     held = text[int(len(text) * 0.9) :]
-    starts = [np.linspace(0, len(held) - 200, count).astype(int) for count in (pieces, 8)]
+    starts = [np.linspace(1 << 14, len(held) - 200, count).astype(int) for count in (pieces, 8)]
     asked = [tokenizer.encode(held[start : start + BEFORE + length], special=False) for start in starts[0]]
     pairs = [quantise.Pair(ids[:BEFORE], ids[BEFORE:]) for ids in asked]
     prompts = [
@@ -189,11 +211,42 @@ def measured(
             pairs=pairs,
             prompts=prompts,
             most_loss=100.0,
+            sources=sources,
             threads=threads,
         )  # fmt: skip
     )
     source = next(nats for name, nats in choice.nats.items() if name.startswith("source"))
     return source, tuple(replace(row, chosen=False) for row in choice.layouts), choice.alone
+
+
+def tuned(files: Path, ids: Any, held: Any, *, length: int, seed: int, steps: int = STEPS) -> dict[str, Path]:
+    """Q4_0 of `files`/merged as a release makes it: calibrated on windows of `ids`, and tuned on more of them.
+
+    The first of the tokens `held` say which of it is kept, and should be asked nothing afterwards.
+    """
+    from spearhead.models.pretrained.batch import Example
+    from spearhead.nn import gguf_file
+    from spearhead.pipeline.weights import load
+    from spearhead.release import calibration
+    from spearhead.training import tuning
+
+    merged, made = files / "merged", {name: files / f"{name}.gguf" for name in ("calibrated", "tuned")}
+    starts = np.random.default_rng(seed).integers(0, len(ids) - length, max(DRAWN, steps * tuning.BATCH))
+    learn = [Example(tuple(ids[start : start + length].tolist()), 1) for start in starts]
+    asked = [Example(tuple(held[at : at + length].tolist()), 1) for at in range(0, VALIDATED, length)]
+    moments = drained(calibration.moments(merged, [one.ids for one in learn[:READ]]))
+    state, config = load(merged)
+    full = files / "full-16.gguf"
+    gguf_file.write_model(state, config, merged / "tokenizer.json", full, layout="F16")
+    drained(gguf_file.requantise(full, made["calibrated"], tuning.LAYOUT, moments=moments))
+    found = drained(
+        tuning.tune(
+            merged, made["calibrated"], learn=learn, held=asked, steps=steps, seed=seed, folder=files / "tuning"
+        )  # fmt: skip
+    )
+    print(found.told(), file=sys.stderr, flush=True)
+    drained(gguf_file.revise(made["calibrated"], made["tuned"], found.tensors))
+    return made
 
 
 def size_of(content: str) -> int:

@@ -21,7 +21,7 @@ from spearhead.pipeline.elsewhere import elsewhere
 from spearhead.pipeline.likelihood import Served
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
-from spearhead.runtimes.batch import run_all
+from spearhead.runtimes.batch import streamed
 from spearhead.scenario import read
 from spearhead.store import releases
 from spearhead.store.home import Home
@@ -107,8 +107,8 @@ def released(outcome: Outcome) -> releases.Release:
 def answers(model: Path, tokenizer: Path, *, adapter: Path | None = None) -> list[str]:
     options = {"temperature": 0.0, "max_tokens": 12}
     prompts = [Prompt((Segment(f"{words}>", False),), options=options) for words in WORDS]
-    found = drive(run_all(judge.llamacpp(model, tokenizer, 256, adapter=adapter), prompts), quiet=True)
-    return [answer.text for answer in found]
+    found = streamed(judge.llamacpp(model, tokenizer, 256, adapter=adapter), prompts)
+    return [answer.text for answer in sorted(found, key=lambda answer: answer.prompt)]
 
 
 def likelihood(scenario: Path, outcome: Outcome, release: releases.Release, *, adapter: bool) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import httpx
 import openai
 import pytest
 
@@ -126,6 +127,7 @@ def test_parts_of_a_message_and_developer_turns_are_read(served: Any) -> None:
     ]
     answer = served.openai(served.account()).chat.completions.create(model="tiny", messages=messages)
     assert answer.choices[0].message.content == " left STOP right again."
+    assert answer.usage.prompt_tokens == len("go\n="), "a line each, as elsewhere"
 
 
 def test_every_answer_names_its_release_and_carries_its_label(served: Any) -> None:
@@ -220,6 +222,11 @@ def test_an_unknown_model_is_not_found(served: Any) -> None:
         ("service_tier", "flex"),
         ("store", True),
         ("web_search_options", {"search_context_size": "low"}),
+        ("repetition_penalty", 1.3),
+        ("guided_json", {"type": "object"}),
+        ("grammar", "root ::= [0-9]+"),
+        ("min_tokens", 20),
+        ("stop_token_ids", [2]),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(served: Any, name: str, value: Any) -> None:
@@ -227,15 +234,23 @@ def test_what_cannot_be_honoured_is_refused_by_name(served: Any, name: str, valu
     assert body["param"] == name and body["code"] == "unsupported_parameter" and name in body["message"]
 
 
+def test_what_other_servers_know_is_taken_where_it_changes_nothing(served: Any) -> None:
+    idle = {"repetition_penalty": 1.0, "min_tokens": 0, "ignore_eos": False, "guided_json": None, "grammar": ""}
+    answer = served.openai(served.account()).chat.completions.create(model="tiny", messages=HELLO, extra_body=idle)
+    assert answer.choices[0].finish_reason in ("stop", "length")
+
+
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
         ({"echo": True}, "echo"),
+        ({"ignore_eos": True}, "ignore_eos"),
         ({"suffix": "x"}, "suffix"),
         ({"best_of": 3}, "best_of"),
         ({"logprobs": 1}, "logprobs"),
         ({"prompt": [1, 2, 3]}, "prompt"),
-        ({"prompt": ["a", "b"]}, "prompt"),
+        ({"prompt": [[1, 2], [3]]}, "prompt"),
+        ({"prompt": []}, "prompt"),
     ],
 )
 def test_a_completion_refuses_what_it_cannot_honour(served: Any, changes: dict[str, Any], param: str) -> None:
@@ -352,6 +367,15 @@ def test_unknown_routes_and_methods_answer_in_the_envelope(served: Any) -> None:
     for answer, status in ((client.get("/v1/nothing"), 404), (client.get("/v1/chat/completions"), 405)):
         assert answer.status_code == status and set(answer.json()["error"]) == {"message", "type", "param", "code"}
         assert answer.headers["x-request-id"].startswith("req_")
+
+
+def test_head_says_what_get_says_without_its_body(served: Any) -> None:
+    client = served.http(served.account())
+    for path in ("/v1/models", "/v1/models/tiny", "/health", "/ready", "/v1/nothing", "/login", "/v1/chat/completions"):
+        got, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert all(head.headers[name] == got.headers[name] for name in ("content-type", "content-length"))
+    assert httpx.head(f"{served.url}/v1/models").status_code == 401
 
 
 def test_the_interface_is_described(served: Any) -> None:

@@ -1,15 +1,18 @@
 """Promises of the engine itself, without a network between."""
 
 import asyncio
+import contextlib
 import dataclasses
 import errno
 import json
 import os
+import shutil
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -17,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 from spearhead.core import clock as clocks
-from spearhead.core.errors import InputError
+from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import (
     Accepted,
     Delivered,
@@ -30,20 +33,33 @@ from spearhead.core.generation import (
     Settled,
 )
 from spearhead.core.manifest import PriceTag
+from spearhead.engine import erasure, spare
+from spearhead.engine import outputs as answers
 from spearhead.engine import run as run_module
 from spearhead.engine.held import settle_decided
 from spearhead.engine.loaded import Room
+from spearhead.engine.open import _tidy as tidy
 from spearhead.engine.open import choose, follow, opened
 from spearhead.engine.outputs import name, of_prompt
 from spearhead.engine.run import Engine
-from spearhead.ledger import journal, keys
+from spearhead.ledger import holds, journal, keys
 from spearhead.ledger import price as prices
 from spearhead.review import queue
 from spearhead.service.api.app import front
 from spearhead.service.app import create_app
 from spearhead.store import database, releases
+from spearhead.store.blobs import Blobs
+from spearhead.store.database import StoreUnavailable
 from spearhead.store.home import Home
-from spearhead.store.tables import outputs, reservations, review_transitions, reviews, usage_events
+from spearhead.store.tables import (
+    idempotency,
+    outputs,
+    reservations,
+    review_transitions,
+    reviews,
+    settings,
+    usage_events,
+)
 from spearhead.store.tables import releases as releases_table
 
 PROMPT, COMPLETION = 200, 800
@@ -93,7 +109,12 @@ def ask(account: str, words: str, *, key: str = "k", **more: Any) -> Request:
 
 async def events(engine: Engine, request: Request) -> list[Event]:
     """Everything that a request comes to."""
-    return [event async for event in engine.run(request)]
+    return await all_of(engine.run(request))
+
+
+async def all_of(running: AsyncIterator[Event]) -> list[Event]:
+    """Every event to the last."""
+    return [event async for event in running]
 
 
 def test_events_come_in_their_order_and_the_file_is_labelled(tmp_path: Path, make_release: Any) -> None:
@@ -107,6 +128,115 @@ def test_events_come_in_their_order_and_the_file_is_labelled(tmp_path: Path, mak
             said = "".join(event.delta for event in got if isinstance(event, Released))
             assert said == delivered.text == " The quick brown fox."
             assert b"AIGC:" in delivered.file.data and delivered.output.encode() in delivered.file.data
+
+    run(test)
+
+
+def test_the_file_of_a_text_that_left_is_made_when_nobody_is_answered_any_more(
+    tmp_path: Path, make_release: Any
+) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+
+            def blob() -> str | None:
+                with store.connect() as connection:
+                    (row,) = answers.of_request(connection, "k", account=account)
+                return row.blob
+
+            another = engine.machine.begin()
+            job = engine.prepare(ask(account, "hello"))
+            job.later = True
+            assert [event async for event in engine.run(job.request, job=job)]
+            await asyncio.sleep(5 * spare.LOOK)
+            assert (blob(), engine.spare.waiting) == (None, 1)
+            engine.machine.end(another)
+            while engine.spare.waiting:
+                await asyncio.sleep(spare.LOOK)
+            assert blob() is not None
+
+    run(test)
+
+
+def test_a_file_that_was_not_made_yet_is_made_though_its_release_is_down(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            engine.machine.begin()
+            job = engine.prepare(ask(account, "hello"))
+            job.later = True
+            assert [event async for event in engine.run(job.request, job=job)]
+            with store.connect() as connection:
+                (row,) = answers.of_request(connection, "k", account=account)
+            assert row.blob is None
+            up, archive, threads = dict(engine.releases), engine.archive, []
+
+            def found(name: str) -> Any:
+                threads.append(threading.current_thread())
+                return archive(name)
+
+            engine.archive = found
+            engine.releases.clear()
+            assert b"AIGC:" in (await engine.file(row)).data
+            assert threads and threading.main_thread() not in threads, "the loop goes on meanwhile"
+            engine.releases.update(up)
+
+    run(test)
+
+
+def test_a_file_made_while_the_database_was_away_is_found_by_an_erasure(
+    tmp_path: Path, make_release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "PAUSES", (0.01, 0.02))
+
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            another = engine.machine.begin()
+            job = engine.prepare(ask(account, "hello"))
+            job.later = True
+            assert [event async for event in engine.run(job.request, job=job)]
+            with store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE outputs RENAME TO away")
+            engine.machine.end(another)
+            while engine.spare.waiting:
+                await asyncio.sleep(spare.LOOK)
+            with store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE away RENAME TO outputs")
+            with store.connect() as connection:
+                (row,) = answers.of_request(connection, "k", account=account)
+            assert b"AIGC:" in (await engine.file(row)).data
+            await engine.aclose()
+            blobs = Home(tmp_path, tmp_path / "cache").blobs
+            erasure.erase(store, row.id, blobs=Blobs(blobs), actor="op")
+            assert [path for path in blobs.rglob("*") if path.is_file()] == []
+
+    run(test)
+
+
+HOLDS_PROMPTS = {
+    "checks": ["personal"],
+    "rules": [
+        {"category": "*", "direction": "prompt", "hold": 0.5, "block": None},
+        {"category": "*", "direction": "output", "hold": 0.9, "block": None},
+    ],
+}
+
+
+def test_an_answer_whose_file_cannot_be_made_is_owed_for_what_left_of_it(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release, policy=HOLDS_PROMPTS) as (engine, store, account):
+            blobs = Home(tmp_path, tmp_path / "cache").blobs
+            shutil.rmtree(blobs, ignore_errors=True)
+            blobs.write_text("in the way")
+            held = await events(engine, ask(account, "I am ada@example.org ok", key="held"))
+            assert [type(event) for event in held] == [Accepted, Failed, Settled]
+            assert isinstance(held[-1], Settled) and (held[-1].receipt.amount, held[-1].receipt.settled) == (0, True)
+            got = await events(engine, ask(account, "hello"))
+            said = "".join(event.delta for event in got if isinstance(event, Released))
+            assert isinstance(got[-2], Failed) and " The quick brown fox.".startswith(said) and said
+            with store.connect() as connection:
+                (row,) = answers.of_request(connection, "k", account=account)
+                assert (row.text, answers.of_request(connection, "held", account=account)) == (said, [])
+            left = journal.balance(store, account)
+            assert (left.available, left.reserved) == (10**9 - 5 * PROMPT - 5 * COMPLETION, 0)
 
     run(test)
 
@@ -217,9 +347,7 @@ def test_a_price_that_changes_counts_for_requests_that_start_later(tmp_path: Pat
     async def test() -> None:
         async with tiny(tmp_path, make_release) as (engine, store, account):
             prices.set_price(store, "tiny", PriceTag("USD", 10**9, 0, "token"), actor="test")
-            for _ in range(100):
-                if engine.loaded("tiny").price.prompt == 10**9:
-                    break
+            while engine.loaded("tiny").price.prompt != 10**9:
                 await asyncio.sleep(0.05)
             got = await events(engine, ask(account, "hello"))
             assert isinstance(got[-1], Settled) and got[-1].receipt.amount == 5 * 1000
@@ -227,17 +355,32 @@ def test_a_price_that_changes_counts_for_requests_that_start_later(tmp_path: Pat
     run(test)
 
 
-def test_a_prompt_that_policy_holds_holds_its_answer(tmp_path: Path, make_release: Any) -> None:
-    policy = {
-        "checks": ["personal"],
-        "rules": [
-            {"category": "*", "direction": "prompt", "hold": 0.5, "block": None},
-            {"category": "*", "direction": "output", "hold": 0.9, "block": None},
-        ],
-    }
-
+def test_a_live_price_that_is_no_price_is_never_taken_and_keeps_no_other_release_from_its_own(
+    tmp_path: Path, make_release: Any
+) -> None:
     async def test() -> None:
-        async with tiny(tmp_path, make_release, policy=policy) as (engine, store, account):
+        make_release(tmp_path / "releases", scenario="other")
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            before = engine.loaded("tiny").price
+            wrong = '{"completion":1,"currency":"USD","prompt":-1,"unit":"token"}'
+            row = {"scenario": "tiny", "kind": "price", "value": wrong, "actor": "hand", "created": "2026"}
+            with store.begin() as connection:
+                connection.execute(settings.insert().values(row))
+            for price in range(1, 4):  # whichever is looked at first
+                prices.set_price(store, "other", PriceTag("USD", price, 0, "token"), actor="test")
+                while engine.loaded("other").price.prompt != price:
+                    await asyncio.sleep(0.05)
+            assert engine.loaded("tiny").price == before
+        with pytest.raises(SpearheadError, match="live price in the database cannot be read: The prompt price -1"):
+            async with opened(Home(tmp_path, tmp_path / "cache"), room=Room(threads=1)):
+                pass
+
+    run(test)
+
+
+def test_a_prompt_that_policy_holds_holds_its_answer(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release, policy=HOLDS_PROMPTS) as (engine, store, account):
             got = await events(engine, ask(account, "I am ada@example.org ok"))
             assert not any(isinstance(event, Released | Delivered) for event in got)
             assert isinstance(got[-2], Held)
@@ -492,13 +635,37 @@ def test_a_settlement_is_asked_for_until_it_is_written_and_never_given_up_in_sil
                 await engine.aclose()
             with store.begin() as connection:
                 connection.exec_driver_sql("ALTER TABLE away RENAME TO usage_events")
-            for _ in range(50 * (not stays_away)):
-                if not journal.balance(store, account).reserved:
-                    break
+            while not stays_away and journal.balance(store, account).reserved:
                 await asyncio.sleep(0.1)
             assert (journal.balance(store, account).reserved > 0) is stays_away
             said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
             assert [account in one and "given up" in one for one in said] == [True] * stays_away
+
+    run(test)
+
+
+def test_what_is_owed_does_not_run_out_while_the_database_is_away(
+    tmp_path: Path, make_release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "PAUSES", (0.01, 0.02))
+
+    async def test() -> None:
+        day = Day()
+        async with tiny(tmp_path, make_release, clock=day) as (engine, store, account):
+            async for event in engine.run(ask(account, "hello")):
+                if isinstance(event, Accepted):
+                    with store.begin() as connection:
+                        connection.exec_driver_sql("ALTER TABLE usage_events RENAME TO away")
+            for _ in range(3):
+                day.ahead += timedelta(minutes=50)
+                with contextlib.suppress(StoreUnavailable):  # it may share a transaction with the settlement
+                    await tidy(engine)
+            assert journal.balance(store, account).reserved > 0
+            with store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE away RENAME TO usage_events")
+            while journal.balance(store, account).reserved:
+                await asyncio.sleep(0.05)
+            assert journal.balance(store, account).available == 10**9 - 5 * PROMPT - 5 * COMPLETION
 
     run(test)
 
@@ -533,8 +700,217 @@ def test_a_decision_whose_line_comes_to_be_seen_after_a_later_one_is_carried_out
     run(test)
 
 
-async def asgi(app: Any, key: str, body: dict[str, Any], sent: list[dict[str, Any]]) -> None:
-    """One request to an app in this process; what it sends is in `sent` as it comes."""
+def test_a_clock_that_is_set_forward_lets_no_repetition_run_beside_the_first(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with slowly_taken(tmp_path, make_release) as it:
+            it.day.ahead += timedelta(minutes=16)  # as after a laptop was shut
+            again = await it.ask()
+            await it.end()
+            assert again[0]["status"] == 409 and it.balance().available == ONCE
+
+    run(test)
+
+
+def test_what_a_long_answer_holds_does_not_run_out_under_it(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        async with slowly_taken(tmp_path, make_release) as it:
+            for _ in range(12):
+                it.day.ahead += timedelta(minutes=14)
+                await tidy(it.engine)
+            again, reserved = await it.ask(), it.balance().reserved
+            await it.end()
+            assert again[0]["status"] == 409 and reserved > 0 and it.balance().available == ONCE
+            assert dict((await it.ask())[0]["headers"])[b"idempotent-replayed"] == b"true"
+
+    run(test)
+
+
+def test_a_key_that_is_blocked_ends_what_runs_for_it_and_pays_for_what_was_made(
+    tmp_path: Path, make_release: Any
+) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            bad, good = (keys.create(store, account, name=name).key.id for name in ("bad", "good"))
+            other = ask(account, "~", key="beside", options={"max_tokens": 400})
+            beside = asyncio.create_task(all_of(engine.run(other, key=good)))
+            got: list[Event] = []
+            async for event in engine.run(ask(account, "~", options={"max_tokens": 4000}), key=bad):
+                got.append(event)
+                if len(got) == 10:
+                    keys.block(store, bad)
+                    await engine.end_blocked()
+            failed, settled = got[10:]
+            assert isinstance(failed, Failed) and failed.code == "asker_blocked" and isinstance(settled, Settled)
+            receipt = settled.receipt
+            assert 9 <= receipt.usage.completion < 4000 and receipt.settled
+            assert receipt.amount == PROMPT + receipt.usage.completion * COMPLETION
+            with store.connect() as connection:
+                (row,) = answers.of_request(connection, "k", account=account)
+            said = "".join(event.delta for event in got if isinstance(event, Released))
+            assert (row.text, row.finish, row.state) == (said, "cancelled", "released")
+            assert [type(event) for event in (await beside)[-2:]] == [Delivered, Settled], "another key's goes on"
+            assert journal.balance(store, account).reserved == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_client_of_a_key_that_is_blocked_meanwhile_is_told(tmp_path: Path, make_release: Any, stream: bool) -> None:
+    async def test() -> None:
+        async with tiny(tmp_path, make_release) as (engine, store, account):
+            made = keys.create(store, account, name="k")
+            app, slow = front(create_app(engine, home=Home(tmp_path, tmp_path / "cache"))), asyncio.Event()
+            body = {"model": "tiny", "messages": [{"role": "user", "content": "~"}], "max_tokens": 4000}
+            sent: list[dict[str, Any]] = []
+            asked = asgi(app, made.secret, {**body, "stream": stream}, sent, slow=slow if stream else None)
+            under_way = asyncio.create_task(asked)
+            while not engine.under_way:
+                await asyncio.sleep(0.001)
+            (job,) = engine.under_way
+            keys.block(store, made.key.id)
+            if stream:  # its client takes nothing meanwhile: the upkeep has the time to see it
+                while job.ended is None:
+                    await asyncio.sleep(0.01)
+                slow.set()
+            else:
+                await engine.end_blocked()
+            await under_way
+            whole = b"".join(message.get("body", b"") for message in sent)
+            assert sent[0]["status"] == (200 if stream else 401) and b"[DONE]" not in whole
+            error = json.loads(whole.rpartition(b"data: ")[2])["error"]
+            assert (error["code"], error["type"]) == ("invalid_api_key", "invalid_request_error")
+            assert "was blocked" in error["message"] and "charged" in error["message"]
+            assert 0 < 10**9 - journal.balance(store, account).available < PROMPT + 4000 * COMPLETION
+
+    run(test)
+
+
+def test_a_key_that_expires_ends_what_it_began_and_begins_nothing_more(tmp_path: Path, make_release: Any) -> None:
+    async def test() -> None:
+        day = Day()
+        async with tiny(tmp_path, make_release, clock=day) as (engine, store, account):
+            made = keys.create(store, account, name="k", expires=clocks.now() + timedelta(hours=1), clock=day)
+            old = keys.create(store, account, name="old", clock=day)
+            keys.rotate(store, old.key.id, grace=timedelta(hours=1), clock=day)
+            app = front(create_app(engine, home=Home(tmp_path, tmp_path / "cache")))
+            body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+            for secret in (made.secret, old.secret):
+                slow, sent, before = asyncio.Event(), list[dict[str, Any]](), journal.balance(store, account).available
+                under_way = asyncio.create_task(asgi(app, secret, body, sent, slow=slow))
+                while not engine.under_way:
+                    await asyncio.sleep(0.001)
+                day.ahead += timedelta(hours=2)
+                await engine.end_blocked()
+                slow.set()
+                await under_way
+                whole = b"".join(message.get("body", b"") for message in sent)
+                assert whole.endswith(b"data: [DONE]\n\n") and b'"finish_reason":"stop"' in whole
+                assert before - journal.balance(store, account).available == 5 * PROMPT + 5 * COMPLETION
+                while sent[0]["status"] != 401:  # for a second a key is remembered to work
+                    sent.clear()
+                    await asgi(app, secret, body, sent)
+                    await asyncio.sleep(0.1)
+                day.ahead -= timedelta(hours=2)
+
+    run(test)
+
+
+def test_after_the_database_was_away_other_servers_renew_theirs_before_anything_is_given_back(
+    tmp_path: Path, make_release: Any
+) -> None:
+    async def test() -> None:
+        day = Day()
+        async with tiny(tmp_path, make_release, clock=day) as (engine, store, account):
+            holds.reserve(store, account, 5, currency="USD", key="of another server", clock=day)
+            with store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE reservations RENAME TO away")
+            with pytest.raises(StoreUnavailable):
+                await tidy(engine)
+            day.ahead += timedelta(hours=2)
+            with store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE away RENAME TO reservations")
+            left = []
+            for _ in range(2):
+                await tidy(engine)
+                left.append(journal.balance(store, account).reserved)
+            assert left == [5, 0]
+
+    run(test)
+
+
+def test_an_answer_that_could_not_be_kept_for_repetitions_is_not_charged_again(
+    tmp_path: Path, make_release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "PAUSES", (0.01, 0.02))
+
+    async def test() -> None:
+        async with slowly_taken(tmp_path, make_release) as it:
+            with it.store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE idempotency RENAME TO away")
+            sent = await it.end()
+            with it.store.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE away RENAME TO idempotency")
+
+            def state() -> str:
+                with it.store.connect() as connection:
+                    return str(connection.scalar(sa.select(idempotency.c.state)))
+
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(10):
+                    while state() == "running":
+                        await asyncio.sleep(0.05)
+            it.day.ahead += timedelta(minutes=16)
+            again = await it.ask()
+            assert b"".join(part.get("body", b"") for part in again) == b"".join(part.get("body", b"") for part in sent)
+            assert it.balance().available == ONCE
+
+    run(test)
+
+
+ONCE = 10**9 - 5 * PROMPT - 5 * COMPLETION
+"""What is left of an account's credit when what `slowly_taken` asks was charged once."""
+
+
+@asynccontextmanager
+async def slowly_taken(root: Path, make_release: Any) -> AsyncIterator[Any]:
+    """A stream under an Idempotency-Key whose client takes nothing before `end`; `ask` is the same request again."""
+    day, slow = Day(), asyncio.Event()
+    async with tiny(root, make_release, clock=day) as (engine, store, account):
+        key = keys.create(store, account, name="k").secret
+        app = front(create_app(engine, home=Home(root, root / "cache")))
+        body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+
+        async def ask(slow: asyncio.Event | None = None) -> list[dict[str, Any]]:
+            sent: list[dict[str, Any]] = []
+            await asgi(app, key, body, sent, once="the same", slow=slow)
+            return sent
+
+        first = asyncio.create_task(ask(slow))
+
+        async def end() -> list[dict[str, Any]]:
+            slow.set()
+            return await first
+
+        while not engine.under_way:
+            await asyncio.sleep(0.01)
+        try:
+            yield SimpleNamespace(
+                engine=engine, store=store, day=day, ask=ask, end=end, balance=lambda: journal.balance(store, account)
+            )
+        finally:
+            await end()
+
+
+async def asgi(
+    app: Any,
+    key: str,
+    body: dict[str, Any],
+    sent: list[dict[str, Any]],
+    *,
+    once: str = "",
+    slow: asyncio.Event | None = None,
+) -> None:
+    """One request to an app in this process; what it sends is in `sent` as it comes, and is taken after `slow`."""
     payload = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
 
     async def receive() -> dict[str, Any]:
@@ -543,8 +919,14 @@ async def asgi(app: Any, key: str, body: dict[str, Any], sent: list[dict[str, An
         await asyncio.Event().wait()
         raise AssertionError
 
+    headers = [(b"authorization", f"Bearer {key}".encode())]
+    if once:
+        headers.append((b"idempotency-key", once.encode()))
+
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
+        if slow is not None:
+            await slow.wait()
 
     scope = {
         "type": "http",
@@ -555,7 +937,10 @@ async def asgi(app: Any, key: str, body: dict[str, Any], sent: list[dict[str, An
         "query_string": b"",
         "root_path": "",
         "scheme": "http",
-        "headers": [(b"authorization", f"Bearer {key}".encode())],
+        "headers": [
+            (b"authorization", f"Bearer {key}".encode()),
+            *([(b"idempotency-key", once.encode())] * bool(once)),
+        ],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 2),
     }

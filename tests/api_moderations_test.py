@@ -34,6 +34,9 @@ def test_all_thirteen_categories_and_all_fourteen_hazards_are_told(served: Any) 
     assert set(result["category_applied_input_types"]) == words
     hazards = result["vocabularies"]["mlcommons"]
     assert hazards["categories"]["S9"] and hazards["category_scores"]["S9"] == 1.0 and len(hazards["categories"]) == 14
+    # A vocabulary is a file: what lies in the folder is told, and nothing here names it.
+    assert set(result["vocabularies"]) == set(categories.vocabularies()) - {"openai"} > {"mlcommons"}
+    assert result["vocabularies"]["azure"]["category_scores"] == {"Hate": 0, "Sexual": 0, "Violence": 1, "SelfHarm": 0}
     assert result["decision"] == "block" and result["policy"] == policy.digest_of(policy.named("general"))
     assert "bomb" not in str(result["findings"])
 

@@ -10,22 +10,13 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from tests.conftest import until
 
 from spearhead.ledger import journal, keys
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 # 0.20 and 0.80 of the currency a million units, as the tiny release says: billionths a unit.
 PROMPT, COMPLETION = 200, 800
-
-
-def spent(served: Any, account: str, *, of: int = 10**9) -> int:
-    """What an account has paid, once nothing is held for it any more."""
-    for _ in range(200):
-        balance = served.balance(account)
-        if not balance.reserved:
-            return int(of - balance.available)
-        time.sleep(0.05)
-    raise AssertionError(f"still held: {balance}")
 
 
 def asking(content: str, **more: Any) -> dict[str, Any]:
@@ -37,7 +28,7 @@ def test_an_answer_costs_what_was_counted_and_has_a_receipt(served: Any) -> None
     account = served.account()
     answer = served.openai(account).chat.completions.create(model="tiny", messages=HELLO)
     cost = 5 * PROMPT + 5 * COMPLETION
-    assert spent(served, account) == cost
+    assert served.paid(account) == cost
     client = served.http(account)
     receipt = client.get(f"/v1/receipts/{answer._request_id}").json()
     assert receipt["amount_billionths"] == cost and receipt["amount"] == "0.000005" and receipt["currency"] == "USD"
@@ -68,11 +59,13 @@ def test_a_key_that_was_blocked_stops_within_a_moment(served: Any) -> None:
     client = httpx.Client(base_url=served.url, headers={"authorization": f"Bearer {issued.secret}"})
     assert client.get("/v1/models").status_code == 200
     keys.block(served.engine, issued.key.id)
-    for _ in range(60):
+    blocked = time.monotonic()
+    while True:
+        asked = time.monotonic()
         if client.get("/v1/models").status_code == 401:
             return
+        assert asked < blocked + 3, "a blocked key still worked after 3 s"
         time.sleep(0.05)
-    raise AssertionError("a blocked key still works after 3 s")
 
 
 def test_a_key_may_do_only_what_its_scopes_say(served: Any) -> None:
@@ -121,7 +114,7 @@ def test_a_refused_prompt_costs_nothing(served: Any) -> None:
         answer = client.post("/v1/chat/completions", json=asking("say zzforbidden now", stream=stream))
         assert answer.status_code == 400
         assert answer.json()["error"]["code"] == "content_filter" and answer.json()["error"]["param"] == "messages"
-    assert spent(served, account) == 0
+    assert served.paid(account) == 0
     assert client.get(f"/v1/receipts/{answer.headers['x-request-id']}").status_code == 404
 
 
@@ -145,11 +138,12 @@ def test_limits_are_windows_of_their_own(serve_tiny: Any) -> None:
         busy = client.post("/v1/chat/completions", json=asking("hello"))
         assert busy.status_code == 429 and busy.json()["error"]["type"] == "parallel"
         assert int(busy.headers["retry-after"]) >= 1
-    for _ in range(100):  # the slot is free as soon as the cut-off answer is settled
+
+    def hello() -> httpx.Response | None:
         answer = client.post("/v1/chat/completions", json=asking("hello"))
-        if answer.status_code == 200:
-            break
-        time.sleep(0.05)
+        return answer if answer.status_code == 200 else None
+
+    answer = until(hello)  # the slot is free as soon as the cut-off answer is settled
     assert answer.headers["x-ratelimit-remaining-requests"] == "1"
     assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
     over = client.post("/v1/chat/completions", json=asking("hello"))
@@ -169,7 +163,7 @@ def test_a_client_that_leaves_stops_the_work_and_pays_for_what_was_made(served: 
             got += next(seen)
         number = answer.headers["x-request-id"]
         output = answer.headers["x-spearhead-output"]
-    paid = spent(served, account)
+    paid = served.paid(account)
     receipt = client.get(f"/v1/receipts/{number}").json()
     made = receipt["usage"]["completion_tokens"]
     assert 5 <= made < 4000, "it stopped before its end"
@@ -181,9 +175,11 @@ def test_a_client_that_leaves_stops_the_work_and_pays_for_what_was_made(served: 
 def test_a_client_that_leaves_a_whole_answer_stops_the_work_too(served: Any) -> None:
     account = served.account()
     client = served.http(account)
-    with pytest.raises(httpx.ReadTimeout):
-        client.post("/v1/chat/completions", json=asking("~", max_tokens=4090), timeout=0.25)
-    paid = spent(served, account)
+    for patience in (0.25, 0.5, 1, 2, 4):  # on busy cores nothing may have been made so soon
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/chat/completions", json=asking("~", max_tokens=4090), timeout=patience)
+        if paid := served.paid(account):
+            break
     assert 0 < paid < PROMPT + 4090 * COMPLETION
 
 
@@ -222,11 +218,12 @@ def test_the_same_key_while_the_first_runs_is_a_409(served: Any) -> None:
         next(seen)
         again = client.post("/v1/chat/completions", json=body, headers=headers)
         assert again.status_code == 409 and again.json()["error"]["code"] == "request_in_progress"
-    for _ in range(100):
-        replay = client.post("/v1/chat/completions", json=body, headers=headers)
-        if replay.status_code != 409:
-            break
-        time.sleep(0.05)
+
+    def replayed() -> httpx.Response | None:
+        answer = client.post("/v1/chat/completions", json=body, headers=headers)
+        return None if answer.status_code == 409 else answer
+
+    replay = until(replayed)
     # The client left: that is what a repetition hears, and the official clients do not send it again.
     assert replay.json()["error"]["code"] == "request_cut_off" and replay.headers["x-should-retry"] == "false"
 

@@ -15,7 +15,7 @@ from spearhead.core import clock as clocks
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import opened
 from spearhead.ledger import idempotency, journal, keys
-from spearhead.service.api import generate, moderations
+from spearhead.service.api import generate, moderations, once
 from spearhead.service.app import create_app
 from spearhead.store import database
 from spearhead.store.home import Home
@@ -95,6 +95,29 @@ def test_an_answer_too_large_to_be_kept_is_not_made_again(
             assert service.paid == paid
 
     run(test)
+
+
+def test_a_stream_too_large_to_be_kept_is_not_gathered_to_its_end(
+    tmp_path: Path, make_release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered, keep = [], once.keep
+
+    async def noting(*given: Any, body: bytes, **more: Any) -> None:
+        gathered.append(len(body))
+        await keep(*given, body=body, **more)
+
+    async def test() -> None:
+        async with inside(tmp_path, make_release) as service, service.http() as client:
+            monkeypatch.setattr(idempotency, "LARGEST_BODY", 2_000)
+            monkeypatch.setattr(once, "keep", noting)
+            asked = {"model": "tiny", "prompt": ["~", "~~"], "max_tokens": 200, "stream": True}
+            answer = await client.post("/v1/completions", json=asked, headers={"idempotency-key": "one"})
+            assert answer.text.endswith("[DONE]\n\n") and len(answer.content) > 20_000
+            other = await client.post("/v1/completions", json=asked, headers={"idempotency-key": "one"})
+            assert other.json()["error"]["code"] == "answer_not_kept"
+
+    run(test)
+    assert len(gathered) == 1 and 2_000 < gathered[0] < 5_000
 
 
 def test_a_stream_that_nobody_takes_is_over_for_its_key(

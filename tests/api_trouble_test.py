@@ -17,7 +17,7 @@ import openai
 import psutil
 import pytest
 from tests import conftest
-from tests.conftest import Served, start_server
+from tests.conftest import Served, start_server, until
 
 from spearhead.ledger import journal, usage
 
@@ -27,14 +27,6 @@ PROMPT, COMPLETION = 200, 800
 def asking(content: str, **more: Any) -> dict[str, Any]:
     """A chat body."""
     return {"model": "tiny", "messages": [{"role": "user", "content": content}], **more}
-
-
-def until(condition: Any, *, seconds: float = 15.0) -> None:
-    """Wait for something that is to happen."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +55,22 @@ def test_a_runtime_that_is_killed_ends_its_streams_with_an_error_and_comes_back(
     until(lambda: httpx.get(f"{served.url}/ready").status_code == 200)
     (successor,) = served.workers()
     assert successor != worker
+
+
+def test_a_response_whose_runtime_is_killed_ends_as_failed(tried: Served) -> None:
+    until(lambda: httpx.get(f"{tried.url}/ready").status_code == 200)
+    account, deltas = tried.account(), 0
+    (worker,) = tried.workers()
+    client: Any = tried.openai(account)
+    for event in client.responses.create(model="tiny", input="~", max_output_tokens=4000, stream=True):
+        deltas += event.type == "response.output_text.delta"
+        if deltas == 5:
+            os.kill(worker, signal.SIGKILL)
+            deltas += 1
+    assert event.type == "response.failed" and event.response.status == "failed"
+    assert event.response.error.code == "server_error" and event.x_code == "runtime_failed"
+    assert 0 < tried.paid(account) < PROMPT + 4000 * COMPLETION, "what was made is settled"
+    until(lambda: httpx.get(f"{tried.url}/ready").status_code == 200)
 
 
 def test_database_trouble_is_a_503_never_a_401_and_passes_by_itself(tried: Served) -> None:
@@ -148,12 +156,15 @@ def test_an_answer_that_outlasts_the_end_of_the_server_is_told_so_and_charged_fo
     served = serve_tiny()
     account = served.account()
     client = served.http(account)
+    asked = time.monotonic()
+    assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
+    soon, paid = time.monotonic() - asked, 5 * PROMPT + 5 * COMPLETION  # how busy the cores are
     said: list[httpx.Response] = []
     body = asking("~", max_tokens=4000, stream=stream)
     reader = threading.Thread(target=lambda: said.append(client.post("/v1/chat/completions", json=body)))
     reader.start()
     until(lambda: served.balance(account).reserved)
-    time.sleep(0.1)
+    time.sleep(max(0.1, soon))  # a part of it is made
     served.process.send_signal(signal.SIGTERM)
     reader.join(30)
     (answer,) = said
@@ -162,7 +173,7 @@ def test_an_answer_that_outlasts_the_end_of_the_server_is_told_so_and_charged_fo
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "server_ended"
     assert served.process.wait(20) == 0
     balance = served.balance(account)
-    assert not balance.reserved and PROMPT < 10**9 - balance.available < PROMPT + 4000 * COMPLETION
+    assert not balance.reserved and PROMPT < 10**9 - paid - balance.available < PROMPT + 4000 * COMPLETION
     assert "Traceback" not in (served.home.root / "server.log").read_text()
 
 

@@ -34,15 +34,6 @@ def client_of(served: Any, account: str, *, scopes: tuple[str, ...] = ("generate
     return client
 
 
-def settled(served: Any, account: str) -> None:
-    """Wait until nothing is held for it any more."""
-    for _ in range(200):
-        if not served.balance(account).reserved:
-            return
-        time.sleep(0.05)
-    raise AssertionError("still held")
-
-
 def sound(served: Any) -> bool:
     engine = served.engine
     assert usage.check(engine) + invoices.check(engine) + limits.check(engine) == []
@@ -54,7 +45,7 @@ def test_the_organization_sees_use_by_bucket_and_group_and_what_it_cost(served: 
     client = served.http(account)
     for _ in range(3):
         assert client.post(CHAT, json=asking()).status_code == 200
-    settled(served, account)
+    served.paid(account)
     start = int(time.time()) - 3600
     query: Any = {"start_time": start, "bucket_width": "1h", "user_ids": [account], "group_by": ["user_id", "model"]}
     page = admin(served).get("/v1/organization/usage/completions", params=query).json()
@@ -123,7 +114,7 @@ def test_an_account_sees_its_plan_limits_use_and_invoices_and_nobody_elses(serve
     limits.set_limit(engine, f"account:{account}", measure="requests", span="day", most=2, actor="test")
     client = client_of(served, account)
     assert client.post(CHAT, json=asking()).status_code == 200
-    settled(served, account)
+    served.paid(account)
     seen = client.get("/v1/usage").json()
     # Ten units were made: the prompt's five and two of the answer are included, three are to be paid.
     assert seen["amount_billionths"] == 3 * COMPLETION and seen["owed_billionths"] == 0
@@ -155,8 +146,8 @@ def test_limits_of_a_team_hold_for_all_its_keys_and_refusals_count_for_nothing(s
     refused = first.post(CHAT, json=asking())
     assert refused.status_code == 429 and refused.json()["error"]["code"] == "rate_limit_exceeded"
     assert refused.json()["error"]["type"] == "requests" and int(refused.headers["retry-after"]) >= 1
-    settled(served, one)
-    settled(served, other)
+    served.paid(one)
+    served.paid(other)
     assert sound(served)
 
 
@@ -177,7 +168,7 @@ def test_a_gift_is_spent_before_money(served: Any) -> None:
     gift = 5 * PROMPT + 4 * COMPLETION
     grants.give(served.engine, account, gift, key="welcome", note="welcome", promotional=True, priority=1)
     assert served.http(account).post(CHAT, json=asking(max_tokens=5)).status_code == 200
-    settled(served, account)
+    served.paid(account)
     assert [left for _, left in grants.of_account(served.engine, account)] == [0]
     assert served.balance(account).available == 10**9 - COMPLETION
 
@@ -188,7 +179,7 @@ def test_what_an_accepted_piece_cost_is_measured(served: Any) -> None:
     before = economics.measured(served.engine, "tiny@v1", wanted=1, machine_hour=0, review_minute=0)
     for _ in range(2):
         assert client.post(CHAT, json=asking()).status_code == 200
-    settled(served, account)
+    served.paid(account)
     after = economics.measured(served.engine, "tiny@v1", wanted=1, machine_hour=0, review_minute=0)
     assert after.accepted - before.accepted == 2 and after.milliseconds >= before.milliseconds
     assert after.income - before.income == 2 * 5 * (PROMPT + COMPLETION) and after.verdict == "gold"

@@ -10,9 +10,8 @@ import pytest
 from tests.conftest import write_tiny_release
 
 from spearhead import cli
-from spearhead.engine.loaded import live_settings, read_policy
 from spearhead.provenance import signing
-from spearhead.review import policy
+from spearhead.review import live, policy
 from spearhead.store import database
 from spearhead.store.home import Home
 
@@ -109,9 +108,9 @@ def test_a_live_policy_is_set_by_command_and_is_the_one_that_servers_read(desk: 
     assert [one["policy"]["people"] for one in shown] == [2, 1]
     store = database.connect(f"sqlite:///{desk.root / 'spearhead.db'}")
     with database.reading(store) as connection:
-        raw = live_settings(connection, "tiny")["policy"]
+        found = live.newest(connection, "tiny")
     store.dispose()
-    assert read_policy(raw) == dataclasses.replace(policy.named("general"), people=2)
+    assert found == dataclasses.replace(policy.named("general"), people=2)
     own.write_text('checks = ["nsfw"]\nrules = []\n')
     assert "looks at text" in desk("policy", "tiny", "--file", str(own), code=2)["error"]
     assert "There is no release" in desk("policy", "none", "--template", "film", code=2)["error"]

@@ -68,7 +68,7 @@ def test_a_plan_is_offered_used_invoiced_printed_and_paid(desk: Desk) -> None:
     hands.set(datetime(2027, 2, 1, tzinfo=UTC))
     (made,) = at(desk, hands, "run")["invoices"]
     assert made["due"] == "24.40"  # 20.00 and 0.50, with 19 %: 24.395
-    for name, begins in (("a.pdf", b"%PDF"), ("a.csv", b"invoice,account"), ("a.json", b'{"account"')):
+    for name, begins in (("a.pdf", b"%PDF"), ("a.csv", "\ufeff账单号,账户".encode()), ("a.json", b'{"account"')):
         desk("bill", "show", made["number"], "--out", str(desk.root / name), "--language", "zh")
         assert (desk.root / name).read_bytes().startswith(begins)
     assert desk("bill", "show", made["number"])["subtotal"] == 500_000_000

@@ -156,11 +156,12 @@ def test_exposure_is_worked_out_as_by_hand() -> None:
         ).interval
         is None
     )
-    assert exposure.claims([group])[0].startswith("1 of 5 canaries planted 4 times was extracted in 20 probes; mean")
-    assert exposure.claims([dataclasses.replace(once, canaries=8, extracted=0)])[0].startswith(
-        "None of 8 canaries planted once was extracted in 20 probes"
+    assert str(exposure.claims([group])[0]).startswith(
+        "1 of 5 canaries planted 4 times was extracted in 20 probes; mean"
     )
-    assert not exposure.alarm([group]) and "The one canary planted once was extracted in" in exposure.alarm([once])
+    none = dataclasses.replace(once, canaries=8, extracted=0)
+    assert str(exposure.claims([none])[0]).startswith("None of 8 canaries planted once was extracted in 20 probes")
+    assert not exposure.alarm([group]) and "The one canary planted once was extracted in" in str(exposure.alarm([once]))
 
 
 def test_what_was_seen_often_is_exposed_and_what_was_never_seen_is_chance(pairs: Dataset) -> None:
@@ -267,9 +268,9 @@ def test_a_walk_measures_its_canaries_and_says_so_everywhere(outcome: Outcome) -
     manifest = releases.read(outcome.release).manifest
     assert manifest.canaries == tuple(outcome.canaries)
     card, page = (outcome.release / "card.md").read_text("utf-8"), outcome.report.read_text("utf-8")
-    for claim in exposure.claims(outcome.canaries):
+    for claim in map(str, exposure.claims(outcome.canaries)):
         assert claim in card and claim in page and f"  {claim}" in outcome.lines()
-    loud = exposure.alarm(outcome.canaries)
+    loud = str(exposure.alarm(outcome.canaries))
     assert bool(loud) == bool(once.extracted)
     assert (f"**Warning.** {loud}" in card) == (loud in page and 'role="alert"' in page) == bool(loud)
     for many in (0, 1):

@@ -8,7 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from spearhead import cli
+from spearhead.pipeline import health
 from spearhead.provenance import signing
 from spearhead.reference import pages
+from spearhead.scenario.read import json_schema
 from spearhead.store.home import Home
 
 ROOT = Path(__file__).parents[1]
@@ -83,8 +85,8 @@ MISTAKES = [
     (("check",), "name a scenario"),
     (("train", "scenarios/modern-english", "--time-budget", "nan"), "training.minutes: nan was given"),
     (("trace", "scenarios"), "a folder, wanted a file"),
-    (("generate", "nothing", "hello"), "nothing"),
-    (("serve", "nothing"), "nothing"),
+    (("generate", "nothing", "hello"), "there is no release in"),
+    (("serve", "nothing"), "there is no release in"),
     (("trace", "nowhere.txt"), "there is no such file"),
     (("verify", "nowhere.txt"), "there is no such file"),
     (("keys", "block"), "--key"),
@@ -101,6 +103,7 @@ MISTAKES = [
 ONE_AFTER_ANOTHER = """
 import contextlib, io, json, sys
 from spearhead import cli
+from spearhead.pipeline import health
 
 answers = []
 for words in json.loads(sys.argv[1]):
@@ -186,10 +189,46 @@ def test_the_database_goes_into_a_backup_and_comes_back(tmp_path: Path) -> None:
 
 def test_doctor_says_what_it_sees(tmp_path: Path) -> None:
     done = spearhead("doctor", "--json", home=tmp_path / "home")
-    found = {row["what"]: row for row in json.loads(done.stdout)["findings"]}
+    answer = json.loads(done.stdout)
+    found = {row["what"]: row for row in answer["findings"]}
+    assert answer["purpose"] == "training", "for torch is here"
     assert found["python"]["seen"].startswith("3.")
     assert found["torch"]["seen"].startswith("2.13.0")
     assert not (tmp_path / "home").exists()  # it looks and changes nothing
+
+
+def test_doctor_counts_what_training_wants_only_where_somebody_trains(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", tmp_path / "cache")
+    small = health.Finding("memory", "1.0 GiB", "wanted 5 GiB or more", "training")
+    lacking = health.Finding("fastapi", "not installed", "make setup")
+    for purpose, findings, code in (
+        ("serving", (small,), 0),
+        ("training", (small,), 1),
+        ("serving", (lacking,), 1),
+        ("training", (lacking,), 1),
+        ("training", (), 0),
+    ):
+        seen = health.look(home, purpose=purpose)
+        well = tuple(finding for finding in seen.findings if not finding.advice)
+        assert health.Health((*well, *findings), purpose).exit_code == code
+    served = health.Health((health.Finding("python", "3.11"), small), "serving").lines()
+    assert served[0] == "for serving:" and served[1].startswith("✓ python")
+    assert served[2].startswith("for training (not what") and served[3].startswith("- memory  1.0 GiB\n    → wanted")
+    for purpose in health.PURPOSES:
+        answer = json.loads(here("doctor", purpose, "--json", home=home.root).stdout)
+        torch = next(row for row in answer["findings"] if row["what"] == "torch")
+        assert (answer["purpose"], torch["purpose"]) == (purpose, "training")
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"), [(b"x" * 3000, "is not a SQLite database"), (b"SQLite format 3\0" + b"x" * 3000, "is damaged")]
+)
+def test_doctor_finds_a_database_that_cannot_be_used(content: bytes, seen: str, tmp_path: Path) -> None:
+    (tmp_path / "spearhead.db").write_bytes(content)
+    done = here("doctor", "--json", home=tmp_path)
+    (found,) = [one for one in json.loads(done.stdout)["findings"] if one["what"] == "database"]
+    assert done.returncode == 1 and found["seen"].startswith(seen) and "store restore" in found["advice"]
+    assert (tmp_path / "spearhead.db").read_bytes() == content
 
 
 def test_doctor_finds_a_release_that_would_not_be_served_here(tmp_path: Path, make_release: Any) -> None:
@@ -217,6 +256,17 @@ def test_doctor_finds_a_release_that_would_not_be_served_here(tmp_path: Path, ma
 def test_the_generated_reference_is_up_to_date() -> None:
     for name, text in pages().items():
         assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == text, f"run `make docs`: {name}"
+
+
+def test_every_key_of_a_scenario_is_explained_in_the_reference_and_to_editors() -> None:
+    rows = [line.split(" | ") for line in pages()["scenario.md"].splitlines() if line.startswith("| `")]
+    assert len(rows) > 150 and [row[0] for row in rows if len(row[1].strip()) < 5] == []
+    schema = json_schema()
+    tables = [*schema["$defs"].values(), *schema["properties"]["model"]["oneOf"]]
+    keys = [key for table in tables for key in table.get("properties", {}).items() if key[0] != "family"]
+    assert len(keys) > 150
+    # What points to a table that says the same of itself needs no words of its own.
+    assert [name for name, key in keys if "description" not in key and "$ref" not in key] == []
 
 
 def verbs() -> dict[str, argparse.ArgumentParser]:
@@ -265,9 +315,11 @@ def test_an_interrupted_verb_says_so_in_one_line(tmp_path: Path) -> None:
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )
-    time.sleep(1.5)
+    assert process.stdin is not None
+    process.stdin.write("word " * 40_000)  # more than a pipe holds: it has come to where it reads its question
+    process.stdin.flush()
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said.strip() == "spearhead: stopped; the same command goes on where it was cut off"
 
@@ -287,3 +339,22 @@ def test_threads_that_wait_sleep_soon_unless_the_environment_says_otherwise(
         timeout=60,
     )
     assert f"GOMP_SPINCOUNT = {wanted}" in done.stderr
+
+
+def _torch_asks_for_too_much() -> None:
+    import torch
+
+    torch.empty(1 << 55, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("greedy", [lambda: bytes(1 << 55), _torch_asks_for_too_much])
+def test_memory_that_ran_out_is_one_line_that_says_what_to_ask_less_of(
+    greedy: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "doctor", lambda options: greedy())
+    done = here("doctor", "--json", home=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith(f"spearhead: {cli.STARVED} (")
+    assert "Traceback" not in done.stderr and json.loads(done.stdout)["exit_code"] == 1
+    monkeypatch.setattr(cli, "doctor", lambda options: [][1])
+    with pytest.raises(IndexError):  # a mistake of ours is no want of memory
+        here("doctor", home=tmp_path)

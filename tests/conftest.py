@@ -14,11 +14,13 @@ import secrets
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import encypher_c2pa
 import httpx
@@ -35,18 +37,19 @@ from spearhead.core.manifest import BarResult, Credit, Layout, Manifest, Measure
 from spearhead.core.specimen import manifest
 from spearhead.index.copies import CopyIndex
 from spearhead.index.pictures import PictureIndex
-from spearhead.ledger import journal, keys
+from spearhead.ledger import journal, keys, servers
 from spearhead.provenance import signing
 from spearhead.release import gate, options
 from spearhead.release.bars import Bar
 from spearhead.service.studio import people
 from spearhead.service.studio.page import Visitor
-from spearhead.store import database, packages, tables
+from spearhead.store import database, packages, releases, tables
 from spearhead.store.home import Home
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+T = TypeVar("T")
 WIDTH = 384
 """Also the number of tokens: embeddings are one-hot."""
 CONTEXT = 4096
@@ -275,14 +278,7 @@ def form_token(client: httpx.Client, path: str = "/login") -> str:
 
 
 # -- a scenario of words that mean nothing --------------------------------------------------------------------------
-OVER_PAIRS = """
-[[data.sources]]
-kind = "files"
-path = "pairs.csv"
-licence = "CC0-1.0"
-credit = "nobody"
-[data.cleaning]
-shortest = 2
+LABELLED_AND_PRICED = """
 [labels]
 producer = "tests"
 [price]
@@ -292,6 +288,19 @@ completion = "2.00"
 [economics]
 machine_hour = "0.10"
 """
+"""How scenarios of texts end."""
+OVER_PAIRS = (
+    """
+[[data.sources]]
+kind = "files"
+path = "pairs.csv"
+licence = "CC0-1.0"
+credit = "nobody"
+[data.cleaning]
+shortest = 2
+"""
+    + LABELLED_AND_PRICED
+)
 """What scenarios over `write_pairs` have in common."""
 
 
@@ -346,11 +355,13 @@ sys.addaudithook(stay)
 from pathlib import Path
 from spearhead.core.errors import SpearheadError
 from spearhead.engine.loaded import Room
+from spearhead.ledger import servers
 from spearhead.service.api.limits import Limits
 from spearhead.service.serve import serve
 from spearhead.store.home import Home
 
-root, host, port, limits, context, database = sys.argv[1:7]
+root, host, port, limits, context, database, beat = sys.argv[1:8]
+servers.BEAT = float(beat)
 numbers = [int(number) for number in limits.split(",")] if limits else []
 try:
     serve(
@@ -392,6 +403,15 @@ class Guest:
         """Bring the session into a browser, with a language or look of their own."""
         named = {"spearhead": self.secret, **cookies}
         tab.context.add_cookies([{"name": name, "value": value, "url": url} for name, value in named.items()])
+
+
+def until(happened: Callable[[], T | None], *, seconds: float = 60.0, what: str = "it did not happen in time") -> T:
+    """Wait for something that is to happen, as long as busy cores may take; gives what was told of it."""
+    end = time.monotonic() + seconds
+    while (told := happened()) is None or told is False:
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+    return told
 
 
 @dataclass
@@ -473,9 +493,45 @@ class Served:
         """What an account has."""
         return journal.balance(self.engine, account)
 
+    def paid(self, account: str, *, of: int = 10**9) -> int:
+        """What an account has paid of what it had, once nothing is held for it any more."""
+
+        def settled() -> journal.Balance | None:
+            found = self.balance(account)
+            return None if found.reserved else found
+
+        balance = until(settled, what=f"money of {account} is held still")
+        return of - balance.available
+
     def workers(self) -> list[int]:
         """Processes that hold models."""
         return [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
+
+    @contextlib.contextmanager
+    def slowly(self) -> Iterator[None]:
+        """Its models get a tenth of the time, for a test that acts on what runs and must not race it.
+
+        3,000 tokens, which are written within 1.5 seconds, then take more than ten.
+        """
+        over = threading.Event()
+
+        def hold_back() -> None:
+            while not over.is_set():
+                held = [psutil.Process(pid) for pid in self.workers()]
+                for worker in held:
+                    worker.suspend()
+                over.wait(0.045)
+                for worker in held:
+                    worker.resume()
+                over.wait(0.005)
+
+        thread = threading.Thread(target=hold_back)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def egress(self) -> list[str]:
         """Whom the server tried to speak to, and whom its workers or native parts speak to now, off this machine."""
@@ -510,15 +566,16 @@ def start_server(
     host: str = "127.0.0.1",
     context: int = 0,
     database_url: str = "",
+    beat: float = servers.BEAT,
     **manifest: Any,
 ) -> Served:
-    """A server over a new installation at `root` that holds one tiny release."""
+    """A server over a new installation at `root` that holds one tiny release; it shows every `beat` that it lives."""
     home = Home(root, root / "cache", database_url or None)
     if not home.releases.exists():
         write_tiny_release(home.releases, **manifest)
     database.migrate(home.database_url)
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(root), host, str(port), limits, str(context), database_url],
+        [sys.executable, "-c", SERVE, str(root), host, str(port), limits, str(context), database_url, str(beat)],
         stdout=subprocess.PIPE,
         stderr=(root / "server.log").open("a"),
         text=True,
@@ -587,7 +644,8 @@ def judged() -> dict[str, Any]:
 def furnish(home: Home) -> None:
     """Two signed releases of `tiny` with all that people look at: a report, an index, the terms of a verdict.
 
-    What the first says of its verdict is English text, as releases had it once; the second's are sentences.
+    What the first says of its verdict is English text and its report too, as releases had it once; the second's are
+    sentences, and a report in each language.
     """
     rates = {"wanted": 2, "machine_hour": 360_000_000, "review_minute": 0}
     old = {
@@ -601,14 +659,19 @@ def furnish(home: Home) -> None:
         report = (
             "<!doctype html><title>Report</title><style>p { color: navy }</style><script>document.title = 1</script>"
         )
-        (place / "report.html").write_text(f"{report}<p>All of {version}</p>")
+        (place / releases.report_name()).write_text(f"{report}<p>All of {version}</p>")
+        if new is told:
+            (place / releases.report_name("zh")).write_text('<!doctype html><html lang="zh-CN"><p>全部</p>')
         learnt = [("a" * 64, "Please write to Ada now and then."), ("b" * 64, "A lazy dog sleeps.")]
         CopyIndex.build(learnt).save(place / "parts" / "index")
         PictureIndex.build([("c" * 64, checkers(4)), ("d" * 64, checkers(16))]).save(place / "parts" / "index")
         said = Manifest.from_json((place / "manifest.json").read_text())
         more = [
             Part(file.relative_to(place).as_posix(), digest.of_file(file), file.stat().st_size, role)
-            for role, files in (("document", [place / "report.html"]), ("index", sorted(place.glob("parts/index/*"))))
+            for role, files in (
+                ("document", sorted(place.glob("*.html"))),
+                ("index", sorted(place.glob("parts/index/*"))),
+            )
             for file in files
         ]
         write_signed(place, dataclasses.replace(said, parts=(*said.parts, *more)))
@@ -664,8 +727,9 @@ def chromium() -> Iterator[Chromium]:
         if "SPEARHEAD_CI" in os.environ:
             pytest.fail(f"there is no browser: {how}")
         pytest.skip(f"needs a browser: {how}")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=30_000)  # as long as Playwright waits for anything else: cores may be busy
     with sync_playwright() as started:
         flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
         one = Chromium(started.chromium.launch(executable_path=found, args=flags), asyncio._get_running_loop())

@@ -120,7 +120,8 @@ def test_a_collapse_is_seen_and_rolled_back_and_said(tmp_path: Path) -> None:
     facts = export(model, tmp_path, SHAPE)
     assert facts["rolled_back"] is True
     assert (facts["weights_of_step"], facts["trained_steps"]) == (trained.best_step, trained.steps)
-    assert facts["words"]["weights"].startswith(f"of step {trained.best_step} of {trained.steps}: rolled back")
+    ((_, told),) = Catalogue("spearhead.models", "FAMILY")["gan"].found(facts)
+    assert str(told).startswith(f"of step {trained.best_step} of {trained.steps}: rolled back")
     assert float(next(model.losses(pack(HELD)))[1]) == pytest.approx(trained.best_loss, rel=1e-5)
 
 

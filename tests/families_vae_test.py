@@ -114,5 +114,6 @@ def test_a_tokenizer_leaves_a_codec_and_says_how_well_it_keeps_pictures(tmp_path
     given = np.stack([codec.read(item, channels=1) for item in held])
     assert facts["held_error"] == pytest.approx(float(np.square(back - given).mean()), rel=0.01)
     assert facts["held_used"] == len(np.unique(codes)) and facts["held_vocab"] == opened.vocab == 25
-    assert facts["words"]["codes in use"].startswith(f"{facts['held_used']} of 25, perplexity")
+    told = {str(name): str(words) for name, words in Catalogue("spearhead.models", "FAMILY")["tokenizer"].found(facts)}
+    assert told["codes in use"].startswith(f"{facts['held_used']} of 25, perplexity")
     assert lesson.preview is not None and lesson.preview().shape == (16, 64, 1)

@@ -19,6 +19,7 @@ from spearhead.media.text.tokens import Tokenizer
 from spearhead.models.gpt import FAMILY
 from spearhead.models.gpt.config import Config
 from spearhead.nn import gguf_file
+from spearhead.nn.gguf_header import read_header
 from spearhead.pipeline.weights import load
 from spearhead.release import fidelity
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
@@ -91,7 +92,7 @@ def test_the_gguf_goes_on_with_the_tokens_of_the_trained_model(trained: Trained)
     merged = folder / "merged"
     state, config = load(merged)
     gguf_file.write_model(state, config, merged / "tokenizer.json", folder / "full.gguf", layout="F32")
-    kept = gguf_file.read(folder / "full.gguf").metadata
+    kept = read_header(folder / "full.gguf").metadata
     assert kept["general.architecture"] == "qwen3"
     assert (kept["tokenizer.ggml.model"], kept["tokenizer.ggml.pre"]) == ("gpt2", "gpt-2")
     tokenizer = Tokenizer.open(merged)
@@ -132,7 +133,7 @@ def test_units_that_were_pruned_are_not_in_the_file_and_nothing_else_is_missed(t
             p.add_(torch.randn(p.shape, generator=rng) / 4)
     smaller = compress.of(model, Plan(prune=0.5, prune_what="units"))
     assert smaller is not None
-    smaller.finish()
+    smaller.prune(1.0)
     content = words.make([ENGLISH], Config(depth=2, width=32, heads=2), template=PLAIN)
     export(model, tmp_path / "merged", tokenizer=content, stop="<|end|>")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", local_files_only=True)

@@ -1,6 +1,8 @@
 """Two processes, each with half of every batch, have the gradients of one with the doubled batch, in float64."""
 
 import dataclasses
+import functools
+import itertools
 import socket
 import subprocess
 import sys
@@ -19,11 +21,12 @@ from spearhead.core.record import Record
 from spearhead.core.rights import Licence, Right
 from spearhead.core.template import Template
 from spearhead.media.image.codec import write
+from spearhead.nn.model import Model
 from spearhead.training.batches import Batches
 from spearhead.training.loop import train
 from spearhead.training.plan import Plan
 
-FAMILIES = ("gpt", "vae", "flow", "pretrained")
+FAMILIES = ("gpt", "vae", "flow", "gan", "pretrained")
 LICENCE = Licence("CC0-1.0", Right.TRAIN, "")
 PLAN = Plan(steps=1, batch=8, optimiser="sgd", betas=(0.0, 0.0), learning_rate=1.0, clip=0.0, warmup=0.0,
             schedule="constant", precision="fp32", micro_tokens=1 << 20)  # fmt: skip
@@ -93,11 +96,16 @@ def gradients(name: str, base: Path, *, rank: int | None) -> tuple[dict[str, tor
         """Noise belongs to the examples, so that the same ones have the same wherever they are learnt from; texts have
         none here."""
         drawn.append(float(torch.rand(())))
-        if hasattr(batch, "pixels"):
-            torch.manual_seed(zlib.crc32(batch.pixels.numpy().tobytes()))
-        yield from losses(batch)
+        stream = losses(batch)
+        for turn in itertools.count():
+            if hasattr(batch, "pixels"):
+                torch.manual_seed(zlib.crc32(batch.pixels.numpy().tobytes()) + turn)
+            if (given := next(stream, None)) is None:
+                return
+            yield given
 
     model.losses = with_its_own_noise
+    model.shares = functools.partial(Model.shares, model)  # a gan's networks learn by Adam, whose step hides a length
     before = {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad}
 
     def share(of: int) -> Any:

@@ -3,19 +3,9 @@
 Pictures and vectors are asked for by it in pictures_road_test.py and embeddings_test.py, where they are made.
 """
 
-import time
 from typing import Any
 
 PROMPT, COMPLETION = 200, 800
-
-
-def paid(served: Any, account: str) -> int:
-    """What an account has paid, once nothing is held any more."""
-    for _ in range(200):
-        if not served.balance(account).reserved:
-            return int(10**9 - served.balance(account).available)
-        time.sleep(0.05)
-    raise AssertionError("still held")
 
 
 def test_an_answer_and_a_stream_say_the_same_and_are_charged_alike(served: Any, javascript: Any) -> None:
@@ -46,7 +36,34 @@ def test_an_answer_and_a_stream_say_the_same_and_are_charged_alike(served: Any, 
     assert whole["choices"][0]["finish_reason"] == got["finish"] == "stop"
     assert whole["usage"]["total_tokens"] == got["usage"]["total_tokens"] == 10
     assert got["request_id"].startswith("req_") and "ContentProducer" in got["label"]
-    assert paid(served, account) == 3 * 5 * (PROMPT + COMPLETION)
+    assert served.paid(account) == 3 * 5 * (PROMPT + COMPLETION)
+
+
+def test_a_response_and_its_stream_say_the_same_and_are_had_again(served: Any, javascript: Any) -> None:
+    got = javascript(
+        served,
+        served.account(),
+        """
+        const ask = { model: "tiny", input: "hello", instructions: "be" };
+        const whole = await client.responses.create(ask);
+        const kinds = [];
+        let text = "", last = null;
+        for await (const event of await client.responses.create({ ...ask, stream: true })) {
+          kinds.push(event.type);
+          if (event.type === "response.output_text.delta") text += event.delta;
+          last = event;
+        }
+        const built = await client.responses.stream(ask).finalResponse();
+        const again = await client.responses.retrieve(whole.id);
+        return { whole: whole.output_text, status: whole.status, text, kinds, over: last.response.output_text ??
+                 last.response.output[0].content[0].text, built: built.output_text, again: again.output_text,
+                 refused: await failed(() => client.responses.create({ ...ask, previous_response_id: whole.id })) };
+        """,
+    )
+    assert {got[name] for name in ("whole", "text", "over", "built", "again")} == {" The quick brown fox."}
+    assert got["status"] == "completed"
+    assert got["kinds"][0] == "response.created" and got["kinds"][-1] == "response.completed"
+    assert (got["refused"]["kind"], got["refused"]["param"]) == ("BadRequestError", "previous_response_id")
 
 
 def test_every_refusal_is_the_error_class_that_it_should_be(served: Any, javascript: Any) -> None:
@@ -92,4 +109,4 @@ def test_a_stream_that_is_aborted_is_paid_up_to_there(served: Any, javascript: A
         """,
     )
     assert got >= 5
-    assert PROMPT < paid(served, account) < PROMPT + 4000 * COMPLETION
+    assert PROMPT < served.paid(account) < PROMPT + 4000 * COMPLETION

@@ -1,23 +1,26 @@
 """Promises about sudden death: at every statement of the books, and of a server in the middle of an answer."""
 
+import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
-from tests.conftest import start_server
+import sqlalchemy as sa
+from tests.conftest import Served, start_server, until
 
-from spearhead.core import clock
+from spearhead.conftest import own_postgres
 from spearhead.ledger import invoices, journal, keys, limits, usage
-from spearhead.store import database
+from spearhead.store import database, tables
 
 EACH = """
 import os, shutil, signal, sys
@@ -123,12 +126,92 @@ def test_a_server_that_dies_in_the_middle_of_an_answer_charges_nothing_and_its_w
         time.sleep(0.1)
     assert not [pid for pid in workers if psutil.pid_exists(pid)]
     server.engine.dispose()
-    again = start_server(root)
-    journal.sweep(again.engine, clock=lambda: clock.now() + timedelta(days=2))
-    assert again.balance(account).available == 10**9 and again.balance(account).reserved == 0
+    again = start_server(root, beat=0.5)
+    until(lambda: not again.balance(account).reserved, what="money of a server that was killed is held still")
+    assert again.balance(account).available == 10**9
     short = {**body, "stream": False, "max_tokens": 8}
     assert again.http(account).post("/v1/chat/completions", json=short).status_code == 200
     for check in (journal.check, usage.check, invoices.check, limits.check):
         assert check(again.engine) == []
     again.close()
     shutil.rmtree(root)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Served]]:
+    """Two servers over one database that show twice a second that they live: four of silence are an end."""
+    with own_postgres() if request.param == "postgresql" else contextlib.nullcontext() as fresh:
+        url = fresh.render_as_string(hide_password=False) if fresh is not None else ""
+        servers = [start_server(tmp_path, database_url=url, beat=0.5) for _ in range(2)]
+        try:
+            yield servers
+        finally:
+            for server in servers:
+                server.process.send_signal(signal.SIGCONT)
+                server.close()
+
+
+WALK: dict[str, Any] = {
+    "model": "tiny", "stream": True, "max_tokens": 3000, "messages": [{"role": "user", "content": "walk on ~"}],
+}  # fmt: skip
+SHORT: dict[str, Any] = {**WALK, "stream": False, "max_tokens": 8}
+
+
+def sound(server: Served) -> bool:
+    checks = (journal.check, usage.check, invoices.check, limits.check)
+    return [problem for check in checks for problem in check(server.engine)] == []
+
+
+def test_the_place_and_the_key_of_a_server_that_was_killed_are_free_at_once(two: list[Served]) -> None:
+    first, second = two
+    account, once = second.account(), {"idempotency-key": "the same"}
+    limits.set_limit(second.engine, f"account:{account}", measure="parallel", most=1, actor="test")
+    here, there = second.http(account), first.http(account)
+    with (
+        pytest.raises(httpx.HTTPError),
+        first.slowly(),
+        there.stream("POST", "/v1/chat/completions", json=WALK, headers=once) as stream,
+    ):
+        for number, _ in enumerate(stream.iter_lines()):
+            if number == 4:
+                assert here.post("/v1/chat/completions", json=SHORT).status_code == 429
+                assert here.post("/v1/chat/completions", json=WALK, headers=once).status_code == 409
+                first.process.kill()
+    until(lambda: not second.balance(account).reserved, what="what it held is held still")
+    answer = here.post("/v1/chat/completions", json=SHORT)
+    assert answer.status_code == 200
+    again = here.post("/v1/chat/completions", json={**WALK, "max_tokens": 8}, headers=once)
+    assert again.status_code == 422, "the key is another request's"
+    whole = here.post("/v1/chat/completions", json=WALK, headers=once)
+    assert whole.status_code == 200 and whole.text.rstrip().endswith("[DONE]")
+    made = [here.get(f"/v1/receipts/{one.headers['x-request-id']}").json() for one in (answer, whole)]
+    assert [one["usage"]["completion_tokens"] for one in made] == [8, 3000] and sound(second)
+
+
+def test_a_server_that_stood_still_ends_what_ran_charges_none_of_it_and_goes_on(two: list[Served]) -> None:
+    first, second = two
+    account = second.account()
+    said: list[str] = []
+    with first.slowly(), first.http(account).stream("POST", "/v1/chat/completions", json=WALK) as stream:
+        for line in stream.iter_lines():
+            said.append(line)
+            if len(said) == 4:
+                first.process.send_signal(signal.SIGSTOP)
+                until(lambda: not second.balance(account).reserved, what="what it held is held still")
+                assert second.http(account).post("/v1/chat/completions", json=SHORT).status_code == 200
+                before = second.balance(account).available
+                first.process.send_signal(signal.SIGCONT)
+    error = json.loads([line for line in said if line][-1].removeprefix("data: "))["error"]
+    assert error["code"] == "server_stood_still" and not any("[DONE]" in line for line in said)
+    assert second.paid(account, of=before) == 0 and sound(second)
+    assert first.http(account).post("/v1/chat/completions", json=SHORT).status_code == 200
+    assert second.balance(account).available < before and sound(second)
+
+
+def test_a_server_that_ends_in_good_order_is_not_waited_for(two: list[Served]) -> None:
+    first, second = two
+    with second.engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(tables.servers)) == 2
+    assert first.close() == 0
+    with second.engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(tables.servers)) == 1

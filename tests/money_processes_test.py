@@ -4,17 +4,29 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from spearhead.conftest import own_postgres
-from spearhead.ledger import invoices, journal, keys, limits, plans, usage
+from spearhead.core.clock import now, stamp
+from spearhead.core.generation import Usage
+from spearhead.core.manifest import PriceTag
+from spearhead.core.review import Decision
+from spearhead.engine import books, outputs
+from spearhead.engine.books import Bill, Line
+from spearhead.engine.held import carry_out
+from spearhead.engine.outputs import Output
+from spearhead.ledger import groups, invoices, journal, keys, limits, plans, usage
 from spearhead.ledger.billing import Hands
 from spearhead.ledger.plans import Plan
 from spearhead.provenance import audit
+from spearhead.review import queue
 from spearhead.store import database
 
 SERVER = """
@@ -93,6 +105,74 @@ def test_two_processes_that_group_their_writes_never_deadlock(url: str) -> None:
     assert sum(line.requests for line in usage.report(engine)) == 2 * 4 * 12
     assert journal.check(engine) + usage.check(engine) + limits.check(engine) + invoices.check(engine) == []
     engine.dispose()
+
+
+def decided(store: sa.Engine, name: str) -> str:
+    """An account with an answer that a person has just approved, and whose money is still held; gives the account."""
+    account, request, blob = keys.create_account(store, name, currency="EUR").id, f"request of {name}", "b" * 64
+    journal.credit(store, account, 10**9, key="first")
+    output, review = outputs.name(request, 0), f"rev_{name}"
+    units, tag = Usage(2, 2), PriceTag("EUR", 10**6, 10**6, "token")
+    told = ("held", "text", "stop", "[]", "p", "{}", None, 2, stamp(now()), review, blob)
+    waiting = Line(books.held_key(request, output), units)
+    with store.begin() as connection:
+        held = books.reserve(connection, account, units, price=tag, request=request, key=None, clock=now)
+        outputs.insert(connection, Output(output, request, account, "s@1", *told))
+        queue.create(connection, Decision.HOLD, scenario="s", policy="p", blob=blob, output=output, review=review)
+        bill = Bill(request, None, "s@1", units, Usage(), (waiting,), 24, tag)
+        books.close(connection, held, bill, clock=now)
+    queue.claim(store, reviewer="ada", review=review)
+    queue.approve(store, review, reviewer="ada", blob=blob)
+    return account
+
+
+def waits_for_a_lock(store: sa.Engine) -> bool:
+    with store.connect() as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return bool(connection.exec_driver_sql(query).scalar())
+
+
+def test_two_servers_carry_out_a_decision_once_and_neither_fails(url: str) -> None:
+    one, two = database.connect(url), database.connect(url)
+    accounts = [decided(one, name) for name in ("a", "b", "c")]
+
+    def second() -> int:
+        with two.begin() as connection:
+            return carry_out(connection, clock=now)
+
+    with ThreadPoolExecutor(1) as pool:
+        with one.begin() as connection:
+            assert carry_out(connection, clock=now) == 3
+            begun = pool.submit(second)
+            while not waits_for_a_lock(one):
+                time.sleep(0.01)
+        assert begun.result() == 0
+    assert [journal.balance(one, account).reserved for account in accounts] == [0] * 3
+    assert journal.check(one) + usage.check(one) == []
+    one.dispose()
+    two.dispose()
+
+
+def test_decisions_and_requests_of_the_same_accounts_never_deadlock(url: str) -> None:
+    one, two = database.connect(url), database.connect(url)
+    accounts = sorted(decided(one, name) for name in ("a", "b", "c", "d"))
+
+    def second() -> int:
+        with two.begin() as connection:
+            return carry_out(connection, clock=now)
+
+    with ThreadPoolExecutor(1) as pool:
+        with one.begin() as connection:  # as the desk locks for requests that share a commit
+            groups.lock(connection, accounts[0])
+            begun = pool.submit(second)
+            while not waits_for_a_lock(one):
+                time.sleep(0.01)
+            for account in accounts[1:]:
+                groups.lock(connection, account)
+        assert begun.result() == 4
+    assert journal.check(one) + usage.check(one) == []
+    one.dispose()
+    two.dispose()
 
 
 BILL = """

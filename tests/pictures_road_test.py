@@ -14,25 +14,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import openai
 import pytest
 from PIL import Image
+from tests.chinese import LIBRARIES, english
 from tests.conftest import Served, other_readers, start_server, write_signed
 
 from spearhead import cli
 from spearhead.core import digest
 from spearhead.core.errors import InputError
-from spearhead.core.generation import Delivered, Request
+from spearhead.core.generation import Accepted, Delivered, Event, Failed, Request, Settled
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Policy, Rule
 from spearhead.core.sampler import Sampler
+from spearhead.engine import outputs
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import follow, opened
 from spearhead.index.pictures import PictureIndex
 from spearhead.ledger import journal, keys
 from spearhead.media.image import codec, metadata
-from spearhead.pipeline import road, trust
+from spearhead.pipeline import road, shelf, trust
 from spearhead.pipeline.elsewhere import elsewhere
 from spearhead.pipeline.outcome import Outcome
 from spearhead.pipeline.show import drive
@@ -150,6 +153,18 @@ def test_the_road_ends_in_a_signed_release_that_says_how_good_it_is(walked: Outc
     assert found.produce_id == f"{manifest.name}/samples/0001.png" and found.visible
     page = (walked.release / "report.html").read_text(encoding="utf-8")
     assert 'src="data:image/png;base64,' in page and not re.search(r'(src|href)="https?:', page)
+
+
+NAMES = "Shapes shapes bar disc files pictures frechet class accuracy real mean gaussian nearest mlp normal bernoulli"
+NAMES += " onnx float32"
+"""What its report says as it is: what the scenario says of itself, metrics, baselines, the model, a layout."""
+
+
+def test_the_report_is_there_in_chinese_too_with_nothing_left_in_english(walked: Outcome, home: Home) -> None:
+    assert walked.release is not None and walked.report is not None
+    page = shelf.report_of(home, "shapes", "zh")
+    assert page.parent == walked.report.parent == shelf.report_of(home, "shapes").parent and page != walked.report
+    assert english(page.read_text(encoding="utf-8"), *NAMES.split(), *LIBRARIES) == []
 
 
 def test_the_report_tells_by_how_much_the_released_graph_differs_from_the_trained_model(walked: Outcome) -> None:
@@ -363,6 +378,22 @@ def test_every_format_carries_label_trace_and_receipt(
     assert kept.content == data and kept.headers["content-type"] == f"image/{format}"
 
 
+def test_classes_have_their_chinese_names_in_a_chinese_studio(server: Served, tab: Any) -> None:
+    guest = server.guest(server.account(), "creator")
+    guest.enter(tab, server.url, language="zh")
+    tab.goto(f"{server.url}/make")
+    assert tab.locator("#prompt option").all_inner_texts() == ["条", "圆"]
+    tab.select_option("#prompt", "圆")
+    tab.click("#send")
+    tab.locator(".work[data-state=done] img").wait_for()
+    tab.locator(".work a.button").click()
+    assert tab.locator("#prompt").input_value() == "圆"
+    address = tab.url
+    guest.enter(tab, server.url, language="en")
+    tab.goto(address)
+    assert tab.locator("#prompt").input_value() == "disc", "the same class, asked once more in English"
+
+
 def test_pictures_are_made_by_class_in_the_studio_and_leave_with_their_label(
     server: Served, tab: Any, tmp_path: Path
 ) -> None:
@@ -385,12 +416,50 @@ def test_pictures_are_made_by_class_in_the_studio_and_leave_with_their_label(
     other_readers(file, "image/png", number=file.stem)
 
 
+def test_the_studio_counts_one_picture_names_its_price_and_keeps_its_room(server: Served, tab: Any) -> None:
+    server.guest(server.account(), "creator", "operator").enter(tab, server.url)
+    tab.goto(f"{server.url}/make")
+    assert "A thousand pictures cost 2.00 USD." in tab.inner_text("main") and "token" not in tab.inner_text("main")
+    tab.click("#send")
+    tab.locator(".work[data-state=done] img").wait_for()
+    assert tab.locator(".work .faint").last.inner_text() == "0.002 USD for 1 picture."
+    tab.locator(".work a", has_text="Details").click()
+    tab.wait_for_url("**/gallery/out_*")
+    assert "Units\n1 picture\n" in tab.inner_text("dl.facts")
+    for address, below in ((tab.url, "a[download]"), (f"{server.url}/gallery", ".tile h2")):
+        waiting: list[Any] = []
+        tab.route("**/picture", lambda one, _, all=waiting: all.append(one))
+        with tab.expect_request("**/picture"):
+            tab.goto(address, wait_until="domcontentloaded")
+        before = tab.locator(below).first.bounding_box()
+        for one in waiting:
+            one.continue_()
+        tab.unroute("**/picture")
+        tab.wait_for_function("() => [...document.images].every((one) => one.complete && one.naturalWidth)")
+        assert tab.locator(below).first.bounding_box() == before, f"{below} moved when the picture came"
+    for page in ("/scenarios", "/scenarios/shapes/1"):
+        tab.goto(server.url + page)
+        assert "2000.00 USD for a million pictures made" in tab.inner_text("main"), page
+        assert "tokens asked" not in tab.inner_text("main"), page
+    assert "real, nearest: real pictures of the training data" in tab.inner_text("main")
+    assert "ahead" not in tab.locator("[aria-labelledby=scores] th:text-is('frechet') ~ td").nth(5).inner_text(), (
+        "a ceiling is no rival"
+    )
+
+
 def test_an_address_instead_of_bytes_leads_to_the_labelled_file(server: Served) -> None:
     account = server.account()
     answer = server.openai(account).images.generate(model="shapes", prompt="disc", response_format="url")
     assert answer.data and answer.data[0].url and answer.data[0].b64_json is None
-    kept = server.http(account).get(answer.data[0].url)
+    kept = httpx.get(answer.data[0].url, headers={"authorization": f"Bearer {server.key(account).secret}"})
     assert kept.status_code == 200 and seal.read(Media("image", "image/png", kept.content)).visible
+
+
+def test_an_address_is_the_one_that_the_client_reached_the_server_by(server: Served) -> None:
+    asked = {"model": "shapes", "prompt": "disc", "response_format": "url"}
+    proxied = {"host": "pictures.example", "x-forwarded-proto": "https"}
+    answer = server.http(server.account()).post("/v1/images/generations", json=asked, headers=proxied)
+    assert answer.json()["data"][0]["url"].startswith("https://pictures.example/v1/outputs/out_")
 
 
 @pytest.mark.parametrize(
@@ -425,6 +494,40 @@ def test_words_are_not_asked_of_a_picture_model_nor_pictures_of_words(server: Se
         server.openai(server.account()).chat.completions.create(
             model="shapes", messages=[{"role": "user", "content": "bar"}]
         )
+    with pytest.raises(openai.BadRequestError, match="/v1/images/generations"):
+        server.openai(server.account()).responses.create(model="shapes", input="bar")
+
+
+def test_a_picture_whose_file_could_not_be_made_is_not_charged(walked: Outcome, tmp_path: Path) -> None:
+    assert walked.release is not None
+    home = Home(tmp_path / "home", tmp_path / "cache")
+    place = home.releases / "shapes" / "1"
+    shutil.copytree(walked.release, place)
+    write_signed(place, releases.read(place).manifest)
+
+    async def two(key: str, *, trouble_after: type[Event]) -> tuple[list[type[Event]], int]:
+        """What two pictures come to where files can be made no more after the first event of this kind."""
+        got: list[Event] = []
+        async with opened(home, room=Room(threads=1)) as engine:
+            store = engine.desk.database
+            account = keys.create_account(store, key, currency="USD").id
+            journal.credit(store, account, 10**9, key="first")
+            async for event in engine.run(Request("shapes", account, key, prompt="bar", count=2, seed=3)):
+                got.append(event)
+                if type(event) is trouble_after and not home.blobs.is_file():
+                    shutil.rmtree(home.blobs, ignore_errors=True)
+                    home.blobs.write_text("in the way")
+            home.blobs.unlink()
+            balance = journal.balance(store, account)
+            with store.connect() as connection:
+                rows = len(outputs.of_request(connection, key, account=account))
+        assert isinstance(got[-1], Settled) and got[-1].receipt.settled and balance.reserved == 0
+        assert got[-1].receipt.amount == 10**9 - balance.available == rows * 2_000_000, "what is kept is owed"
+        return [type(event) for event in got], rows
+
+    none, one = (asyncio.run(two(kind.__name__, trouble_after=kind)) for kind in (Accepted, Delivered))
+    assert none == ([Accepted, Failed, Settled], 0)
+    assert one == ([Accepted, Delivered, Failed, Settled], 1)
 
 
 def test_what_draws_invisible_marks_is_there_before_the_first_picture_and_the_mark_is_found(
@@ -524,13 +627,17 @@ def test_the_sampler_of_a_release_knows_the_classes_in_both_languages(walked: Ou
     assert sampler.classes == ("bar", "disc") and sampler.label("条") == 0
 
 
+FEW = 'bars=[{metric="frechet", beats=["mean"], cases=1}]'
+"""A bar that a test split of one picture is enough for."""
+
+
 def test_a_single_class_is_learnt_but_a_classifier_that_is_to_judge_it_is_refused_before_training(
     shapes: Path, home: Home, tmp_path: Path
 ) -> None:
     folder = tmp_path / "one"
     shutil.copytree(shapes, folder)
     shutil.rmtree(folder / "pictures" / "disc")
-    loaded = read.load(folder, changes=("training.steps=2", 'scenario.name="one"'))
+    loaded = read.load(folder, changes=("training.steps=2", 'scenario.name="one"', FEW))
     with pytest.raises(InputError, match="of 1 class, and a classifier needs two .*'efficientnet-lite0'"):
         drive(road.walk(loaded, home=home), quiet=True)
     assert not list((home.runs / "one").glob("train-*")), "nothing was trained"
@@ -545,11 +652,27 @@ def test_pictures_too_few_to_be_judged_are_refused_before_training(shapes: Path,
         if number > 7:
             for kind in ("bar", "disc"):
                 (folder / "pictures" / kind / f"{number}.png").unlink()
-    changes = ("training.steps=2", 'scenario.name="few"', "data.test=0.06", "data.validation=0.3")
+    changes = ("training.steps=2", 'scenario.name="few"', "data.test=0.06", "data.validation=0.3", FEW)
     loaded = read.load(folder, changes=changes)
     with pytest.raises(InputError, match="the test split holds 1 picture: wanted two to measure against"):
         drive(road.walk(loaded, home=home), quiet=True)
     assert not list((home.runs / "few").glob("train-*"))
+
+
+def test_a_class_that_is_held_out_whole_is_named_before_training(shapes: Path, home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "rare"
+    shutil.copytree(shapes, folder)
+    scenario = (folder / "scenario.toml").read_text(encoding="utf-8")
+    sources = scenario.partition("[data.sources.classes]")
+    (folder / "scenario.toml").write_text(sources[0] + "[model]" + sources[2].partition("[model]")[2], encoding="utf-8")
+    rng = np.random.default_rng(5)
+    for number in range(30):  # one picture each: some are held out
+        (folder / "pictures" / f"rare{number}").mkdir()
+        (folder / "pictures" / f"rare{number}" / "only.png").write_bytes(codec.write(draw("disc", rng)).data)
+    loaded = read.load(folder, changes=("training.steps=2", 'scenario.name="rare"'))
+    with pytest.raises(InputError, match=r"class 'rare\d+' has pictures in the (test|validation) split and none to"):
+        drive(road.walk(loaded, home=home), quiet=True)
+    assert not list((home.runs / "rare").glob("train-*")), "nothing was trained"
 
 
 def test_a_release_of_pictures_is_judged_again_and_scores_the_same(walked: Outcome, shapes: Path, home: Home) -> None:
@@ -569,7 +692,9 @@ def test_what_makes_no_pictures_is_not_asked_for_any(walked: Outcome, shapes: Pa
         drive(elsewhere(read.load(shapes), home=home, release=str(texts), endpoint=""), quiet=True)
 
 
-def test_a_tokenizer_is_trained_but_not_judged_and_that_is_said_before(shapes: Path, home: Home) -> None:
+def test_a_tokenizer_is_trained_but_not_judged_and_that_is_said_before(
+    shapes: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
     changes = ('model={family="tokenizer", size=16, halvings=1, width=8, levels=[3, 3]}', "training.steps=2")
     before = set(home.runs.glob("shapes/train-*"))
     with pytest.raises(InputError, match="a tokenizer makes no pictures by itself.*`spearhead train` trains it"):
@@ -577,3 +702,7 @@ def test_a_tokenizer_is_trained_but_not_judged_and_that_is_said_before(shapes: P
     assert set(home.runs.glob("shapes/train-*")) == before
     outcome = drive(road.walk(read.load(shapes, changes=changes), home=home, until="train"), quiet=True)
     assert outcome.steps[-1].result["steps"] == 2
+    words = [word for change in changes for word in ("--set", change)]
+    assert cli.main(["train", str(shapes), *words, "--home", str(home.root), "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert "nothing is released of it: a tokenizer makes no pictures" in said and "next:" not in said

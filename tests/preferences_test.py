@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from tests.conftest import LABELLED_AND_PRICED
 
 from spearhead import cli
 from spearhead.core.clock import now, stamp
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import Credit
 from spearhead.core.review import Decision
+from spearhead.data import shapes
 from spearhead.engine import outputs
 from spearhead.engine.edits import REPLACED
 from spearhead.engine.outputs import Output
@@ -127,6 +129,23 @@ def test_decisions_become_pairs_within_one_prompt_with_the_releases_rights(desk:
     assert told["left_out"] == {"not decided": 1}
 
 
+def test_decisions_on_conversations_are_pairs_of_answers_to_all_that_was_said(desk: Desk) -> None:
+    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "q"}]
+    for state in (desk.approved, desk.rejected):
+        state(state.__name__)
+        desk.erase(state(f"brief {state.__name__}"), prompt=outputs.prompt_text(talk))
+    rows, told = desk.pairs()
+    assert {(json.dumps(row["prompt"], sort_keys=True), row["chosen"], row["rejected"]) for row in rows} == {
+        ('"q"', "approved", "rejected"),
+        (json.dumps(talk, sort_keys=True), "brief approved", "brief rejected"),
+    }
+    assert told["prompts"] == 2
+    columns = {"input": "prompt", "output": "chosen", "rejected": "rejected"}
+    read_back = [shapes.records(row, columns)[0] for row in rows]
+    assert {one.get("before_000_system") for one in read_back} == {None, "Be brief."}
+    assert {one["input"] for one in read_back} == {"q"}
+
+
 def test_an_edit_is_better_than_what_it_was_made_of(desk: Desk) -> None:
     old = desk.rejected("clumsy words", reason=REPLACED + "out_2", state="edited")
     desk.approved("fine words", edits=old.id)
@@ -161,14 +180,11 @@ def test_a_release_that_may_not_be_learnt_from_or_is_gone_makes_no_pair(
     for release in ("tiny@v2", "tiny@v3", "../x"):
         desk.approved("good", release=release, prompt=release)
         desk.rejected("bad", release=release, prompt=release)
-    talk = outputs.prompt_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "q"}])
-    for state in (desk.approved, desk.rejected):
-        desk.erase(state(state.__name__), prompt=talk)
     with pytest.raises(InputError, match="hold no pair") as refused:
         desk.pairs()
     told = str(refused.value)
     assert "CC-BY-ND-4.0 does not allow to train" in told and "tiny@v3 is not here any more" in told
-    assert "cannot be one" in told and "a conversation" in told
+    assert "cannot be one" in told
 
 
 @pytest.mark.parametrize(("licence", "why"), [("", "Give --licence"), ("CC-BY-ND-4.0", "allow"), ("Mine", "--licence")])
@@ -178,7 +194,8 @@ def test_the_operator_says_under_which_licence(desk: Desk, licence: str, why: st
 
 
 PAGE = (Path(__file__).parents[1] / "docs" / "preferences.md").read_text(encoding="utf-8")
-SCENARIO = """
+SCENARIO = (
+    """
 [scenario]
 name = "polite"
 title = "Polite"
@@ -208,15 +225,9 @@ minimum = 0.0
 [review]
 checks = ["terms"]
 rules = []
-[labels]
-producer = "tests"
-[price]
-currency = "EUR"
-prompt = "1.00"
-completion = "2.00"
-[economics]
-machine_hour = "0.10"
 """
+    + LABELLED_AND_PRICED
+)
 
 
 def block(kind: str) -> list[str]:
@@ -255,7 +266,9 @@ def test_the_commands_of_the_page_make_a_table_and_train_a_model(
     assert curve[-1]["accuracy"] == 1.0 and curve[-1]["margin"] > curve[1]["margin"] > curve[0]["margin"]
     assert curve[-1]["validation_accuracy"] == 1.0
     assert trained.result["preference"]["accuracy"] == 1.0
-    assert trained.result["words"]["preference"].startswith("accuracy 100%, margin 1.")
+    told = outcome.as_dict()["steps"][0]["words"]["preference"]
+    assert re.fullmatch(r"accuracy 100%, margin 1\.\d+ on \d+ held-out pairs", told)
+    assert f"preference: {told}" in outcome.lines()
     assert (trained.folder / "merged" / "model.safetensors").is_file(), "it can be released"
 
     still = read.load(folder, changes=("training.learning_rate=1e-30", "training.steps=8"))

@@ -33,7 +33,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.Com
     done = {}
     for line in lines():
         done[line] = subprocess.run(
-            shlex.split(line), cwd=folder, env=env, capture_output=True, text=True, timeout=420, check=False
+            shlex.split(line), cwd=folder, env=env, capture_output=True, text=True, timeout=900, check=False
         )
         assert done[line].returncode == 0, f"{line}\n{done[line].stdout}\n{done[line].stderr}"
     done["folder"] = subprocess.CompletedProcess([], 0, str(folder), "")

@@ -1,5 +1,6 @@
 """Promises of the road, walked with a tiny random model and a table that it can learn: a real walk in seconds."""
 
+import dataclasses
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tests.chinese import LIBRARIES, english
 from tests.conftest import OVER_PAIRS, nonsense, write_pairs
 
 from spearhead.core.errors import InputError, SpearheadError
@@ -80,6 +82,11 @@ rules = [{ category = "*", direction = "prompt", block = 0.9 }, { category = "*"
 )
 
 
+NAMES = "Nodding nod a random model files chrf exact match perplexity bits per byte copied by references robustness"
+NAMES += " with typos change copy base nearest ngram full Q8 F16"
+"""What its report says as it is: what the scenario says of itself, metrics, baselines, a method, layouts."""
+
+
 @pytest.fixture(scope="module")
 def nod(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scenario whose answer is always the same three letters."""
@@ -111,6 +118,11 @@ def test_a_walk_ends_with_a_signed_release_and_a_report(outcome: Outcome, home: 
     assert scores["chrf"].value > scores["chrf"].baselines["copy"]
     assert manifest.verdict in ("gold", "foam") and manifest.verdict_reasons
     assert economics.terms(manifest.economics) == economics.Terms(100, 100_000_000, 0)
+
+
+def test_the_report_is_there_in_chinese_too_with_nothing_left_in_english(outcome: Outcome, home: Home) -> None:
+    page = shelf.report_of(home, "nod", "zh").read_text(encoding="utf-8")
+    assert english(page, *NAMES.split(), *LIBRARIES) == []
 
 
 def test_data_are_shown_with_counts_refusals_licences_and_samples(nod: Path, home: Home, tmp_path: Path) -> None:
@@ -174,9 +186,23 @@ def test_a_missed_bar_is_exit_code_3_a_report_and_no_release(outcome: Outcome, n
     missed = walked(nod, home, 'bars=[{metric="chrf", minimum=101.0}]')
     assert missed.exit_code == 3
     assert missed.release is None and missed.verdict == "foam"
-    assert "wanted at least 101" in missed.message
+    assert missed.message.endswith("wanted at least 101, got 100")
+    short = dataclasses.replace(read.load(nod, changes=('bars=[{metric="chrf", minimum=101.0}]',)), preset="quick")
+    told = drive(road.walk(short, home=home), quiet=True).message
+    assert told.endswith("got 100; this was the preset 'quick': without --preset it learns longer")
     assert missed.report is not None and "missed" in missed.report.read_text(encoding="utf-8")
     assert [release.name for release in releases.published(home)] == [release.name for release in before]
+
+
+def test_a_bar_that_wants_more_held_out_records_than_there_are_is_refused_before_any_training(
+    outcome: Outcome, nod: Path, tmp_path: Path
+) -> None:
+    held = outcome.dataset.counts()["test"]
+    with pytest.raises(InputError, match=f"chrf wants {held + 1} held-out records, and the test split has {held}: "):
+        walked(
+            nod, Home.find(tmp_path), f'bars=[{{metric="chrf", minimum=1.0, cases={held + 1}}}]', "evaluation.cases=0"
+        )
+    assert not list((tmp_path / "runs").glob("*/train-*"))
 
 
 def test_a_method_that_no_runtime_serves_is_judged_but_not_released(nod: Path, home: Home) -> None:
@@ -184,6 +210,26 @@ def test_a_method_that_no_runtime_serves_is_judged_but_not_released(nod: Path, h
     assert judged.judged is not None and len(judged.judged.cases) == 20
     with pytest.raises(InputError, match="'prefix' trains and evaluates"):
         walked(nod, home, "model.method=prefix", "model.rank=4", "training.steps=4")
+
+
+def test_pairs_that_are_too_long_to_be_learnt_are_counted_for_a_person_and_missed_when_all_are(
+    nod: Path, home: Home, tmp_path: Path
+) -> None:
+    folder, own = shutil.copytree(nod, tmp_path / "nod"), Home(tmp_path / "home", home.cache)
+    rows = (folder / "pairs.csv").read_text(encoding="utf-8").splitlines()
+    long = [f"{'x' * 1500} {row}" if number % 2 else row for number, row in enumerate(rows[1:])]
+    (folder / "pairs.csv").write_text("\n".join([rows[0], *long]), encoding="utf-8")
+    some = walked(folder, own, "training.steps=2", "data.near=1.0", until="train")
+    told = next(line for line in some.lines() if line.startswith("left out: "))
+    counted = some.steps[0].result
+    assert told == (
+        f"left out: {counted['too_long']} of {counted['too_long'] + counted['examples']} pairs have more than 1,024 "
+        "tokens and were not learnt from"
+    )
+    long = [f"{'x' * 1500} {row}" for row in rows[1:]]
+    (folder / "pairs.csv").write_text("\n".join([rows[0], *long]), encoding="utf-8")
+    with pytest.raises(InputError, match=r"nothing to learn from: \d+ records have more than 1,024 tokens"):
+        walked(folder, own, "training.steps=2", "data.near=1.0", until="train")
 
 
 def test_augmentation_of_texts_without_an_input_is_refused(nod: Path, home: Home, tmp_path: Path) -> None:
@@ -244,7 +290,7 @@ def test_a_release_is_judged_again_and_scores_the_same(outcome: Outcome, nod: Pa
     (chrf,) = (score for score in told.values["scores"] if score["name"] == "chrf")
     assert chrf["baselines"]["base"] < chrf["value"], "the untouched base model stands beside it"
     extras = {score["name"] for score in told.values["extras"]}
-    assert {score.name for score in outcome.judged.extras} == extras and "robustness_chrf" in extras
+    assert {score.name for score in outcome.judged.extras} == extras and "chrf_with_typos" in extras
     assert "copy" in told.lines()[2]
 
 
@@ -268,7 +314,7 @@ def test_a_model_that_has_not_learnt_the_task_is_told_it_in_words(
         told = drive(elsewhere(loaded, home=home, release="", endpoint=f"{served.url}/v1#tiny"), quiet=True)
         scores = {score["name"]: score["value"] for score in (*told.values["scores"], *told.values["extras"])}
         found[name] = scores["exact_match"]
-        assert "robustness" in " ".join(scores), "noise costs what it costs there too"
+        assert "chrf_change_with_typos" in scores, "noise costs what it costs there too"
     assert found == {"nod": 100.0, "tiny": 0.0}, "the last sign of the words chooses tiny's answer; its own needs none"
 
 
@@ -350,11 +396,34 @@ def test_what_training_will_take_is_said_before_it_begins(nod: Path, home: Home,
     assert f"forecast before training: {told.note}" in outcome.lines(), "the last table says it again"
 
 
+def test_what_is_done_to_releases_is_done_to_those_of_the_scenario_that_was_named(outcome: Outcome, home: Home) -> None:
+    there = [one["release"] for one in shelf.act(home, "list", "nod").values["releases"]]
+    assert there and all(name.startswith("nod@") for name in there)
+    for action in ("list", "gc"):
+        for name in ("nodd", "nod@1"):
+            with pytest.raises(InputError, match=f"no release of a scenario '{name}'; there are releases of nod"):
+                shelf.act(home, action, name)
+
+
+def test_a_release_beside_a_promoted_one_says_which_answers(
+    outcome: Outcome, nod: Path, home: Home, tmp_path: Path
+) -> None:
+    mine = Home(Path(shutil.copytree(home.root, tmp_path / "home")), home.cache)
+    assert outcome.answering == "nod@1" and outcome.after_release() == "next: spearhead serve nod"
+    shelf.act(mine, "promote", "nod@1")
+    after = walked(nod, mine, 'scenario.title="Nodding on"')
+    assert after.release is not None and after.release.name == "2" and after.answering == "nod@1"
+    told, following = after.after_release().splitlines()
+    assert told == "nod@1 was promoted and answers to 'nod' still"
+    shelf.act(mine, *re.findall(r"--action (\w+)", following), *re.findall(r"release (\S+)", following))
+    assert walked(nod, mine, 'scenario.title="Nodding on"').after_release() == "next: spearhead serve nod"
+
+
 def test_a_withdrawn_record_marks_the_release_and_leaves_the_next_run(outcome: Outcome, nod: Path, home: Home) -> None:
     record = next(outcome.dataset.read("train"))
     told = withdrawal.withdraw(home, record.id, reason="its author asked")
     assert told.values["affected"] == ["nod@1"]
-    assert "learnt from 1 withdrawn" in "\n".join(shelf.listed(home).lines())
+    assert "learnt from 1 withdrawn" in "\n".join(shelf.listed(home, "nod").lines())
     assert not list(home.runs.glob("nod/train-*")) and not list(home.runs.glob("nod/report-*"))
     after = walked(nod, home, until="data")
     assert record.id not in {one.id for one in after.dataset.read("train")}

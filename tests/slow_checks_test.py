@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from spearhead.core import media
 from spearhead.core.generation import Event, Held, Released, Request
 from spearhead.core.media import Media
-from spearhead.core.review import Context, Decision, Direction, Finding, Policy, Rule
+from spearhead.core.review import Check, Context, Decision, Direction, Finding, Policy, Rule
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import opened
 from spearhead.engine.run import Engine
@@ -53,6 +53,21 @@ class Waiting:
         return [Finding(self.name, "profanity", 0.6, "walks", at, at + 7)] if at >= 0 else []
 
 
+@dataclass(frozen=True, slots=True)
+class Noting:
+    """A quick check that notes which thread looks at each prompt."""
+
+    threads: list[str] = field(default_factory=list)
+    name: str = "noting"
+    modality: str = "text"
+    reach: int = 8
+
+    def __call__(self, item: Media, context: Context) -> list[Finding]:
+        if context.direction is Direction.PROMPT:
+            self.threads.append(threading.current_thread().name)
+        return []
+
+
 POLICY = Policy(("terms",), (Rule("*", Direction.OUTPUT, hold=0.5),))
 
 
@@ -61,7 +76,7 @@ def ask(account: str) -> Request:
     return Request("tiny", account, "k", prompt="~", options={"max_tokens": 160})
 
 
-def with_check(check: Waiting) -> Reviewer:
+def with_check(check: Check) -> Reviewer:
     """A reviewer with a check of the test's own beside those of the package."""
     reviewer = Reviewer(POLICY)
     object.__setattr__(reviewer, "checks", (*reviewer.checks, check))
@@ -69,7 +84,7 @@ def with_check(check: Waiting) -> Reviewer:
 
 
 @asynccontextmanager
-async def tiny(root: Path, make_release: Any, check: Waiting) -> AsyncIterator[tuple[Engine, sa.Engine, str]]:
+async def tiny(root: Path, make_release: Any, check: Check) -> AsyncIterator[tuple[Engine, sa.Engine, str]]:
     """An engine whose one release is reviewed by `check` too, and an account with credit."""
     home = Home(root, root / "cache")
     make_release(home.releases)
@@ -145,6 +160,23 @@ def test_who_leaves_while_a_check_looks_pays_for_what_left_and_it_can_be_traced(
             assert (row.state, row.finish) == ("released", "cancelled") and row.text == "".join(left)
             balance = journal.balance(store, account)
             assert balance.reserved == 0 and 10**9 - balance.available > 0
+
+    asyncio.run(test())
+
+
+def test_many_short_prompts_are_looked_at_beside_the_loop_as_one_long_one_is(tmp_path: Path, make_release: Any) -> None:
+    check = Noting()
+
+    async def threads(engine: Engine, account: str, *prompts: str) -> set[str]:
+        check.threads.clear()
+        request = Request("tiny", account, f"k{len(prompts)}", prompts=prompts, options={"max_tokens": 1})
+        assert [event async for event in engine.run(request)] and len(check.threads) == len(prompts)
+        return set(check.threads)
+
+    async def test() -> None:
+        async with tiny(tmp_path, make_release, check) as (engine, _, account):
+            assert await threads(engine, account, "1 " * 80, "2 " * 80) == {threading.main_thread().name}
+            assert threading.main_thread().name not in await threads(engine, account, *["1 " * 80] * 16)
 
     asyncio.run(test())
 

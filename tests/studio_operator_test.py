@@ -1,6 +1,7 @@
 """Promises of the pages for who runs the place: scenarios, usage, keys and plans, over HTTP and in a real browser."""
 
 import contextlib
+import dataclasses
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,11 @@ from playwright.sync_api import Page, expect
 from spearhead.core import money
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Usage
+from spearhead.core.manifest import PriceTag
 from spearhead.core.money import BILLION
 from spearhead.ledger import billing, economics, grants, invoices, keys, limits, plans, usage
 from spearhead.ledger.plans import Plan
+from spearhead.pipeline import desk
 from spearhead.provenance import audit
 from spearhead.store import releases
 from spearhead.store.tables import audit as audit_table
@@ -140,8 +143,8 @@ def test_a_release_that_learnt_from_a_withdrawn_record_says_so(furnished: Any, c
         releases.register(connection, release)
         connection.execute(sa.update(rows).where(rows.c.version == "v2").values(affected=json.dumps(["c" * 64])))
     try:
-        assert "learnt from 1 records that were withdrawn" in creator.get("/scenarios/tiny/v2").text
-        assert "1 records withdrawn" in creator.get("/scenarios").text
+        assert "of the records that this release learnt from: 1." in creator.get("/scenarios/tiny/v2").text
+        assert "Records withdrawn: 1" in creator.get("/scenarios").text
     finally:
         with furnished.engine.begin() as connection:
             connection.execute(sa.update(rows).values(affected="[]"))
@@ -267,6 +270,31 @@ def test_credit_is_given_once_and_what_is_left_of_it_is_booked_back(
     assert furnished.balance(account).available == 0
 
 
+def test_the_log_shows_amounts_in_their_currency_and_units_as_such(furnished: Any, operator: Any, auditor: Any) -> None:
+    account = furnished.account(credit=0)
+    money_, tokens = (
+        grants.give(furnished.engine, account, amount, key=f"log-{amount}", unit=unit)
+        for amount, unit in ((525 * BILLION // 100, None), (1_234_000, "token"))
+    )
+    for one in (money_, tokens):
+        assert operator.post(f"/keys/accounts/{account}/void", grant=one.id).status_code == 303
+    tag = dataclasses.asdict(PriceTag("USD", BILLION // 5, BILLION * 4 // 5, "token"))
+    desk.write_down(furnished.engine, "price set", "tiny", tag)  # as `spearhead bill price --set` does
+
+    def facts(language: str, action: str) -> list[str]:
+        page = auditor.http.get("/audit", headers={"accept-language": language}).text
+        rows = [row for row in page.split("<tr>") if f">{action}</td>" in row]
+        return [re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", row.partition('class="any"')[2])) for row in rows]
+
+    of_tokens, of_money = facts("en", "credit voided")[:2]
+    assert " left 5.25 USD " in of_money
+    assert " left 1,234,000 " in of_tokens and " unit token" in of_tokens
+    price = facts("en", "price set")[0]
+    assert " price of a million asked 0.20 USD " in price and " price of a million made 0.80 USD " in price
+    assert " 每百万输入价格 0.20 USD " in facts("zh-CN", "设置价格")[0]
+    assert " 余下 5.25 USD " in facts("zh-CN", "终止余额")[1] and " 余下 1,234,000 " in facts("zh-CN", "终止余额")[0]
+
+
 def test_a_plan_is_offered_begun_and_ended(furnished: Any, operator: Any, creator: Any) -> None:
     fields = {
         **{"name": "studio-plan", "currency": "USD", "months": "1", "unit": "token", "fee": "20.00"},
@@ -305,6 +333,8 @@ def test_a_limit_is_set_lifted_and_never_anothers(furnished: Any, operator: Any,
     assert operator.post(path, **fields).status_code == 303
     assert [one.most for one in limits.of(furnished.engine, subject=f"key:{key.id}")] == [25 * BILLION // 10]
     assert "0.00 / 2.50 USD" in operator.get(f"/keys/accounts/{account}").text
+    log = auditor.get("/audit").text
+    assert "</small> 2.50<" in log and str(25 * BILLION // 10) not in log, "an amount, not billionths"
     assert operator.post(path, **{**fields, "most": ""}).status_code == 303
     assert limits.of(furnished.engine, subject=f"key:{key.id}") == []
     parallel = {"subject": f"account:{account}", "measure": "parallel", "span": "day", "most": "3"}
@@ -407,6 +437,12 @@ def test_a_team_is_made_and_joined_by_keyboard_and_forms_alone(furnished: Any, o
     expect(tab.get_by_text("The account is out of the team.")).to_be_visible()
 
 
+CUT = """() => [...document.querySelectorAll(".card tbody td, .card tbody th")]
+    .filter((cell) => !cell.closest(".wide") && cell.clientWidth > 1 && cell.scrollWidth > cell.clientWidth + 1)
+    .map((cell) => cell.textContent.trim())"""
+"""Cells of tables whose words stick out of them."""
+
+
 @pytest.mark.parametrize(("language", "look"), [("en", "light"), ("zh", "dark")])
 def test_the_pages_can_be_read_by_everybody(
     furnished: Any, operator: Any, creator: Any, tab: Page, language: str, look: str
@@ -425,9 +461,13 @@ def test_the_pages_can_be_read_by_everybody(
         account,
         "/audit?check=yes",
     ):
-        tab.set_viewport_size({"width": 390, "height": 800})
-        tab.goto(furnished.url + path)
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, path
+        for width, highest in ((390, 190), (768, 120)):
+            tab.set_viewport_size({"width": width, "height": 800})
+            tab.goto(furnished.url + path)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width, path
+            assert tab.evaluate(CUT) == [], f"{path} at {width}"
+            head = tab.locator(".top").bounding_box()
+            assert head is not None and head["height"] < highest, f"{path} at {width}: rows of the head"
         tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
         tab.set_viewport_size({"width": 1280, "height": 800})
         assert Axe().run(tab).response["violations"] == [], path

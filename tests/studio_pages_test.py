@@ -95,12 +95,13 @@ def test_parameters_are_recalled_and_give_the_same_answer(served: Any, maker: Pa
 def test_drafts_appear_while_they_are_written_and_a_cancelled_one_is_kept_and_charged_as_counted(
     served: Any, maker: Page
 ) -> None:
-    make(maker, served.url, "walk on ~", max_tokens="3000")
-    draft = maker.locator(".work[data-state=running] .draft")
-    expect(draft).to_contain_text("onward we walk on and onward")
-    maker.locator(".work").get_by_role("button", name="Cancel").click()
-    card = maker.locator(".work[data-state=cancelled]")
-    expect(card.get_by_text("stopped early; what was made is kept")).to_be_visible()
+    with served.slowly():
+        make(maker, served.url, "walk on ~", max_tokens="3000")
+        draft = maker.locator(".work[data-state=running] .draft")
+        expect(draft).to_contain_text("onward we walk on and onward")
+        maker.locator(".work").get_by_role("button", name="Cancel").click()
+        card = maker.locator(".work[data-state=cancelled]")
+        expect(card.get_by_text("stopped early; what was made is kept")).to_be_visible()
     kept = card.locator(".draft").inner_text()
     cost = card.get_by_text("USD for").inner_text()
     units = int(re.findall(r"for (\d+) tokens", cost)[0])
@@ -119,12 +120,13 @@ def test_a_list_goes_into_the_line_and_all_of_it_can_be_cancelled(served: Any, m
     maker.locator("summary", has_text="Options").click()
     maker.fill("[name=max_tokens]", "3000")
     maker.get_by_label("Or a file").set_input_files(file)
-    maker.get_by_role("button", name="Make", exact=True).click()
-    expect(maker.locator(".work")).to_have_count(4)
-    expect(maker.locator(".work[data-state=running]")).to_have_count(2)
-    expect(maker.locator(".work[data-state=waiting]")).to_have_count(2)
-    maker.get_by_role("button", name="Cancel all").click()
-    expect(maker.locator(".work[data-state=cancelled]")).to_have_count(4)
+    with served.slowly():
+        maker.get_by_role("button", name="Make", exact=True).click()
+        expect(maker.locator(".work")).to_have_count(4)
+        expect(maker.locator(".work[data-state=running]")).to_have_count(2)
+        expect(maker.locator(".work[data-state=waiting]")).to_have_count(2)
+        maker.get_by_role("button", name="Cancel all").click()
+        expect(maker.locator(".work[data-state=cancelled]")).to_have_count(4)
     maker.get_by_role("button", name="Clear what is done").click()
     expect(maker.locator(".work")).to_have_count(0)
 
@@ -243,6 +245,7 @@ def worked(served: Any) -> tuple[Any, list[str]]:
         f"/gallery/{one}/trace",
         f"/gallery/compare?one={one}&one={two}",
         "/verify",
+        "/password",
         "/nowhere",
     ]
     return guest, paths

@@ -76,6 +76,7 @@ def test_only_reviewers_decide_auditors_look_and_nobody_else_enters(furnished: A
         assert auditor.post(f"/review/{review}/{act}", decision="approve").status_code == 403
         assert maker.post(f"/review/{review}/{act}", decision="approve").status_code == 403
     assert "Take it" not in auditor.get(f"/review/{review}").text
+    assert "In my hands" not in auditor.get("/review").text, "a list that could never hold anything"
     assert auditor.get("/review/rev_0").status_code == 404 and state(furnished, review) == "needs_human"
     stranger.close()
 

@@ -58,7 +58,13 @@ def test_every_answer_has_a_strict_policy_and_private_ones_are_not_kept(ada: Any
 
 @pytest.mark.parametrize(
     ("path", "fields"),
-    [("/make", {"scenario": "tiny", "prompt": "x"}), ("/make/cancel", {}), ("/logout", {}), ("/manner", {})],
+    [
+        ("/make", {"scenario": "tiny", "prompt": "x"}),
+        ("/make/cancel", {}),
+        ("/logout", {}),
+        ("/manner", {}),
+        ("/password", {"old": PASSWORD, "new": "four words once more", "again": "four words once more"}),
+    ],
 )
 @pytest.mark.parametrize(
     "headers",
@@ -168,6 +174,69 @@ def test_a_password_is_not_guessed_by_trying(served: Any) -> None:
     assert tries[:8] == [401] * 8 and tries[8:] == [429, 429]
     late = attempt(PASSWORD)  # even the right one is not looked at now
     assert late.status_code == 429 and int(late.headers["retry-after"]) > 60
+
+
+NEW = "another four words entirely"
+
+
+def change(client: httpx.Client, old: str = PASSWORD, new: str = NEW, again: str = "") -> httpx.Response:
+    fields = {"token": token(client), "old": old, "new": new, "again": again or new}
+    return client.post("/password", data=fields)
+
+
+def entered(served: Any, name: str, password: str) -> int:
+    client = served.studio()
+    fields = {"token": token(client), "name": name, "password": password}
+    return int(client.post("/login", data=fields).status_code)
+
+
+def test_a_person_changes_their_own_password_and_every_other_window_of_theirs_is_signed_out(served: Any) -> None:
+    from spearhead.service.studio import people
+
+    name, other = (served.person(served.account(), "reviewer") for _ in range(2))
+    here, elsewhere, others = served.studio(name), served.studio(name), served.studio(other)
+    assert f">{name}<" in here.get("/verify").text and 'href="/password"' in here.get("/verify").text
+    assert change(here).headers["location"] == "/password?said=changed"
+    assert "Your password is changed" in here.get("/password?said=changed").text
+    assert elsewhere.get("/password").headers["location"].startswith("/login")
+    assert others.get("/password").status_code == 200
+    assert [entered(served, name, one) for one in (PASSWORD, NEW)] == [401, 303]
+    with served.engine.connect() as connection:
+        rows = connection.execute(
+            sa.select(tables.audit.c.actor, tables.audit.c.subject).where(tables.audit.c.action == "password changed")
+        ).all()
+    person = people.named(served.engine, name).id
+    assert (person, person) in rows and (NEW not in str(rows))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"old": "not the one I have"}, "This is not your password now"),
+        ({"again": "another four words entirel"}, "The two new passwords differ"),
+        ({"new": "short"}, "12 to 200 characters; this one has 5"),
+        ({"new": "aaaaaaaaaaaaaaaa"}, "too easy to guess"),
+        ({"new": PASSWORD}, "This is the password that you have"),
+        ({"new": "x" * 900}, "12 to 200 characters"),
+    ],
+)
+def test_a_password_that_cannot_be_changed_stays_and_the_page_says_why(
+    served: Any, fields: dict[str, str], told: str
+) -> None:
+    name = served.person(served.account(), "creator")
+    here, elsewhere = served.studio(name), served.studio(name)
+    refused = change(here, **fields)
+    assert refused.status_code == 400 and told in html.unescape(refused.text)
+    assert all(one not in refused.text for one in (PASSWORD, NEW))
+    assert elsewhere.get("/make").status_code == 200 and entered(served, name, PASSWORD) == 303
+
+
+def test_an_old_password_is_not_guessed_at_a_change_either(served: Any) -> None:
+    here = served.studio(served.person(served.account(), "creator"))
+    here.headers["x-forwarded-for"] = "203.0.113.11"
+    tries = [change(here, f"guess number {n}").status_code for n in range(9)]
+    assert tries == [400] * 8 + [429]
+    assert change(here).status_code == 429  # even the right one is not looked at now
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """Promises of the studio's languages: on a Chinese page nothing of ours is left in English, whoever looks at it."""
 
 import ast
+import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pypdf
 import pytest
+from tests.chinese import english, left
 from tests.conftest import Served, furnish, start_server
 from tests.studio_review_test import seen
 
@@ -26,65 +28,6 @@ from spearhead.service.studio import app, words
 from spearhead.service.studio.pages import review as review_page
 from spearhead.store.blobs import Blobs
 from spearhead.store.home import Home
-
-ALLOWED = re.compile(
-    "spearhead|AI|UTC|USD|EUR|MiB|MB|PDF|CSV|JSON|UTF|C2PA|GB|Ctrl|Enter|sha256|CC0-1|Top-p|Top-k|Min-p|p"
-    # What the tests' releases, teams, plans and models are called:
-    "|[Tt]iny|v1|v2|F32|bleu|chrf|copy|ngram|base|nobody|made|up|pretrained|llamacpp|test|en|film-crew|pro|png"
-)
-"""Names and units that Chinese readers read as they are."""
-CODE = re.compile(
-    r"\b(?:acct|key|per|rev|out|req|sub|gr)_\w+|\b(?:account|key|team):\S+|guest-\w+|sk-spear-\S*|\b[0-9a-f]{6,64}\b"
-    r"|spearhead [a-z]+(?: [a-z]+)?(?: [A-Z]+)?|\.txt|\.csv|(?:text|image)/\w+|\b\d+x\d+\S*|\bINV-\S+"
-    r"|[A-Za-z]\w*(?:\.[A-Za-z]\w+)+|“[^”]*”"
-)
-"""Ids, commands, types and endings of files, and in quotation marks what somebody gave."""
-LATIN = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
-QUIET = {"script", "style", "code", "kbd", "textarea"}
-SHOWN = re.compile("title|aria-label|placeholder|alt|data-(?:label|say|added|done|failed)")
-CONTENT = {"words", "draft", "asked", "pre", "mono", "brand", "person"}
-"""Classes of what people and models wrote, and of ids."""
-VOID = {"meta", "link", "input", "img", "br", "hr", "line", "rect", "path"}
-
-
-class Reader(HTMLParser):
-    """Collects what a page says to people: its text and the attributes that are read out or shown."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-        self.open: list[tuple[str, bool]] = []
-
-    @property
-    def quiet(self) -> bool:
-        return any(skip for _, skip in self.open)
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        given = {name: value or "" for name, value in attrs}
-        mute = tag in QUIET or bool(CONTENT & set(given.get("class", "").split()))
-        mute = mute or (tag == "option" and "lang" in given)  # a language by its own name
-        if not (self.quiet or mute):
-            self.said += [words for name, words in given.items() if SHOWN.fullmatch(name) and words]
-        if tag not in VOID:
-            self.open.append((tag, mute))
-
-    def handle_endtag(self, tag: str) -> None:
-        while self.open:
-            name, _ = self.open.pop()
-            if name == tag:
-                return
-
-    def handle_data(self, data: str) -> None:
-        if not self.quiet and data.strip():
-            self.said.append(data.strip())
-
-
-def english(page: str) -> list[str]:
-    """Runs of Latin letters in what a page says that are no name, id or code."""
-    reader = Reader()
-    reader.feed(page)
-    found = [(words, line) for line in reader.said for words in LATIN.findall(CODE.sub(" ", line))]
-    return [f"{words}: {line}" for words, line in found if not ALLOWED.fullmatch(words)]
 
 
 def test_the_reader_hears_what_is_left_in_english() -> None:
@@ -155,7 +98,7 @@ def place(here: Served) -> Place:
         "/keys/teams": {"name": "film-crew"},
         "/keys/teams/film-crew/join": {"account": account},
         "/keys/teams/film-crew/limit": {"subject": "team:film-crew", "measure": "parallel", "most": "3"},
-        f"/keys/accounts/{account}/keys": {"name": "新钥匙", "scope": ["generate", "read", "review"]},
+        f"/keys/accounts/{account}/keys": {"name": "新钥匙", "scope": ["generate", "read", "admin"]},
         f"/keys/accounts/{account}/credit": {"amount": "2", "days": "9", "note": "赠", "once": "1"},
         f"/keys/accounts/{account}/plan": {"plan": "pro"},
         f"/keys/accounts/{account}/limit": {"subject": f"account:{account}", **budget},
@@ -213,7 +156,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
         "/", "/make", "/make?from={one}", "/gallery", "/gallery?state=erased", "/gallery?words=zz&state=held",
         "/gallery/{one}", "/gallery/{erased}", "/gallery/{one}/trace", "/gallery/compare?one={one}&one={two}",
         "/gallery/compare", "/appeal/{rejected}", "/appeal/{appealed}", "/appeal/{approved}", "/usage", "/usage?by=key",
-        "/keys", "/scenarios", "/scenarios/tiny/v2", "/review",
+        "/keys", "/scenarios", "/scenarios/tiny/v2", "/review", "/password",
     ),
     "reviewer": (
         "/review", "/review?list=mine", "/review?list=decided", "/review/{waiting}", "/review/{edited}",
@@ -248,6 +191,21 @@ def test_no_page_says_anything_in_english_to_who_reads_chinese(place: Place, her
             page = zh(place.who[role] if role else here.studio(), path.format(**place.found))
             left |= {f"{role} {path}: {line}" for line in english(page)}
     assert not left, "\n".join(sorted(left))
+
+
+def test_what_is_downloaded_is_in_chinese_too(place: Place) -> None:
+    creator = place.who["creator"]
+    sheets, tables = "", ""
+    for number in sorted(set(re.findall(r"INV-\w+-\d+", zh(creator, "/usage")))):
+        found = [creator.http.get(f"/usage/invoices/{number}.{form}", headers=CHINESE) for form in ("pdf", "csv")]
+        sheets += "\n".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(found[0].content)).pages)
+        tables += found[1].text
+    for text in (sheets, tables):
+        assert "套餐费" in text and "用量" in text and "词元" in text
+        assert [one for line in re.split("[,\n]", text) for one in left(line)] == []
+    assert english(zh(creator, "/scenarios/tiny/v2/report")) == []
+    assert "All of v1" in creator.http.get("/scenarios/tiny/v1/report", headers=CHINESE).text, "it has no other"
+    assert "All of v2" in creator.http.get("/scenarios/tiny/v2/report").text
 
 
 def test_the_walk_comes_by_every_page() -> None:
@@ -302,9 +260,30 @@ def test_a_mistake_is_said_in_the_language_of_who_made_it(place: Place) -> None:
         ),
         ("/keys/teams", {"name": "film-crew"}, "团队“film-crew”已存在。"),
         (f"/keys/accounts/{account}/keys", {"name": "k", "days": "x"}, "天数：“x”不是 0 至 3660 之间的整数。"),
-        (f"/keys/accounts/{account}/keys", {"name": "k"}, "未选择权限，可选：生成、读取、审核、全部。"),
+        (f"/keys/accounts/{account}/keys", {"name": "k"}, "未选择权限，可选：生成、读取、全部。"),
         (f"/keys/accounts/{account}/plan", {"plan": "none"}, "没有套餐“none”，可选：pro"),
         ("/scenarios/tiny/rollback", {"answers": "tiny@v1"}, "现在服务的是 tiny@v2，而不是 tiny@v1，请重新载入页面。"),
+        ("/scenarios/none/rollback", {"answers": "x"}, "“none”没有可服务的发布版，可选：tiny"),
+        ("/keys/teams/film-crew/join", {"account": "acct_x"}, "没有账户“acct_x”。"),
+        ("/keys/teams/none/join", {"account": account}, "没有团队“none”。"),
+        (
+            f"/keys/accounts/{account}/limit",
+            {"subject": f"account:{account}", "measure": "budget", "span": "month", "most": "99999999999"},
+            "不能作为上限，应为 0 至",
+        ),
+        ("/keys/accounts/acct_x/credit", {"amount": "1", "once": "2"}, "没有账户“acct_x”。"),
+        (f"/keys/accounts/{account}/credit", {"amount": "1", "once": "3", "note": "甲\n乙"}, "附注最多 200 个可见字符"),
+        (
+            "/keys/plans",
+            {"name": "ab", "currency": "USD", "months": "1", "unit": "mile"},
+            "“mile”不能作为套餐的单位，可选：词元、图片、秒、字符、帧。",
+        ),
+        ("/scenarios/tiny/v2/withdraw", {"output": found["one"]}, "请写明撤回的理由"),
+        (
+            "/scenarios/tiny/v2/withdraw",
+            {"output": found["erased"], "reason": "不妥"},
+            f"作品 {found['erased']} 已删除，只有已发布的作品才能撤回。",
+        ),
     ):
         page = operator.http.post(path, data={"token": operator.token, **fields}, headers=CHINESE).text
         assert told in page and english(page) == [], (path, page)
@@ -322,6 +301,8 @@ def test_a_mistake_is_said_in_the_language_of_who_made_it(place: Place) -> None:
             "/make", data={**asked, **fields}, headers={**CHINESE, "accept": "application/json"}
         )
         assert told in told_alone.json()["problem"]
+    page = creator.http.post(f"/gallery/{found['waiting']}/erase", data={"token": creator.token}, headers=CHINESE).text
+    assert "正在等待人工处理，作出决定后才能删除。" in page and english(page) == []
     page = creator.http.get("/gallery?since=yesterday", headers=CHINESE).text
     assert "“yesterday”不是日期" in page
 

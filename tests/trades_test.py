@@ -54,6 +54,22 @@ PROMISES: dict[str, tuple[tuple[Direction, str, Decision], ...]] = {
 BY_A_PERSON = ("finance", "medicine")
 
 
+def test_what_a_policy_says_of_data_decides_what_is_admitted(tmp_path: Path) -> None:
+    rows = "".join(f"{'write to ada@example.org' if n == 7 else 'ask'} {n},answer {n * 7919}\n" for n in range(60))
+    (tmp_path / "own.csv").write_text("input,output\n" + rows, encoding="utf-8")
+    folder = scaffold.new("own", into=tmp_path, table=tmp_path / "own.csv", licence="MIT", credit="me")
+
+    def out(*rules: str) -> int:
+        said = ", ".join(f'{{ category = {rule}, direction = "data" }}' for rule in rules)
+        loaded = read.load(folder, changes=(f"review.rules = [{said}]", "data.near=1.0"))
+        found = drive(road.walk(loaded, home=Home.find(tmp_path), until="data"), quiet=True).dataset
+        return sum(one.kind == "check:personal" for one in found.refusals())
+
+    assert out() == 1 and out('"*", block = 0.5') == 1 and out('"*", hold = 0.5') == 1
+    assert out('"*", block = 0.5', '"privacy"') == 0
+    assert out('"*", block = 1.0', '"privacy", block = 0.2') == 1
+
+
 def test_every_template_has_a_scenario() -> None:
     assert list(policy.templates()) == list(sample.samples()) == sorted(PROMISES)
 

@@ -12,10 +12,13 @@ from typing import Any, NoReturn
 
 from spearhead import __version__
 from spearhead.core.errors import InputError, SpearheadError
+from spearhead.core.sentence import LANGUAGES
 
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 what you gave is wrong, 3 a bar was missed"
 SPINS = "1000"
 """How often a thread of torch's looks whether there is more to do before it sleeps; its own default is 300,000."""
+
+STARVED = "memory ran out: take less at once (training.micro_tokens, training.micro_batch) or a smaller model"
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -39,6 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _complain(options, f"{place}{error.strerror or error}", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not _starved(error):
+            raise
+        return _complain(options, f"{STARVED} ({str(error).splitlines()[0][:200] if str(error) else 'MemoryError'})", 1)
+
+
+def _starved(error: Exception) -> bool:
+    """Whether there was not enough memory, as Python, torch on a processor and torch on a card say it."""
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or "allocate memory" in str(error)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,7 +86,8 @@ def show(options: argparse.Namespace, value: Any, lines: Sequence[str] | str) ->
 
 # -- scenario ----------------------------------------------------------------------------------------------------
 def new(options: argparse.Namespace) -> int:
-    from spearhead.scenario import read, scaffold
+    from spearhead.scenario import album, corpus, read, scaffold
+    from spearhead.scenario import table as tables
 
     folder = scaffold.new(
         options.name,
@@ -81,14 +95,64 @@ def new(options: argparse.Namespace) -> int:
         template=options.template,
         table=options.data,
         columns=options.columns,
+        family=options.family,
         licence=options.licence,
         credit=options.credit,
     )
-    (source,) = read.load(folder).scenario.data.sources
-    given, wanted = source.columns["input"], source.columns["output"]
-    values = {"scenario": str(folder), "data": source.path, "columns": dict(source.columns)}
-    learns = f"learns from {source.path}: column {given!r} is what is given, {wanted!r} what is wanted"
-    return show(options, values, [f"made {folder}", learns, f"next: spearhead run {folder} --preset quick"])
+    made = read.load(folder).scenario
+    (source,), languages = made.data.sources, made.scenario.languages
+    if options.data and corpus.holds(options.data, family=options.family):
+        texts = corpus.look(options.data)
+        values = {
+            "scenario": str(folder),
+            "data": source.path,
+            "texts": texts.texts,
+            "characters": texts.characters,
+            "records": texts.records,
+            "reader": texts.reader,
+            "aside": dict(texts.aside),
+            "left_out": texts.left_out,
+            "languages": languages,
+        }
+        place = source.path if source.encoding == "utf-8" else f"{source.path} (in {source.encoding})"
+        lines = [f"made {folder}", f"learns from {place}: {texts.told}"]
+        lines += [f"left aside, no {' or '.join(corpus.ENDINGS)} file: {texts.left}"] if texts.aside else []
+        lines += [texts.left_out] if texts.left_out else []
+        told_by = "as the texts are" if texts.languages else "the texts do not tell"
+        lines.append(f"scenario.languages: {', '.join(languages)} ({told_by}; change it where that is wrong)")
+        return show(options, values, [*lines, f"next: spearhead run {folder} --preset quick"])
+    if options.data and album.holds(options.data):
+        seen = album.look(options.data)
+        values = {
+            "scenario": str(folder),
+            "data": source.path,
+            "classes": dict(seen.classes),
+            "aside": dict(seen.aside),
+        }
+        lines = [f"made {folder}", f"learns from {source.path}: {seen.told}"]
+        lines += [f"left aside, no PNG, JPEG or WebP picture: {seen.left}"] if seen.aside else []
+        return show(options, values, [*lines, f"next: spearhead run {folder} --preset quick"])
+    found = tables.shape(options.data or folder / source.path, named=options.columns)
+    told = source.path or source.dataset
+    aside = found.aside
+    values = {
+        "scenario": str(folder),
+        "data": told,
+        "columns": dict(source.columns),
+        "aside": aside,
+        "left_out": found.left_out,
+        "languages": languages,
+    }
+    place = told if source.encoding == "utf-8" else f"{told} (in {source.encoding})"
+    learns = f"learns from {place}: {found.told}"
+    lines = [f"made {folder}", learns, *([f"left aside: {', '.join(aside)}"] if aside else [])]
+    lines += [found.left_out] if found.left_out else []
+    if options.data:
+        told_by = "as its answers are" if found.languages else "its answers do not tell"
+        lines.append(f"scenario.languages: {', '.join(languages)} ({told_by}; change it where that is wrong)")
+    if set(languages) != {"en"}:
+        lines.append("the base model, SmolLM2-135M, knows little but English: [model.base] can name another")
+    return show(options, values, [*lines, f"next: spearhead run {folder} --preset quick"])
 
 
 def check(options: argparse.Namespace) -> int:
@@ -122,8 +186,13 @@ def _road(options: argparse.Namespace, until: str) -> int:
     outcome = drive(road.walk(loaded, home=_home(options), until=until), quiet=options.quiet)
     lines = outcome.lines()
     if not outcome.exit_code:
-        name = loaded.scenario.name
-        lines.append(f"next: spearhead serve {name}" if outcome.release else _next("run", options))
+        scenario = loaded.scenario
+        if outcome.release:
+            lines += outcome.after_release().splitlines()
+        elif until == "train" and (why := scenario.family.unservable(scenario.family_config)):
+            lines.append(f"nothing is released of it: {why}")
+        else:
+            lines.append(_next("run", options))
     show(options, outcome.as_dict(), lines)
     return outcome.exit_code
 
@@ -216,7 +285,7 @@ def demo(options: argparse.Namespace) -> int:
 def report(options: argparse.Namespace) -> int:
     from spearhead.pipeline import shelf
 
-    path = shelf.report_of(_home(options), str(options.scenario))
+    path = shelf.report_of(_home(options), str(options.scenario), options.language)
     return show(options, {"report": str(path)}, str(path))
 
 
@@ -348,7 +417,7 @@ def audit(options: argparse.Namespace) -> int:
 def doctor(options: argparse.Namespace) -> int:
     from spearhead.pipeline import health
 
-    found = health.look(_home(options))
+    found = health.look(_home(options), purpose=options.purpose)
     show(options, found.as_dict(), found.lines())
     return found.exit_code
 
@@ -408,14 +477,26 @@ def parser() -> argparse.ArgumentParser:
             "--time-budget", type=float, metavar="MINUTES", help="end training after so long, with its best weights"
         )
 
-    it = verb("new", new, "make a scenario that runs, over sample data or your own table")
+    it = verb("new", new, "make a scenario that runs, over sample data, your own table, pictures or texts")
     it.add_argument("name", help="lower-case letters, digits and dashes")
     it.add_argument("--into", type=Path, default=Path("scenarios"), help="folder to make it in (default: scenarios)")
     it.add_argument("--template", default="", help="a review template and sample data of its trade, as in finance")
-    it.add_argument("--data", type=Path, help="a csv, tsv, jsonl, json or parquet file with columns input and output")
-    it.add_argument("--columns", default="", metavar="GIVEN,WANTED", help="its two columns, as in question,answer")
-    it.add_argument("--licence", default="", help="SPDX licence of that table; there is no default")
-    it.add_argument("--credit", default="", help="whom to credit for that table")
+    it.add_argument(
+        "--data",
+        type=Path,
+        help="pairs, conversations, preferences or texts: a csv, tsv, jsonl, json or parquet file, or a folder that "
+        "`datasets` saved; a folder of pictures, in folders of their classes if they have any; a folder of texts "
+        "(.txt, .md), or one of them",
+    )
+    it.add_argument(
+        "--columns",
+        default="",
+        metavar="GIVEN,WANTED",
+        help="its two columns, as in question,answer, a third of worse answers, or one of conversations or texts",
+    )
+    it.add_argument("--family", default="", help="what learns pictures: gan, flow or vae (default: gan), or texts: gpt")
+    it.add_argument("--licence", default="", help="SPDX licence of these data; there is no default")
+    it.add_argument("--credit", default="", help="whom to credit for them")
 
     it = verb("check", check, "say whether a scenario file is valid, and if not, what to change")
     scenario(it, optional=True)
@@ -472,6 +553,7 @@ def parser() -> argparse.ArgumentParser:
 
     it = verb("report", report, "show the path of a release's report")
     it.add_argument("scenario", help="NAME or NAME@VERSION")
+    it.add_argument("--language", choices=LANGUAGES, default=LANGUAGES[0], help="of the report (default: en)")
 
     it = verb("generate", generate, "answer one prompt with a release, without a server")
     it.add_argument("model", help="NAME or NAME@VERSION")
@@ -489,11 +571,23 @@ def parser() -> argparse.ArgumentParser:
 
     it = verb("keys", keys, "make, list, rotate and block API keys; grant credit")
     it.add_argument("action", choices=("create", "list", "rotate", "block", "credit", "balance"))
-    it.add_argument("--account", default="admin", help="account (default: admin; made when it is the first)")
-    it.add_argument("--currency", default="USD", help="currency of an account that is made (default: USD)")
+    it.add_argument("--account", default="admin", help="account (default: admin); create makes it when it is missing")
+    it.add_argument("--currency", help="create: currency of an account that is made (default: USD)")
+    it.add_argument(
+        "--scope",
+        action="append",
+        default=[],
+        choices=("generate", "read", "admin"),
+        help="create: what the key may do, once for each (default: generate and read; the very first: everything)",
+    )
     it.add_argument("--name", default="key", help="what the key is for")
     it.add_argument("--key", default="", help="id of the key, for rotate and block")
-    it.add_argument("--days", type=int, default=0, help="days until it expires (default: never)")
+    it.add_argument(
+        "--days",
+        type=int,
+        default=0,
+        help="create: until it expires (default: never); rotate: that the old key works on (default: 1)",
+    )
     it.add_argument("--amount", default="", help="credit in the account's currency, as in 5.00")
     it.add_argument("--once", default="", help="a word that makes this credit once-only")
 
@@ -503,7 +597,7 @@ def parser() -> argparse.ArgumentParser:
     roles = ("creator", "reviewer", "operator", "auditor")
     it.add_argument("--role", action="append", default=[], choices=roles, help="add, roles: once for each role")
     it.add_argument("--account", default="admin", help="add: which account pays (default: admin; made when missing)")
-    it.add_argument("--currency", default="USD", help="add: currency of an account that is made (default: USD)")
+    it.add_argument("--currency", help="add: currency of an account that is made (default: USD)")
     it.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
 
     it = verb("erase", erase, "erase prompts and outputs, words and files; what was charged stays on record")
@@ -559,7 +653,7 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--leave", action="store_true", help="team: take the account out of it")
     it.add_argument("--until", default="", help="rehearse: the day up to which invoices are worked out")
     it.add_argument("--out", type=Path, help="show: write it as .json, .csv or .pdf")
-    it.add_argument("--language", choices=("en", "zh"), default="en", help="show: of the PDF")
+    it.add_argument("--language", choices=LANGUAGES, default=LANGUAGES[0], help="show: of PDF and CSV (default: en)")
     it.add_argument("--pieces", type=int, default=100, help="verdict: accepted pieces that make one (default: 100)")
     it.add_argument("--machine-hour", default="0.05", help="verdict: what an hour of the machine costs (default: 0.05)")
     it.add_argument("--review-minute", default="0", help="verdict: what a minute of review costs (default: 0)")
@@ -584,7 +678,13 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--out", type=Path, help="sign: write the head here (default: audit/head-ROWS.json of the home)")
     it.add_argument("--last", type=int, default=20, help="show: how many rows (default: 20)")
 
-    verb("doctor", doctor, "look at this machine and this installation and say what is wrong")
+    it = verb("doctor", doctor, "look at this machine and this installation and say what is wrong")
+    it.add_argument(
+        "purpose",
+        nargs="?",
+        choices=("serving", "training"),
+        help="what the machine is for; what the other wants does not count (default: training, where torch is)",
+    )
     return root
 
 

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from hypothesis import settings
+from sqlalchemy import Connection, Engine
 
 from spearhead.store import database
 
 if TYPE_CHECKING:
     from spearhead.models.pretrained.batch import Example
 
+settings.register_profile("home", deadline=None)  # however busy the machine is; each run looks for new examples
+settings.load_profile("ci" if "SPEARHEAD_CI" in os.environ else "home")  # "ci" takes the same ones each time
 os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch are imported, which look once
 
 HOW = "set SPEARHEAD_TEST_POSTGRES=postgresql://USER@HOST:PORT/DATABASE (a role that may create databases) to run it"
@@ -109,6 +112,27 @@ def engine(url: str) -> Iterator[Engine]:
     """An engine on it."""
     made = database.connect(url)
     yield made
+    made.dispose()
+
+
+@pytest.fixture
+def steps(migrated: Path, tmp_path: Path) -> Iterator[tuple[Engine, Callable[[Callable[[Connection], object]], int]]]:
+    """An engine on SQLite, and how far it looks for what a piece of work reads: hundreds of its machine's steps."""
+    shutil.copy(migrated, tmp_path / "steps.db")
+    made = database.connect(f"sqlite:///{tmp_path / 'steps.db'}")
+
+    def count(work: Callable[[Connection], object]) -> int:
+        taken: list[int] = []
+        with made.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            driver.set_progress_handler(lambda: taken.append(1), 100)
+            try:
+                work(connection)
+            finally:
+                driver.set_progress_handler(None, 0)
+        return len(taken)
+
+    yield made, count
     made.dispose()
 
 

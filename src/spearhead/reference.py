@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from spearhead import cli
 from spearhead.core import files
 from spearhead.core.catalogue import Catalogue
 from spearhead.scenario.read import json_schema
-from spearhead.scenario.schema import Scenario, model_table
+from spearhead.scenario.schema import STRICT, Scenario, model_table
 
 FOLDERS = (
     ("spearhead.data.sources", "SOURCE", "Sources of data"),
@@ -61,18 +61,20 @@ def _keys() -> Iterator[str]:
                 kind = model_table(family).model_fields["config"].annotation
                 yield from _table(f"[model], family `{family}`", kind)
         else:
-            yield from _table(f"[{name}]", item.annotation)
+            yield from _table(f"[{name}]", item.annotation, words=item.description or "")
 
 
-def _table(title: str, kind: Any) -> Iterator[str]:
+def _table(title: str, kind: Any, *, words: str = "") -> Iterator[str]:
     while typing.get_origin(kind) is tuple:
         kind, title = typing.get_args(kind)[0], f"[{title}]" if not title.startswith("[[") else title
     rows, inner = list(_rows(kind)), []
     if not rows:
         return
-    yield f"## `{title}`\n\n{(kind.__doc__ or '').strip().splitlines()[0]}\n\n| key | type | default |\n|---|---|---|"
+    lead = f"{(kind.__doc__ or '').strip().splitlines()[0]} {words}".strip()
+    yield f"## `{title}`\n\n{lead}\n\n| key | meaning | type | default |\n|---|---|---|---|"
+    told = meanings(kind)
     for key, annotation, default in rows:
-        yield f"| `{key}` | {_name(annotation)} | {default} |"
+        yield f"| `{key}` | {told[key]} | {_name(annotation)} | {default} |"
         holds = annotation
         while typing.get_origin(holds) is tuple:
             holds = typing.get_args(holds)[0]
@@ -81,6 +83,13 @@ def _table(title: str, kind: Any) -> Iterator[str]:
     yield ""
     for key, annotation in inner:
         yield from _table(f"{title.strip('[]')}.{key}", annotation)
+
+
+def meanings(kind: Any) -> dict[str, str]:
+    """What the keys of a table mean, by key: the texts under the fields of the class that it is read into."""
+    holder = create_model("Holder", __config__=STRICT, table=(kind, ...))
+    rows = holder.model_json_schema()["$defs"][kind.__name__]["properties"]
+    return {key: " ".join(row.get("description", "").split()).replace("|", "\\|") for key, row in rows.items()}
 
 
 def _rows(kind: Any) -> Iterator[tuple[str, Any, str]]:

@@ -16,3 +16,12 @@ def stamp(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError("a time needs its zone")
     return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
+
+
+def shown(stamp: str) -> str:
+    """A stamp as people read it.
+
+    >>> shown("2026-11-22T02:00:00Z")
+    '2026-11-22 02:00 UTC'
+    """
+    return stamp.replace("T", " ").removesuffix("Z")[:16] + " UTC"

@@ -9,9 +9,12 @@ import numpy as np
 
 from spearhead.core.generation import Progress, Prompt
 from spearhead.core.record import Record
+from spearhead.core.sentence import Said
 from spearhead.core.template import Template
 
 Steps = Generator[Progress, None, Any]
+Words = Sequence[tuple[Said, Said]]
+"""What is told in rows: what of, and what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,7 @@ class Lesson:
     """`pack(examples, closes=True)` makes the family's batch."""
     finish: Callable[[Path], Steps]
     """Write into a folder what the release is made of, and give facts: for text `merged/` (a Hugging Face model folder:
-    safetensors, config.json, tokenizer.json) and `probe.npz`; for pictures `parts/` (sampler.json, ONNX files).
-    The fact `words`, text by name, is what the report and the command tell of the training besides."""
+    safetensors, config.json, tokenizer.json) and `probe.npz`; for pictures `parts/` (sampler.json, ONNX files)."""
     answer: Callable[[Sequence[Prompt]], Iterator[tuple[int, str, int, int]]] | None = None
     """What the model in memory answers, for one that no runtime serves: (prompt number, text, units asked, made)."""
     change: Callable[..., Any] | None = None
@@ -116,8 +118,16 @@ def _draws_anything(config: Any) -> None:
     return None
 
 
-def _no_words(config: Any) -> Mapping[str, str]:
-    return {}
+def _no_words(what: Any) -> Words:
+    return ()
+
+
+OF_EMBEDDINGS: Mapping[str, str] = dict.fromkeys(
+    ("embedding_noise", "adversarial"), "it perturbs the embeddings that a pretrained model has of words"
+)
+"""What is `unheard` by families that learn words, or pictures, from nothing."""
+OF_MATRICES: Mapping[str, str] = {"prune": "it is for the matrices of a gpt, or of a pretrained model with method full"}
+"""What is `unheard` by families whose `Model.matrices` are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +151,8 @@ class Family:
     """What the foundation asks for; its rights are those of its licence."""
     unservable: Callable[[Any], str] = _servable
     """Why no runtime can serve what this configuration trains, in words; empty: it can be released."""
+    unheard: Mapping[str, str] = field(default_factory=dict)
+    """Keys of `[training]` that this family does not heed, each with why: a scenario that sets one is refused."""
     unpreferring: Callable[[Any], str] = _no_pairs
     """Why this configuration cannot learn from preferred answers, in words; empty: it can."""
     impossible: Callable[[Any], str] = _servable
@@ -155,5 +167,7 @@ class Family:
     draws: Callable[[Any], Mapping[str, float] | None] = _draws_anything
     """What of `[generation]` pictures of this configuration are drawn with, each with the most it may be; None: not
     told, so nothing is refused before it is asked for."""
-    words: Callable[[Any], Mapping[str, str]] = _no_words
-    """What the report says of a configuration, by name."""
+    words: Callable[[Any], Words] = _no_words
+    """What the report says of a configuration."""
+    found: Callable[[Mapping[str, Any]], Words] = _no_words
+    """What the report and the command tell of a training from the facts that it gave, besides what every one tells."""

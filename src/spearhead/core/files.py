@@ -11,7 +11,7 @@ from pathlib import Path
 def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never a part; survives a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=draft_of(path))
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data.encode() if isinstance(data, str) else data)
@@ -25,6 +25,11 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
     _sync_folder(path.parent)
 
 
+def draft_of(path: Path) -> str:
+    """How the names of the files begin, beside `path`, that `write_whole` renames to it; a kill may leave one."""
+    return f".{path.name[:60]}."
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that becomes `path` when the block ends well, and vanishes when it does not.
@@ -32,13 +37,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
     An existing `path` is replaced. Nothing that was there is lost when the block raises.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:60]}."))
+    draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=draft_of(path)))
     os.chmod(draft, 0o755)
     try:
         yield draft
         _sync_tree(draft)
         if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:60]}.old."))
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{draft_of(path)}old."))
             os.replace(path, old / path.name)
             os.replace(draft, path)
             shutil.rmtree(old)

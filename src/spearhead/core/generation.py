@@ -14,18 +14,27 @@ from spearhead.core.template import Segment
 class Request:
     """What an account asks of a scenario.
 
-    `messages` for dialogue (role and content), else `prompt`; `count` answers; `key` makes the request idempotent:
-    the same key is the same request. `options` were checked against the release's options schema.
+    `messages` for dialogue (role and content), else `prompt`, else several `prompts` that are answered alike; `count`
+    answers to each, those to prompt number i from i x `count` on; `key` makes the request idempotent: the same key is
+    the same request. `options` were checked against the release's options schema.
     """
 
     scenario: str
     account: str
     key: str
     prompt: str = ""
+    prompts: tuple[str, ...] = ()
     messages: tuple[Mapping[str, str], ...] = ()
     count: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    note: Mapping[str, Any] = field(default_factory=dict)
+    """What the caller wants kept with the answers, as JSON; nothing here reads it."""
+
+    @property
+    def answers(self) -> int:
+        """How many there will be."""
+        return self.count * max(1, len(self.prompts))
 
 
 @dataclass(frozen=True, slots=True)

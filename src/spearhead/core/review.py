@@ -75,12 +75,19 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """From this severity on, a category in a direction is held or blocked."""
+    """From this severity on, a category in a direction is held or blocked; of data, either keeps the record out.
+
+    A policy without a rule for data keeps out what `data.checks` find from 0.5 on.
+    """
 
     category: str
+    """One category of findings or a list of them; `*`: all that no other rule of that direction names."""
     direction: Direction
+    """What is looked at: `data`, `prompt` or `output`."""
     hold: Share | None = None
+    """From this severity on a person decides."""
     block: Share | None = None
+    """From this severity on it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +95,11 @@ class Policy:
     """Which checks run and what their findings lead to; data, so that it can be versioned and shown."""
 
     checks: tuple[str, ...]
+    """Names of the checks that look, as in plug-ins.md."""
     rules: tuple[Rule, ...]
+    """What findings lead to; one of a category without a rule is held for a person."""
     stream: Literal["strict", "fast"] = "strict"
+    """`strict`: nothing leaves unchecked; `fast`: checked behind what has left, and cut off."""
     held_hours: Count = 24
     """After so long unanswered, a held item is rejected."""
     people: Count = 1

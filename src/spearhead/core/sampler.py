@@ -66,12 +66,25 @@ class Sampler:
                 return number
         if not self.classes and not wanted:
             return 0
-        shown = ", ".join(self.classes[:40]) or "nothing: this model is unconditional"
+        if not self.classes:
+            raise InputError(f"the prompt is {words.strip()[:60]!r}, but this model knows no classes: wanted it empty")
+        shown = ", ".join(self.shown("zh" if _is_chinese(wanted) else "en")[:40])
         raise InputError(f"the prompt {words.strip()[:60]!r} names no class; wanted one of: {shown}")
 
+    def shown(self, language: str) -> tuple[str, ...]:
+        """The classes for a reader of `language` ("zh", or else): each by its first name in that script, if it has one.
+
+        >>> Sampler("oneshot", (1,), (1, 1), 1, ("boot", "bag"), names={"靴": 0, "boots": 0}).shown("zh")
+        ('靴', 'bag')
+        """
+        names = [[name] for name in self.classes]
+        for name, number in self.names.items():
+            names[number].append(name)
+        return tuple(next((one for one in some if _is_chinese(one) == (language == "zh")), some[0]) for some in names)
+
     def to_json(self) -> str:
-        """Indented JSON with a final newline."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        """Indented JSON with a final newline; further names stay in their order, of which the first is shown."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> "Sampler":
@@ -117,3 +130,7 @@ class Sampler:
         if any(not 0 <= number < len(found.classes) for number in found.names.values()) or "/" in found.model:
             raise InputError("sampler.json: a name points at no class, or the model is not a plain file name")
         return found
+
+
+def _is_chinese(name: str) -> bool:
+    return any("\u3400" <= character <= "\u9fff" for character in name)

@@ -57,3 +57,15 @@ def test_an_unknown_word_is_answered_with_the_classes() -> None:
 def test_an_altered_file_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(InputError, match="sampler.json"):
         Sampler.from_json(json.dumps({**json.loads(FASHION.to_json()), **change}))
+
+
+def test_a_prompt_that_names_no_class_is_told_them_in_its_own_language() -> None:
+    both = Sampler("oneshot", (1,), (8, 8), 1, ("boot", "bag"), names={"靴": 0, "boots": 0})
+    with pytest.raises(InputError, match="'hat' names no class; wanted one of: boot, bag"):
+        both.label("hat")
+    with pytest.raises(InputError, match="'帽子' names no class; wanted one of: 靴, bag"):
+        both.label("帽子")
+    alone = Sampler("oneshot", (1,), (8, 8), 1)
+    assert alone.label(" ") == 0
+    with pytest.raises(InputError, match="the prompt is 'hat', but this model knows no classes: wanted it empty"):
+        alone.label("hat")

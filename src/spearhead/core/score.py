@@ -1,14 +1,17 @@
 """A measured number that says how it was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from spearhead.core.media import Media
+from spearhead.core.media import Media, text
+from spearhead.core.template import Given, Turns, given, said
 
 Better = Literal["higher", "lower"]
+CEILINGS: Mapping[str, tuple[str, ...]] = {"image": ("real", "nearest")}
+"""By modality, the baselines that are real pieces: what can be reached, and nothing that a model has to beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,20 @@ class Case:
     input: Media | None
     output: Media
     reference: Media | None
+    before: Turns = ()
+    """What was said before the input."""
+
+    @property
+    def given(self) -> Given:
+        """What the answer is wanted to."""
+        return given(self.input.text if self.input else "", before=self.before)
+
+    @property
+    def source(self) -> Media | None:
+        """All that was said, as one piece: what the words of an answer can have come from."""
+        if not self.before or self.input is None:
+            return self.input
+        return text(said(self.before, self.input.text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,15 @@ def say(what: Said, language: str = LANGUAGES[0]) -> str:
     return _speaker(language).vformat(words, (), what.facts) if words is not None else _bare(what, language)
 
 
+def named(table: str, name: str, language: str = LANGUAGES[0], *, otherwise: str | None = None) -> str:
+    """What a table calls a name; `otherwise`, or the name itself, where it has none.
+
+    >>> named("core.verdicts", "gold", "zh"), named("core.units", "furlong")
+    ('真金', 'furlong')
+    """
+    return book(language).get(f"{table}.{name}", name if otherwise is None else otherwise)
+
+
 @cache
 def book(language: str) -> Mapping[str, str]:
     """The words of every sentence in a language, by name."""
@@ -120,7 +129,7 @@ class _Speaker(string.Formatter):
         if format_spec == "money":
             return money.show(value) if isinstance(value, int) else str(value)
         if format_spec.startswith("@"):
-            return self._book.get(f"{format_spec[1:]}.{value}", str(value))
+            return named(format_spec[1:], str(value), self._language)
         try:
             return format(value, format_spec)
         except (TypeError, ValueError):  # a fact of another kind than the words want

@@ -4,10 +4,34 @@ A marker is a special token of the model's vocabulary. A person's words are neve
 tokenizes (training and serving alike) encodes a `Segment` with `special=False` as plain text.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spearhead.core.errors import InputError
+
+Turns = tuple[Mapping[str, str], ...]
+"""Messages of a conversation, each with a `role` (system, user, assistant) and a `content`."""
+Given = str | Turns
+"""What an answer is wanted to: a person's words, or a conversation that ends with them."""
+
+
+def given(words: str, *, before: Turns = ()) -> Given:
+    """A person's words with what was said before them.
+
+    >>> given("And why?", before=({"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}))[-1]
+    {'role': 'user', 'content': 'And why?'}
+    """
+    return (*before, {"role": "user", "content": words}) if before else words
+
+
+def said(before: Turns, words: str) -> str:
+    """The words of a conversation, one message under the other."""
+    return "\n".join((*(message["content"] for message in before), words))
+
+
+def reworded(asked: Given, change: Callable[[str], str]) -> Given:
+    """The same with the person's last words changed."""
+    return change(asked) if isinstance(asked, str) else given(change(asked[-1]["content"]), before=asked[:-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +47,9 @@ class Example:
     """One solved example for few-shot prompts."""
 
     input: str
+    """What is given."""
     output: str
+    """What is answered to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +60,31 @@ class Template:
     """
 
     style: str = "chat"
+    """`chat`: turns as ChatML; `plain`: a person's words alone, between `before` and `after`."""
     system: str = ""
+    """chat: the system message that every prompt begins with."""
     before: str = ""
+    """What stands before a person's words."""
     after: str = ""
+    """What stands after them."""
     examples: tuple[Example, ...] = ()
+    """Solved examples that every prompt shows first."""
     stop: str = "<|im_end|>"
+    """The marker that ends an answer."""
 
     def __post_init__(self) -> None:
         if self.style not in ("chat", "plain"):
             raise InputError(f"template style {self.style!r} is unknown: wanted 'chat' or 'plain'")
 
-    def single(self, words: str) -> list[Segment]:
-        """The prompt for one input."""
-        return self.turns([{"role": "user", "content": words}])
+    def single(self, asked: Given) -> list[Segment]:
+        """The prompt for one input: what `turns` makes of it when a client sends the same."""
+        return self.turns([{"role": "user", "content": asked}] if isinstance(asked, str) else asked)
 
     def turns(self, messages: Sequence[Mapping[str, str]]) -> list[Segment]:
         """The prompt for a conversation that ends with a user's turn.
 
-        A `plain` template takes the last user's message only. Roles: system, user, assistant.
+        A `plain` template takes the last user's message only. Roles: system, user, assistant. A conversation that
+        begins with the template's own system prompt has it once.
         """
         if not messages or messages[-1].get("role") != "user":
             raise InputError("the last message must be the user's")
@@ -70,6 +103,9 @@ class Template:
         out = []
         if self.system:
             out += self._turn("system", self.system)
+            first = messages[0]
+            if first["role"] == "system" and first["content"].strip() == self.system.strip():
+                messages = messages[1:]
         for example in self.examples:
             out += self._turn("user", example.input, fill=True) + self._turn("assistant", example.output)
         for message in messages:

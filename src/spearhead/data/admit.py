@@ -9,8 +9,8 @@ from typing import Any
 
 from spearhead.core import media
 from spearhead.core.errors import InputError
-from spearhead.core.record import Record
-from spearhead.core.review import Check, Context
+from spearhead.core.record import Record, role_of
+from spearhead.core.review import Check, Context, Finding
 from spearhead.core.rights import Licence, Right
 from spearhead.data import licences, pictures
 from spearhead.data.clean import Cleaner
@@ -19,8 +19,8 @@ from spearhead.data.items import Item, Unread
 from spearhead.data.language import Languages
 from spearhead.data.refusal import Refusal
 
-SEVERE = 0.5
-"""A finding from this severity on keeps a record out."""
+LIMITS: Mapping[str, float | None] = {"*": 0.5}
+"""The severity from which a finding keeps a record out, by its category; `*`: of any other; None: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +118,37 @@ def named(item: Item | Unread, source: Source) -> Item | Unread:
     return replace(item, texts={**item.texts, "input": source.classes[own][0]})
 
 
+_SAID = {"user": "input", "assistant": "output"}
+"""Which part a message is where it is not said before another."""
+
+
 def cleaned(candidate: Candidate, cleaner: Cleaner, rules: PictureRules) -> Record | Refusal:
     """The record of a candidate, or why its texts or pictures do not do."""
     parts = {}
     for part, raw in candidate.texts.items():
-        text = cleaner(part, raw)
+        rule = _SAID.get(role_of(part), part)  # said earlier, it is as clean as where it is learnt
+        if part == "rejected" and part not in cleaner.drop:
+            rule = "output"  # else what is dropped from the one answer would tell it from the other
+        text = cleaner(rule, raw)
         if reason := cleaner.misfit(part, text):
             return Refusal("short" if len(text) < cleaner.shortest else "long", reason, candidate.source)
         parts[part] = media.text(text)
+    if "rejected" in parts and parts["rejected"] == parts.get("output"):
+        return Refusal("alike", "the answer that is preferred and the one that is not say the same", candidate.source)
     for part, found in candidate.pictures.items():
         try:
             parts[part] = pictures.plain(found, rules)
         except InputError as error:
             return Refusal("picture", f"{part}: {error}", candidate.source)
+    if not ({"input", "output"} <= parts.keys() or parts.keys() == {"text"} or _drawn(parts)):
+        found = " and ".join(parts)
+        return Refusal("incomplete", f"has {found} alone: wanted input and output, or text", candidate.source)
     return Record(parts, candidate.licence, candidate.source)
+
+
+def _drawn(parts: Mapping[str, media.Media]) -> bool:
+    """Whether it is a picture without words, which is learnt by itself."""
+    return parts.keys() == {"output"} and parts["output"].modality != "text"
 
 
 def examined(
@@ -140,10 +157,12 @@ def examined(
     languages: Languages | None,
     checks: Sequence[Check],
     context: Context,
+    limits: Mapping[str, float | None] = LIMITS,
     fine: set[str] | None = None,
 ) -> Refusal | None:
     """What speaks against a clean record: its language, then what the checks find, each looking at its own modality.
 
+    `limits` say from which severity on a finding does, as LIMITS do; a category without one always does.
     `fine` holds ids of pieces that nothing spoke against before; it is added to.
     """
     fresh = {part: piece for part, piece in record.parts.items() if fine is None or piece.id not in fine}
@@ -163,10 +182,15 @@ def examined(
                 reason = f"the check failed to look at {part}: {type(error).__name__}"
                 return Refusal(f"check:{check.name}", reason, record.source, record.id)
             # The finding's own words may quote what was found, so only its category is written down.
-            if severe := [one for one in findings if one.severity >= SEVERE]:
+            if severe := [one for one in findings if _severe(one, limits)]:
                 worst = max(severe, key=lambda one: one.severity)
                 reason = f"{part}: {worst.category} ({worst.severity:.2f})"
                 return Refusal(f"check:{check.name}", reason, record.source, record.id)
     if fine is not None:
         fine.update(piece.id for piece in fresh.values() if piece.modality == "text")
     return None
+
+
+def _severe(finding: Finding, limits: Mapping[str, float | None]) -> bool:
+    limit = limits.get(finding.category, limits.get("*", 0.0))
+    return limit is not None and finding.severity >= limit

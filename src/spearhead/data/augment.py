@@ -1,10 +1,10 @@
 """Changed copies of a text for training: plain functions with their randomness passed in. Knows no records."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from spearhead.core.errors import InputError
+from spearhead.core.ways import Way, take
 from spearhead.index.near import WORD
 from spearhead.media.text import noise
 
@@ -45,7 +45,7 @@ def lower_case(text: str, rng: np.random.Generator) -> str:
     return text.lower()
 
 
-WAYS: Mapping[str, Callable[[str, np.random.Generator], str]] = {
+WAYS: Mapping[str, Way[str]] = {
     "typos": typos,
     "drop_words": drop_words,
     "swap_words": swap_words,
@@ -59,12 +59,4 @@ def augment(text: str, ways: Mapping[str, float], *, rng: np.random.Generator) -
     >>> augment("Let there be LIGHT", {"lower_case": 1.0}, rng=np.random.default_rng(0))
     'let there be light'
     """
-    for name, chance in ways.items():
-        if name not in WAYS:
-            raise InputError(f"training.augment: {name!r} is unknown: wanted {', '.join(WAYS)}")
-        if not 0 <= chance <= 1:
-            raise InputError(f"training.augment.{name} is {chance}: wanted a probability between 0 and 1")
-    for name, way in WAYS.items():
-        if rng.random() < ways.get(name, 0.0):
-            text = way(text, rng)
-    return text
+    return take(text, ways, WAYS, rng=rng)

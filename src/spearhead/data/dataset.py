@@ -81,6 +81,11 @@ class Dataset:
         """Further names of classes, in any language, to the class as it stands in the records."""
         return dict(self.summary.get("names", {}))
 
+    @property
+    def conversing(self) -> int:
+        """How many records have something that was said before their input."""
+        return int(self.summary.get("conversing", 0))
+
     def classes(self) -> dict[str, dict[str, int]]:
         """How many pictures of each class there are in each split; empty where the records are no such pictures."""
         return {name: dict(found) for name, found in self.summary.get("classes", {}).items()}
@@ -138,6 +143,7 @@ def write(
             for split in SPLITS
         },
         **({"classes": _classes(records)} if with_pictures else {}),
+        **({"conversing": talks} if (talks := sum(bool(record.before) for record in everything)) else {}),
         "licences": dict(sorted(Counter(record.licence.spdx for record in everything).items())),
         "credits": credits,
         "refusals": counts(refusals),

@@ -1,6 +1,9 @@
 """Which language a text is in, as far as its length lets one tell. Knows nothing of records."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from importlib import util
 from typing import Any
 
 from spearhead.core.errors import InputError
@@ -41,9 +44,7 @@ class Languages:
         """None when any language will do; raises InputError on a code that the identifier does not know."""
         if not codes:
             return None
-        from py3langid import langid  # a second, most of it to unpack the model
-
-        identifier = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
+        identifier = _identifier()
         if unknown := sorted(set(codes) - set(identifier.labels)):
             raise InputError(
                 f"data.cleaning.languages: {unknown[0]!r} is unknown: wanted ISO 639 codes such as en, zh or fr"
@@ -63,3 +64,46 @@ class Languages:
         if sure >= SURE and allowed < UNLIKELY:
             return f"{part} looks like {best} ({sure:.0%}), wanted {' or '.join(sorted(self.allowed))}"
         return ""
+
+
+TELLS = 100
+"""Letters by which texts tell their language; a Chinese character counts as three."""
+SEEN = 0.05
+"""Share of the texts from which on a script counts."""
+EASTERN = 0x2E80
+"""From here on lie the scripts of East Asia."""
+
+
+def spoken(texts: Iterable[str]) -> tuple[str, ...]:
+    """ISO 639 codes of what texts are written in, the most frequent first.
+
+    None where they have too few letters, or where the identifier is not installed (it comes with the extra `train`).
+
+    Texts in the scripts of East Asia and all others are told apart first, since a table may well hold both; two
+    languages that share a script come out as the one that prevails.
+    """
+    if util.find_spec("py3langid") is None:
+        return ()
+    eastern: list[str] = []
+    others: list[str] = []
+    for text in texts:
+        letters = [char for char in text if char.isalpha()]
+        if letters:
+            (eastern if 2 * sum(ord(char) >= EASTERN for char in letters) >= len(letters) else others).append(text)
+    told = []
+    for part in sorted((eastern, others), key=len, reverse=True):
+        text = "\n".join(part)[: 2 * ENOUGH]
+        letter = 3 if part is eastern else 1
+        if len(part) < SEEN * (len(eastern) + len(others)) or letter * sum(map(str.isalpha, text)) < TELLS:
+            continue
+        code, sure = _identifier().rank(text)[0]
+        if sure >= SURE:
+            told.append(next((whole for whole, kin in RELATED.items() if code in kin), code))
+    return tuple(told)
+
+
+@cache
+def _identifier() -> Any:
+    from py3langid import langid  # a second, most of it to unpack the model
+
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)

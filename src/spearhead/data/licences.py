@@ -70,7 +70,7 @@ def read(expression: str, *, credit: str, wanted: Right = ALL) -> Licence:
     leaves = [_identifier(leaf) for leaf in tree.literals]
     if unknown := [leaf for leaf in leaves if leaf.lower() not in known]:
         near = difflib.get_close_matches(unknown[0], table(), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "; wanted an SPDX identifier, or LicenseRef-Proprietary-Own"
         raise ValueError(f"licence {unknown[0]!r} is not known here, and unknown means no{hint}")
     if not credit.strip() and any(known[leaf.lower()][0] not in FREE for leaf in leaves):
         raise ValueError(f"{expression} asks for credit: say in `credit` who is to be named")

@@ -3,7 +3,7 @@ that knows the order of the steps; it is handed the checks, and knows no review.
 """
 
 import dataclasses
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from spearhead.core.record import Record
 from spearhead.core.review import Check, Context, Direction
 from spearhead.core.rights import Right
 from spearhead.data import dataset, pictures, split
-from spearhead.data.admit import Candidate, Origin, Rights, cleaned, examined, licensed, named, paired
+from spearhead.data.admit import LIMITS, Candidate, Origin, Rights, cleaned, examined, licensed, named, paired
 from spearhead.data.clean import Cleaner
 from spearhead.data.config import DataConfig, Source
 from spearhead.data.dataset import Dataset
@@ -25,7 +25,7 @@ from spearhead.data.language import Languages
 from spearhead.data.refusal import Refusal, commonest
 from spearhead.store.home import Home
 
-RECIPE = 1
+RECIPE = 3
 """Counted up when the same configuration and content would give other records, so that old folders are not reused."""
 EVERY = 500
 """Records between two reports of progress."""
@@ -50,11 +50,13 @@ def prepare(
     checks: Sequence[Check],
     sells: bool,
     withdrawn: Collection[str],
+    limits: Mapping[str, float | None] = LIMITS,
 ) -> Generator[Progress, None, Dataset]:
     """The data set of a scenario, from `home.data/<digest>` when it is there already.
 
-    `folder` is the scenario's, `checks` what a record must pass, `withdrawn` the ids in the table of withdrawals
-    (see `withdraw.withdrawn`), `sells` whether the scenario has a price. Raises InputError when a source cannot be
+    `folder` is the scenario's, `checks` what a record must pass and `limits` from which severity on a finding of theirs
+    keeps it out, `withdrawn` the ids in the table of withdrawals (see `withdraw.withdrawn`), `sells` whether the
+    scenario has a price. Raises InputError when a source cannot be
     opened, nothing is left to use, or nothing is held out.
     """
     wanted = Right.named(config.rights) | (Right.SELL if sells else Right(0))
@@ -62,7 +64,7 @@ def prepare(
     readers = [_reader(source) for source in config.sources]
     if not readers:
         raise InputError("data.sources is empty: name at least one source")
-    base = _base(config, readers, home=home, folder=folder, checks=checks, wanted=wanted)
+    base = _base(config, readers, home=home, folder=folder, checks=checks, limits=limits, wanted=wanted)
     listing = home.data / "candidates" / f"{base}.txt"
     batch = Batch()
     if not listing.exists():
@@ -82,7 +84,7 @@ def prepare(
     considered = len(batch.records) + len(batch.refusals)
     _withdraw(batch, gone)
     beyond = _limit(batch, config.limit)
-    yield from _examine(batch, config, checks, scenario=folder.name)
+    yield from _examine(batch, config, checks, limits=limits, scenario=folder.name)
     splits: dict[str, list[Record]] = {}
     yield from _split(batch, splits, config)
     _insist(splits, batch, config)
@@ -137,6 +139,7 @@ def _base(
     home: Home,
     folder: Path,
     checks: Sequence[Check],
+    limits: Mapping[str, float | None],
     wanted: Right,
 ) -> str:
     """Stands for everything that decides which records there are, but for withdrawals."""
@@ -147,8 +150,13 @@ def _base(
     settings: dict[str, Any] = dataclasses.asdict(config)
     for name in ("canaries", "canary_repeats"):  # planted while learning: the data are the same without them
         del settings[name]
+    for one in settings["sources"]:
+        if not one["endings"]:  # what was prepared before there was this key stays as it is
+            del one["endings"]
     settings["rights"] = wanted.names
     settings["checks"] = sorted(check.name for check in checks)
+    if checks and limits != LIMITS:
+        settings["limits"] = dict(limits)
     return digest.of_value({"recipe": RECIPE, "settings": settings, "content": content})
 
 
@@ -228,13 +236,14 @@ def _sides(sides: dict[str, list[dict[str, Candidate]]]) -> Iterator[tuple[dict[
 
 
 def _withdraw(batch: Batch, gone: Sequence[str]) -> None:
+    """An exchange that is withdrawn takes what was said after it along: it is what that was an answer to."""
     ids = set(gone)
     batch.refusals += [
         Refusal("withdrawn", "withdrawn after it had been admitted", record.source, record.id)
         for record in batch.records
-        if record.id in ids
+        if not ids.isdisjoint(record.exchanges)
     ]
-    batch.records = [record for record in batch.records if record.id not in ids]
+    batch.records = [record for record in batch.records if ids.isdisjoint(record.exchanges)]
 
 
 def _limit(batch: Batch, limit: int) -> int:
@@ -246,7 +255,9 @@ def _limit(batch: Batch, limit: int) -> int:
     return before - len(batch.records)
 
 
-def _examine(batch: Batch, config: DataConfig, checks: Sequence[Check], *, scenario: str) -> Step:
+def _examine(
+    batch: Batch, config: DataConfig, checks: Sequence[Check], *, limits: Mapping[str, float | None], scenario: str
+) -> Step:
     codes = config.cleaning.languages
     languages = Languages.of(codes)
     context = Context(scenario, Direction.DATA, codes[0] if len(codes) == 1 else None)
@@ -256,7 +267,7 @@ def _examine(batch: Batch, config: DataConfig, checks: Sequence[Check], *, scena
     for number, record in enumerate(batch.records):
         if number % EVERY == 0:
             yield Progress("data: check", number, len(batch.records), "", "records")
-        refusal = examined(record, languages=languages, checks=checks, context=context, fine=fine)
+        refusal = examined(record, languages=languages, checks=checks, context=context, limits=limits, fine=fine)
         if refusal is None:
             kept.append(record)
         else:
@@ -266,7 +277,9 @@ def _examine(batch: Batch, config: DataConfig, checks: Sequence[Check], *, scena
 
 
 def _split(batch: Batch, splits: dict[str, list[Record]], config: DataConfig) -> Step:
-    places = [split.place(record.id, validation=config.validation, test=config.test) for record in batch.records]
+    places = [
+        split.place(record.exchanges[0], validation=config.validation, test=config.test) for record in batch.records
+    ]
     for name in split.SPLITS:
         splits[name] = []
     total = len(batch.records)
@@ -306,7 +319,8 @@ def _insist(splits: dict[str, list[Record]], batch: Batch, config: DataConfig) -
         if not splits[name]:
             share = {"validation": config.validation, "test": config.test}.get(name)
             rule = f"data.{name} is {share:g}" if share is not None else "validation and test took all"
+            left = f"; {len(batch.refusals)} were left out: {commonest(batch.refusals)}" if batch.refusals else ""
             raise InputError(
-                f"none of the {total} usable records came to {name} ({rule}): bring more records, or change the "
+                f"none of the {total} usable records came to {name} ({rule}{left}): bring more records, or change the "
                 "shares; what is learnt from and what is judged by must both be there"
             )

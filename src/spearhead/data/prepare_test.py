@@ -220,7 +220,11 @@ def test_an_unknown_licence_is_refused_with_its_reason_and_its_source_is_not_eve
 ) -> None:
     data = prepared(config(files("pairs.csv"), files("pairs.csv", licence="Homemade-1.0", credit="x")), home, folder)
     assert [(one.source, one.reason) for one in refused(data, "licence")] == [
-        ("files:pairs.csv", "licence 'Homemade-1.0' is not known here, and unknown means no")
+        (
+            "files:pairs.csv",
+            "licence 'Homemade-1.0' is not known here, and unknown means no; wanted an SPDX identifier, or "
+            "LicenseRef-Proprietary-Own",
+        )
     ]
     absent = Source("package", "Homemade", "x", registry="pypi", package="nosuch", version="1", sha256="0" * 64)
     with pytest.raises(InputError, match="unknown means no"):
@@ -284,6 +288,46 @@ def test_severe_findings_keep_a_record_out_and_their_text_is_not_kept(home: Home
     assert any(reason.endswith(": letter (0.90)") for reason in reasons)
     assert any("the check failed to look" in reason for reason in reasons)
     assert not any("bax" in line for line in (checked.folder / "refusals.jsonl").read_text().splitlines())
+
+
+@pytest.mark.parametrize("limits", [{"*": 0.5, "letter": 0.95}, {"*": 0.0, "letter": None}])
+def test_from_which_severity_on_a_finding_keeps_a_record_out_is_handed_in(
+    limits: dict[str, float | None], home: Home, folder: Path
+) -> None:
+    shares = config(validation=0.34, test=0.34)
+    plain = prepared(shares, home, folder, checks=[NoX()])
+    run = prepare(shares, home=home, folder=folder, checks=[NoX()], sells=False, withdrawn=(), limits=limits)
+    lenient = outcome(run)[1]
+    assert everything(plain).keys() < everything(lenient).keys() and plain.digest != lenient.digest
+    assert {one.reason for one in refused(lenient, "check:no-x")} == {
+        f"the check failed to look at {part}: RuntimeError" for part in ("input", "output")
+    }
+    with pytest.raises(InputError, match="of the 1 usable records"):  # a category without a limit is out, however mild
+        run = prepare(
+            shares, home=home, folder=folder, checks=[NoX()], sells=False, withdrawn=(), limits={"other": 1.0}
+        )
+        outcome(run)
+
+
+@pytest.mark.parametrize(
+    ("columns", "has"),
+    [
+        ({"input": "input"}, "input"),
+        ({"output": "input"}, "output"),
+        ({"input": "input", "text": "output"}, "input and text"),
+    ],
+)
+def test_what_nothing_can_be_learnt_from_is_no_record(
+    columns: dict[str, str], has: str, home: Home, folder: Path
+) -> None:
+    with pytest.raises(InputError, match=f"60 x incomplete .*has {has} alone: wanted input and output, or text"):
+        prepared(config(files("pairs.csv", columns=columns)), home, folder)
+
+
+def test_too_few_records_are_told_with_what_was_left_out(home: Home, folder: Path) -> None:
+    (folder / "same.csv").write_text("input,output\n" + "ask,answer\n" * 60)
+    with pytest.raises(InputError, match=r"none of the 1 usable records .*; 59 were left out: 59 x duplicate"):
+        prepared(config(files("same.csv")), home, folder)
 
 
 def test_a_record_in_another_language_is_left_out(home: Home, folder: Path) -> None:
@@ -431,3 +475,87 @@ def _nothing_left_behind(home: Home) -> Iterator[None]:
     yield
     if home.data.exists():
         assert not [path for path in home.data.iterdir() if path.name.startswith(".")], "a draft was left"
+
+
+# -- conversations ---------------------------------------------------------------------------------------------------
+def conversations(folder: Path, count: int = 60) -> DataConfig:
+    """As many conversations of two exchanges under one system message."""
+    with (folder / "talks.jsonl").open("w", encoding="utf-8") as out:
+        for n in range(count):
+            said = [
+                f"ask {sentence(n)}",
+                f"say {sentence(n + 1000)}",
+                f"more {sentence(n + 2000)}",
+                "so " + sentence(n + 3000),
+            ]
+            turns = [{"role": ("user", "assistant")[at % 2], "content": words} for at, words in enumerate(said)]
+            out.write(json.dumps({"messages": [{"role": "system", "content": "Be short. "}, *turns]}) + "\n")
+    return config(files("talks.jsonl", columns={"messages": "messages"}))
+
+
+def test_a_conversation_is_a_record_for_each_answer_all_in_one_split(home: Home, folder: Path) -> None:
+    data = prepared(conversations(folder), home, folder)
+    assert sum(data.counts().values()) == 120 and all(data.counts().values()) and data.conversing == 120
+    homes: dict[str, set[str]] = {}
+    for split in SPLITS:
+        for record in data.read(split):
+            homes.setdefault(record.source.rpartition(".")[0], set()).add(split)
+            assert record.before[0] == {"role": "system", "content": "Be short."}, "as clean as any other part"
+    assert len(homes) == 60 and all(len(splits) == 1 for splits in homes.values())
+    assert prepared(config(), home, folder).conversing == 0
+
+
+def test_a_conversation_is_valid_croissant_too(home: Home, folder: Path) -> None:
+    import mlcroissant
+
+    data = prepared(conversations(folder), home, folder)
+    described = mlcroissant.Dataset(jsonld=data.folder / "croissant.json")
+    assert not described.metadata.issues.errors
+    rows = list(described.records("test"))
+    assert {row["test/before_000_system"].decode() for row in rows} == {"Be short."}
+
+
+class Secrets(NoX):
+    """A check that looks for one word."""
+
+    def __call__(self, item: Media, context: Context) -> list[Finding]:
+        return [Finding(self.name, "word", 0.9, "found")] if "secret" in item.text else []
+
+
+def test_checks_and_withdrawals_see_what_was_said_before(home: Home, folder: Path) -> None:
+    what = conversations(folder)
+    lines = (folder / "talks.jsonl").read_text(encoding="utf-8").splitlines()
+    (folder / "talks.jsonl").write_text(
+        "\n".join([lines[0].replace("ask ", "ask secret "), *lines[1:]]), encoding="utf-8"
+    )
+    data = prepared(what, home, folder, checks=(Secrets(),))
+    assert [one.source for one in refused(data, "check:no-x")] == ["files:talks.jsonl#0.1", "files:talks.jsonl#0.2"]
+    first, second = sorted((r for s in SPLITS for r in data.read(s) if "#7." in r.source), key=lambda r: r.source)
+    after = prepared(what, home, folder, checks=(Secrets(),), gone=(first.id,))
+    assert {one.record for one in refused(after, "withdrawn")} == {first.id, second.id}
+    last = prepared(what, home, folder, checks=(Secrets(),), gone=(second.id,))
+    assert {one.record for one in refused(last, "withdrawn")} == {second.id}
+
+
+def test_two_answers_that_say_the_same_once_they_are_clean_are_no_preference(home: Home, folder: Path) -> None:
+    rows = [(f"ask {sentence(n)}", f"say {sentence(n + 1000)}", f"no {sentence(n + 2000)}") for n in range(30)]
+    header = ("input", "output", "rejected")
+    table(folder / "pairs.csv", [*rows, ("ask again", "the same", " the same\r\n")], header)
+    data = prepared(config(files("pairs.csv", columns={name: name for name in header})), home, folder)
+    assert sum(data.counts().values()) == 30 and data.summary["refusals"] == {"alike": 1}
+    (refused,) = data.refusals()
+    assert refused.reason == "the answer that is preferred and the one that is not say the same"
+
+
+def test_both_answers_of_a_preference_are_cleaned_alike(home: Home, folder: Path) -> None:
+    rows = [(f"ask {sentence(n)}", f"[1] say {sentence(n)}", f"[2] no {sentence(n + 1000)}") for n in range(30)]
+    header = ("input", "output", "rejected")
+    table(folder / "pairs.csv", rows, header)
+    source = files("pairs.csv", columns={name: name for name in header})
+
+    def begins(**drop: str) -> set[str]:
+        data = prepared(config(source, cleaning=Cleaning(drop=drop)), home, folder)
+        return {record.parts[part].text[:3] for record in data.read("train") for part in ("output", "rejected")}
+
+    assert begins(output=r"\[\d\] ") == {"say", "no "}
+    assert begins(output=r"\[\d\] ", rejected=r"\[9\]") == {"say", "[2]"}, "unless it has a rule of its own"

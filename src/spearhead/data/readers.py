@@ -4,21 +4,27 @@ import ast
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from spearhead.core.errors import InputError
-from spearhead.data import picture_files, poems
+from spearhead.data import conversations, picture_files, poems, shapes
 from spearhead.data.config import Source
 from spearhead.data.items import Item, Unread, Unreadable
 
 MOST_BYTES = 2 << 30
 """The longest file that is read."""
-PARTS = ("input", "output", "text", "rejected")
-"""`rejected`: an answer that people liked less than `output`, for learning by preference."""
+PARTS = shapes.PARTS
+FILLED = (*PARTS, *shapes.SHAPES, "key")
+"""What `data.sources.columns` may name a column for."""
+LOOKED = 200
+"""Rows by which the shape of a table is told."""
+SPLITS = ("train", "validation", "valid", "dev", "test", "eval")
+"""Lists of a JSON file that are parts of a data set, and no columns of a row."""
 SUFFIXES = {
     ".txt": "text",
     ".md": "text",
@@ -74,30 +80,56 @@ def rows(table: Iterator[Mapping[str, Any] | str], source: Source) -> Iterator[I
     In place of a row that cannot be read stands the reason, and it counts: else every later row of two sources that
     are joined by number would meet another one's.
 
-    Without `columns`, columns named input, output and text fill the parts of these names. A pseudo-part `key` in
-    `columns` names the column that joins two sources; without it the row's number does.
+    Without `columns`, columns named input, output and text fill the parts of these names, or else the shape is told by
+    the usual names (see `shapes.known`). A pseudo-part `key` in `columns` names the column that joins two sources;
+    without it the row's number does. A row can be several items, the key followed by a number.
     """
-    chosen: dict[str, str] | None = None
-    for number, row in enumerate(table):
+    first: list[Mapping[str, Any] | str] = []
+    broken: Exception | None = None
+    try:
+        first.extend(itertools.islice(table, LOOKED))
+    except Exception as error:  # the rows above it are good: it is told when its turn comes
+        broken = error
+    chosen = _columns([row for row in first if not isinstance(row, str)], source)
+    for number, row in enumerate(_rest(first, broken, table)):
         if isinstance(row, str):
             yield Unread(str(number), row)
             continue
-        if chosen is None:
-            chosen = _columns(row, source)
-        key = _cell(row.get(chosen["key"])) if "key" in chosen else str(number)
+        key = shapes.cell(row.get(chosen["key"])) if "key" in chosen else str(number)
         if not key:
             yield Unread(str(number), f"column {chosen['key']!r} is empty: there is no key")
             continue
-        texts = {part: _cell(row.get(column)) for part, column in chosen.items() if part != "key"}
-        if missing := [chosen[part] for part, text in texts.items() if text is None]:
-            yield Unread(key, f"column {missing[0]!r} holds no text")
+        try:
+            columns = {part: name for part, name in chosen.items() if part != "key"}
+            found = shapes.records(row, columns, side=bool(source.part))
+        except Unreadable as error:
+            yield Unread(key, str(error))
             continue
         licence = str(row.get(source.licence_column) or "").strip() if source.licence_column else ""
         if source.licence_column and not licence:
             yield Unread(key, f"column {source.licence_column!r} names no licence")
             continue
         credit = str(row.get(source.credit_column) or "").strip() if source.credit_column else ""
-        yield Item(key, {part: text for part, text in texts.items() if text is not None}, licence, credit=credit)
+        for turn, texts in enumerate(found, 1):
+            yield Item(
+                f"{key}.{turn}" if "messages" in chosen or len(found) > 1 else key, texts, licence, credit=credit
+            )
+
+
+def _rest(
+    first: Sequence[Mapping[str, Any] | str], broken: Exception | None, table: Iterator[Mapping[str, Any] | str]
+) -> Iterator[Mapping[str, Any] | str]:
+    """The rows that were looked at before, then what broke off there, or the others."""
+    yield from first
+    if broken is not None:
+        raise broken
+    yield from table
+
+
+def needed(source: Source) -> set[str]:
+    """The columns that `rows` looks at, where the source names its `columns`."""
+    beside = filter(None, (source.licence_column, source.credit_column))
+    return {*source.columns.values(), *beside, *conversations.TOOLS}
 
 
 def _named(item: Item | Unread, name: str) -> Item | Unread:
@@ -105,36 +137,35 @@ def _named(item: Item | Unread, name: str) -> Item | Unread:
     return dataclasses.replace(item, key=key)
 
 
-def _columns(row: Mapping[str, Any], source: Source) -> dict[str, str]:
-    """Part to column for a table whose first row is `row`."""
-    have = ", ".join(map(str, list(row)[:20]))
+def _columns(first: Sequence[Mapping[str, Any]], source: Source) -> dict[str, str]:
+    """Part to column for a table with these `first` rows; nothing where there are none."""
+    if not first:
+        return {}
+    names = list(dict.fromkeys(name for row in first for name in row))
+    have = ", ".join(map(str, names[:20]))
     if source.columns:
-        if unknown := [part for part in source.columns if part not in (*PARTS, "key")]:
-            raise InputError(f"data.sources.columns fills {unknown[0]!r}: wanted {', '.join(PARTS)} or key")
+        if unknown := [part for part in source.columns if part not in FILLED]:
+            raise InputError(f"data.sources.columns fills {unknown[0]!r}: wanted one of {', '.join(FILLED)}")
+        if odd := shapes.misshapen(source.columns):
+            raise InputError(f"data.sources.columns: {odd}")
         chosen = dict(source.columns)
     elif source.part:
-        chosen = {source.part: source.part if source.part in row else "text"}
+        chosen = {source.part: source.part if source.part in names else "text"}
+    elif (found := shapes.known(names, first)) and "rejected" in found:
+        chosen = found
     else:
-        chosen = {part: part for part in PARTS if part in row}
+        chosen = {part: part for part in PARTS if part in names}
+        if "output" in chosen and "instruction" in names:
+            raise InputError("a column instruction stands beside output: set data.sources.columns to say what it is")
+        chosen = chosen or found
     if not set(chosen) - {"key"}:
-        raise InputError(f"no column is named input, output or text (there are {have}): set data.sources.columns")
+        raise InputError(
+            f"no column is named input, output, text or messages (there are {have}): set data.sources.columns"
+        )
     for column in (*chosen.values(), *filter(None, (source.licence_column, source.credit_column))):
-        if column not in row:
+        if column not in names:
             raise InputError(f"there is no column {column!r}: the table has {have}")
     return chosen
-
-
-def _cell(value: Any) -> str | None:
-    """A cell as text: lists of texts are lines, numbers are digits; None when it holds neither."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, list | tuple) and value and all(isinstance(line, str) for line in value):
-        return "\n".join(value)
-    return None
 
 
 def _decoded(data: bytes, source: Source) -> str:
@@ -170,19 +201,44 @@ def _paragraphs(data: bytes, source: Source) -> Iterator[Item | Unread]:
             yield Item(str(number), {source.part or "text": block.strip("\n")})
 
 
-def delimiter(text: str) -> str:
-    """What separates the cells of a table: the commonest of comma, tab and semicolon in its first line."""
-    return max(",\t;", key=text.lstrip("\r\n").split("\n", 1)[0].count)
+def ruled(text: str) -> tuple[str, str]:
+    """A table in CSV from the names of its columns on, and what separates its cells.
+
+    Blank lines above the names are none of the table, nor is the `sep=;` that spreadsheets write; without that, it is
+    the commonest of comma, tab and semicolon outside quotes in the line of the names.
+    """
+    text = text.lstrip("\r\n")
+    if told := re.match("sep=([^\r\n])\r?\n", text, re.IGNORECASE):
+        return text[told.end() :].lstrip("\r\n"), told[1]
+    names = re.sub('"[^"]*"', "", text.split("\n", 1)[0])
+    return text, max(",\t;", key=names.count)
 
 
 def _csv(data: bytes, source: Source) -> Iterator[Item | Unread]:
-    text = _decoded(data, source).lstrip("\r\n")  # a blank line above the names of the columns is none of them
+    text, between = ruled(_decoded(data, source))
     csv.field_size_limit(MOST_BYTES)  # its own limit would stop the whole table at one long cell
-    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter(text))
+    # Strict: a quote that nothing closes would else make one cell of two rows, and nobody would know.
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=between, strict=True)
+
+    def whole() -> Iterator[Mapping[str, Any] | str]:
+        for row in table:
+            spare = row.pop(None, None)
+            if spare and any(cell.strip() for cell in spare):
+                count = len(row) + len(spare)
+                yield f"line {table.line_num} has {count} cells for {len(row)} columns: quote cells with {between!r}"
+            else:
+                yield row
+
     try:
-        yield from rows(iter(table), source)
+        names = list(table.fieldnames or ())
+        for column in (*source.columns.values(), *(() if source.columns else PARTS)):
+            if names.count(column) > 1:
+                raise Unreadable(f"has two columns named {column!r}: give each a name of its own")
+        yield from rows(whole(), source)
     except csv.Error as error:
-        raise Unreadable(f"is not a table in CSV at line {table.line_num}: {error}") from error
+        raise Unreadable(
+            f"is not a table in CSV at line {table.line_num}: {error}; nothing is read from there on"
+        ) from error
 
 
 def _jsonl(data: bytes, source: Source) -> Iterator[Item | Unread]:
@@ -203,6 +259,8 @@ def _jsonl(data: bytes, source: Source) -> Iterator[Item | Unread]:
 def entries(value: Any) -> list[Any]:
     """The rows of a JSON value: a list, or the one list inside `{"data": [...]}` and its like; raises Unreadable."""
     if isinstance(value, dict):
+        if len(parts := [name for name in SPLITS if isinstance(value.get(name), list)]) > 1:
+            raise Unreadable(f"holds several lists ({', '.join(parts)}): make a file of each, and give one of them")
         lists = [inner for inner in value.values() if isinstance(inner, list)]
         value = lists[0] if len(lists) == 1 else [value]
     if not isinstance(value, list):
@@ -231,9 +289,7 @@ def _parquet(data: bytes, source: Source) -> Iterator[Item | Unread]:
     try:
         file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
         names = file.schema_arrow.names
-        wanted = [name for name in (*source.columns.values(), source.licence_column, source.credit_column)]
-        wanted = [name for name in wanted if name in names]
-        columns = wanted if source.columns else names
+        columns = [name for name in names if name in needed(source)] if source.columns else names
 
         def table() -> Iterator[Mapping[str, Any]]:
             for batch in file.iter_batches(batch_size=4096, columns=columns):

@@ -108,8 +108,8 @@ def test_columns_named_after_parts_need_no_mapping() -> None:
 def test_a_column_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(InputError, match="there is no column 'q': the table has question, answer"):
         read("t.csv", b"question,answer\na,b\n", columns={"input": "q"})
-    with pytest.raises(InputError, match="no column is named input, output or text"):
-        read("t.csv", b"question,answer\na,b\n")
+    with pytest.raises(InputError, match="no column is named input, output, text or messages"):
+        read("t.csv", b"asked,reply\na,b\n")
     with pytest.raises(InputError, match="columns fills 'inptu'"):
         read("t.csv", b"question,answer\na,b\n", columns={"inptu": "question"})
 
@@ -144,6 +144,29 @@ def test_a_row_that_cannot_be_read_moves_no_other_to_another_partner(name: str, 
 
 def test_a_cell_of_a_million_characters_is_read() -> None:
     assert len(texts("t.csv", b"text\n" + b"x" * 1_000_000 + b"\n")[0][1]["text"]) == 1_000_000
+
+
+def test_words_behind_an_unquoted_comma_are_not_lost_without_a_word() -> None:
+    found = read("t.csv", b"input,output\nhello, world,bonjour\na,b,\nc,d\n")
+    assert found == [
+        Unread("0", "line 2 has 3 cells for 2 columns: quote cells with ','"),
+        Item("1", {"input": "a", "output": "b"}),
+        Item("2", {"input": "c", "output": "d"}),
+    ]
+
+
+@pytest.mark.parametrize("end", [b'"c,d\ne,f\n', b'"c,d\n"e,f\n'])
+def test_a_quote_that_nothing_closes_makes_no_row_of_two(end: bytes) -> None:
+    first, second = read("t.csv", b"input,output\na,b\n" + end)
+    assert first == Item("0", {"input": "a", "output": "b"})
+    assert isinstance(second, Unread) and "nothing is read from there on" in second.reason
+
+
+def test_of_two_columns_of_one_name_none_is_taken() -> None:
+    assert reasons("t.csv", b"input,input,output\na,b,c\n") == [
+        "has two columns named 'input': give each a name of its own"
+    ]
+    assert texts("t.csv", b"n,n,input\na,b,c\n", columns={"input": "input"}) == [("0", {"input": "c"})]
 
 
 @pytest.mark.parametrize(
@@ -220,3 +243,62 @@ def test_an_unknown_reader_is_the_scenarios_mistake() -> None:
 def test_items_are_the_same_on_every_read() -> None:
     data = "\n".join(json.dumps({"text": str(n)}) for n in range(50)).encode()
     assert read("t.jsonl", data) == read("t.jsonl", data)
+
+
+TALK = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}]
+LONGER = [*TALK, {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+TWO = {"before_000_user": "Who?", "before_001_assistant": "I.", "input": "Why?", "output": "So."}
+PAIR = {"input": "Who?", "output": "I."}
+
+
+def test_conversations_are_read_from_json_lines_json_and_parquet_by_name_or_by_column() -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [{"messages": LONGER, "rights": "MIT"}, {"messages": [{**TALK[0], "role": "tool"}], "rights": "MIT"}]
+    table = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), table)
+    files = {
+        "t.jsonl": "\n".join(map(json.dumps, rows)).encode(),
+        "t.json": json.dumps(rows).encode(),
+        "t.parquet": table.getvalue(),
+    }
+    for name, data in files.items():
+        ways: tuple[dict[str, Any], ...] = ({}, {"columns": {"messages": "messages"}, "licence_column": "rights"})
+        for fields in ways:
+            first, second, refused = read(name, data, **fields)
+            licence = "MIT" if fields else ""
+            assert (first, second) == (Item("0.1", PAIR, licence), Item("0.2", TWO, licence)), (name, fields)
+            assert isinstance(refused, Unread) and refused.key == "1" and "of the role 'tool'" in refused.reason
+    shared = [{"id": "a", "conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "I."}]}]
+    assert texts("t.json", json.dumps(shared).encode()) == [("0.1", PAIR)]
+    assert texts("t.json", json.dumps(shared).encode(), columns={"messages": "conversations", "key": "id"}) == [
+        ("a.1", PAIR)
+    ]
+
+
+def test_tools_beside_a_conversation_are_seen_in_a_table_of_which_columns_are_named() -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = io.BytesIO()
+    rows = [{"messages": TALK, "tools": "[{}]", "other": 1}, {"messages": TALK, "tools": None, "other": 2}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), table)
+    found = read("t.parquet", table.getvalue(), columns={"messages": "messages"})
+    assert found == [Unread("0", "column 'tools' offers tools: a scenario calls none"), Item("1.1", PAIR)]
+
+
+def test_instructions_are_read_where_the_columns_say_so_and_never_without() -> None:
+    data = json.dumps([{"instruction": "Who?", "input": "", "output": "I."}]).encode()
+    columns = {name: name for name in ("instruction", "input", "output")}
+    assert texts("t.json", data, columns=columns) == [("0", PAIR)]
+    with pytest.raises(InputError, match="a column instruction stands beside output: set data.sources.columns"):
+        read("t.json", data)
+    with pytest.raises(InputError, match="data.sources.columns: messages hold what is given and what is wanted"):
+        read("t.json", data, columns={"messages": "instruction", "output": "output"})
+
+
+def test_two_answers_that_are_joined_by_a_key_are_taken_as_they_are() -> None:
+    data = b"key,good,bad\n7,yes,no\n"
+    columns = {"key": "key", "output": "good", "rejected": "bad"}
+    assert read("t.csv", data, part="output", columns=columns) == [Item("7", {"output": "yes", "rejected": "no"})]

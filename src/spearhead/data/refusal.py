@@ -11,7 +11,7 @@ class Refusal:
     """`kind` is counted, `reason` is for people; `record` is the id where it had come that far."""
 
     kind: str
-    """unread, licence, no partner, short, long, picture, language, duplicate, near-duplicate, near-duplicate of
+    """unread, licence, no partner, short, long, alike, picture, language, duplicate, near-duplicate, near-duplicate of
     held-out, withdrawn, or `check:` and the check's name."""
     reason: str
     source: str

@@ -4,10 +4,11 @@ Knows records; not where they came from.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from spearhead.core.media import Media
-from spearhead.core.record import Record
+from spearhead.core.record import Record, role_of
 from spearhead.data import pictures
 from spearhead.data.refusal import Refusal
 from spearhead.index import near
@@ -15,11 +16,14 @@ from spearhead.index import pictures as near_pictures
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT_FIRST = ("test", "validation", "train")
+TELLING = 12
+"""Word pairs from which on an exchange is not one that stands in any conversation, as thanks do."""
 
 
 def place(record_id: str, *, validation: float, test: float) -> str:
     """`train`, `validation` or `test` by the content hash alone: more data never move a record.
 
+    All of a conversation goes by the id of its first exchange (see `Record.exchanges`), so that it stays together.
     The hash is taken anew, so that the choice is independent of the order of ids (which `limit` goes by).
     """
     point = int.from_bytes(hashlib.sha256(f"split:{record_id}".encode()).digest()[:8], "big") / 2**64
@@ -28,9 +32,25 @@ def place(record_id: str, *, validation: float, test: float) -> str:
     return "validation" if point < test + validation else "train"
 
 
-def whole_text(record: Record) -> str:
-    """All parts of a record, one after the other."""
-    return "\n".join(record.parts[name].text for name in sorted(record.parts))
+def _compared(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    """All the text of each record, one part after the other, and what of it is given.
+
+    A system message that several conversations share counts as one word: else it alone would make them alike.
+    """
+    systems = {
+        (record.exchanges[0], piece.id)
+        for record in records
+        for name, piece in record.parts.items()
+        if role_of(name) == "system"
+    }
+    shared = {piece for piece, count in Counter(piece for _, piece in systems).items() if count > 1}
+    for record in records:
+        texts = {
+            name: piece.id if piece.id in shared and role_of(name) == "system" else piece.text
+            for name, piece in sorted(record.parts.items())
+        }
+        given = [text for name, text in texts.items() if name == "input" or role_of(name)]
+        yield "\n".join(texts.values()), "\n".join(given)
 
 
 def apart(
@@ -41,30 +61,59 @@ def apart(
     A record is left out when its whole text nearly repeats one already kept, and when its input nearly repeats an
     input kept in another split: an equal question with another answer still gives away what is judged. Since held-out
     records come first, it is always the training record that goes, or of two held-out ones the validation record.
+    What was said before an input belongs to it, and an exchange is looked at without it too; an answer repeats none of
+    its own conversation, all of which is in one split.
     """
     order = sorted(range(len(records)), key=lambda n: (HELD_OUT_FIRST.index(places[n]), records[n].id))
-    wholes, inputs = near.NearIndex(threshold), {split: near.NearIndex(threshold) for split in HELD_OUT_FIRST[:2]}
-    whole_shingles = [near.shingles(whole_text(record)) for record in records]
+    compared = list(_compared(records))
+    wholes = near.NearIndex(threshold)
+    whole_shingles = [near.shingles(whole) for whole, _ in compared]
     whole_sketches = near.sketches(whole_shingles)
     asked = [n for n, record in enumerate(records) if "input" in record.parts]
-    input_shingles = {n: near.shingles(records[n].parts["input"].text) for n in asked}
-    input_sketches = dict(zip(asked, near.sketches([input_shingles[n] for n in asked]), strict=True))
+    looks = [_Look("its input is a ", {n: near.shingles(compared[n][1]) for n in asked}, threshold)]
+    if any(record.before for record in records):
+        looks.append(_Look("its exchange is a ", _exchanges(records, asked), threshold))
     for number in order:
         record, split = records[number], places[number]
         refusal = None
-        if found := wholes.nearest(whole_shingles[number], whole_sketches[number]):
+        if found := wholes.nearest(whole_shingles[number], whole_sketches[number], but=record.exchanges[0]):
             other, similarity = found
             refusal = _refusal(record, split, other, similarity, "")
-        elif number in input_shingles:
-            for held in HELD_OUT_FIRST[: HELD_OUT_FIRST.index(split)]:
-                if found := inputs[held].nearest(input_shingles[number], input_sketches[number]):
-                    refusal = _refusal(record, split, (found[0], held), found[1], "its input is a ")
-                    break
+        for look in looks:
+            if refusal is None and (one := look.repeats(number, split)):
+                refusal = _refusal(record, split, one[0], one[1], look.lead)
         if refusal is None:
-            wholes.add((record.id, split), whole_shingles[number], whole_sketches[number])
-            if number in input_shingles and split != "train":
-                inputs[split].add(record.id, input_shingles[number], input_sketches[number])
+            wholes.add((record.id, split), whole_shingles[number], whole_sketches[number], group=record.exchanges[0])
+            for look in looks:
+                look.keep(number, split, record.id)
         yield number, record, refusal
+
+
+class _Look:
+    """A part of the records' text that no split may share with a held-out one; lives as long as one pass."""
+
+    def __init__(self, lead: str, shingles: Mapping[int, list[str]], threshold: float) -> None:
+        self.lead, self._shingles = lead, shingles
+        self._sketches = dict(zip(shingles, near.sketches(list(shingles.values())), strict=True))
+        self._held = {split: near.NearIndex(threshold) for split in HELD_OUT_FIRST[:2]}
+
+    def repeats(self, number: int, split: str) -> tuple[tuple[object, str], float] | None:
+        """The id and the split of the held-out record that it nearly repeats, and how similar they are."""
+        for held in HELD_OUT_FIRST[: HELD_OUT_FIRST.index(split)] if number in self._shingles else ():
+            if found := self._held[held].nearest(self._shingles[number], self._sketches[number]):
+                return (found[0], held), found[1]
+        return None
+
+    def keep(self, number: int, split: str, record_id: str) -> None:
+        """Remember a record that stays."""
+        if number in self._shingles and split in self._held:
+            self._held[split].add(record_id, self._shingles[number], self._sketches[number])
+
+
+def _exchanges(records: Sequence[Record], asked: Sequence[int]) -> dict[int, list[str]]:
+    """The shingles of each input with its output, whatever was said before; of none that anybody could say."""
+    found = {n: near.shingles(f"{records[n].parts['input'].text}\n{records[n].parts['output'].text}") for n in asked}
+    return {n: shingles for n, shingles in found.items() if len(shingles) >= TELLING}
 
 
 def pictures_apart(

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from spearhead.core import media
-from spearhead.core.record import Record
+from spearhead.core.record import Record, before
 from spearhead.core.rights import Licence, Right
 from spearhead.data import split
 
@@ -89,3 +89,51 @@ def test_the_outcome_does_not_depend_on_the_order_of_records() -> None:
         return {record.id for _, record, refusal in outcome if refusal is None}
 
     assert kept(list(range(60))) == kept(list(range(60))[::-1])
+
+
+def talk(*said: str, system: str = "") -> Record:
+    """The last answer of a conversation, the user and the assistant by turns."""
+    turns = [*([("system", system)] if system else []), *zip(("user", "assistant") * len(said), said, strict=False)]
+    earlier = {before(n, role): media.text(words) for n, (role, words) in enumerate(turns[:-2])}
+    return Record({**earlier, **pair(*said[-2:]).parts}, FREE, "test")
+
+
+THANKS = ("Thank you.", "You are welcome.")
+
+
+def test_a_conversation_repeats_nothing_of_itself_and_another_one_that_does_goes() -> None:
+    mine, more = talk(VERSE, f"{VERSE} of stone"), talk(VERSE, f"{VERSE} of stone", *THANKS)
+    assert refused([mine, more], ["train", "train"]) == {}
+    assert more.exchanges[0] == mine.id
+    other = talk(VERSE, f"{VERSE} of cedar", *THANKS)
+    assert f"near-duplicate of held-out record {more.id}" in refused([other, more], ["train", "test"])[0]
+
+
+def test_what_was_said_before_belongs_to_the_input() -> None:
+    long, short = "The king sent for the scribe at dawn.", "Who was in the house of cedar then?"
+    records = [talk(long, "He came with haste.", *THANKS), talk(short, "Nobody at all was there.", *THANKS)]
+    assert refused(records, ["train", "test"]) == {}, "thanks are said in any conversation"
+    told = [talk(long, "He came with haste.", VERSE, f"{VERSE} {n}") for n in ("aloud", "of stone and cedar and gold")]
+    assert "near-duplicate of held-out" in refused(told, ["train", "test"])[0]
+
+
+def test_an_exchange_is_not_learnt_where_it_is_judged_in_another_conversation() -> None:
+    records = [
+        talk("Good morning to you, clerk of the shop!", "And to you, sir.", VERSE, f"{VERSE}, indeed"),
+        talk(VERSE, f"{VERSE}, indeed"),
+    ]
+    for places in (["train", "test"], ["test", "train"]):
+        (reason,) = refused(records, places).values()
+        assert "its exchange is a near-duplicate of held-out" in reason
+
+
+def test_a_system_message_that_all_share_makes_no_two_conversations_alike() -> None:
+    records = [
+        talk(f"What is {n} called?", name, system=f"{VERSE}. {VERSE}")
+        for n, name in (("this", "A lamp."), ("that", "A key."))
+    ]
+    assert refused(records, ["train", "test"]) == {}
+    alone = [
+        talk("Sum it up.", answer, system=f"{VERSE} {n}") for n, answer in enumerate(("It is this.", "It was that."))
+    ]
+    assert "near-duplicate of held-out" in refused(alone, ["train", "test"])[0], "one's own text is compared"

@@ -57,7 +57,7 @@ def holding(home: Home, engine: Engine) -> list[Path]:
 
 
 def _ids(folder: Path) -> set[str]:
-    """The ids of the records of a data folder; none for anything else that lies there."""
+    """The ids of the records of a data folder and of what was said before them; none for anything else there."""
     if not (folder / "summary.json").is_file():
         return set()
-    return {record.id for split in SPLITS for record in Dataset(folder, {}).read(split)}
+    return {one for split in SPLITS for record in Dataset(folder, {}).read(split) for one in record.exchanges}

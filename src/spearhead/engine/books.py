@@ -4,6 +4,7 @@ A request holds the most it can cost. Its end charges what is owed and moves wha
 its own; the person's decision charges that or gives it back.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -14,13 +15,15 @@ from spearhead.core.errors import InputError
 from spearhead.core.generation import Receipt, Usage
 from spearhead.core.manifest import PriceTag
 from spearhead.engine import outputs
-from spearhead.ledger import journal, plans
-from spearhead.ledger.journal import NotEnoughCredit, Reservation
+from spearhead.ledger import holds, plans, usage
+from spearhead.ledger.holds import NotEnoughCredit, Reservation
 from spearhead.store.tables import usage_events
 
 SOURCE = "engine"
 MOST_ANSWERS = 16
-"""To one request."""
+"""To one prompt."""
+MOST_TOGETHER = 64
+"""To all prompts of one request."""
 SPARE_SECONDS = 3600
 """How long a hold outlives the time that a person has to decide, so that the sweep never comes first."""
 
@@ -55,7 +58,15 @@ def held_key(request: str, output: str) -> str:
 
 
 def reserve(
-    connection: Connection, account: str, most: Usage, *, price: PriceTag, request: str, key: str | None, clock: Clock
+    connection: Connection,
+    account: str,
+    most: Usage,
+    *,
+    price: PriceTag,
+    request: str,
+    key: str | None,
+    server: str | None = None,
+    clock: Clock,
 ) -> Reservation:
     """Hold the most that a request can take, within its plan and limits; one that is over already raises InputError."""
     made = plans.hold(
@@ -66,6 +77,7 @@ def reserve(
         completion=most.completion,
         request=request,
         key=key,
+        server=server,
         clock=clock,
     )
     if made.state != "open":
@@ -75,7 +87,7 @@ def reserve(
 
 def cancel(connection: Connection, reservation: Reservation, *, request: str, clock: Clock) -> Receipt:
     """Give everything back: nothing was made, and it counts for no limit."""
-    journal.release(connection, reservation.id, clock=clock)
+    holds.release(connection, reservation.id, clock=clock)
     return Receipt(request, Usage(), 0, reservation.currency, True)
 
 
@@ -94,7 +106,8 @@ def close(connection: Connection, reservation: Reservation, bill: Bill, *, clock
         clock=clock,
     )
     for line in bill.waiting:
-        try:
+        # Where the sweep gave the request's own hold back before, the money may be gone: then the answer is a gift.
+        with contextlib.suppress(NotEnoughCredit), connection.begin_nested():
             plans.hold(
                 connection,
                 reservation.account,
@@ -107,9 +120,6 @@ def close(connection: Connection, reservation: Reservation, bill: Bill, *, clock
                 within=reservation,
                 clock=clock,
             )
-        except NotEnoughCredit:
-            # Only when the request's own hold had been swept before: then the answer is ours to give.
-            continue
     settled = not bill.waiting
     return Receipt(receipt.request, receipt.usage, receipt.amount, receipt.currency, settled)
 
@@ -124,9 +134,9 @@ def decided(
     clock: Clock,
 ) -> None:
     """Charge the hold of an answer that a person approved, or give it back; doing it again changes nothing."""
-    for found in journal.open_under(connection, account, [key]):
+    for found in holds.open_under(connection, account, [key]):
         if not approved:
-            journal.release(connection, found.id, clock=clock)
+            holds.release(connection, found.id, clock=clock)
             continue
         beside = found.beside
         unit = plans.unit_of(beside.unit)
@@ -144,27 +154,31 @@ def decided(
 
 
 def receipt(connection: Connection, request: str, *, account: str) -> Receipt | None:
-    """What a request came to so far, or None when this account has no such request."""
-    event = usage_events.c.event
-    rows = connection.execute(
-        sa.select(usage_events).where(
-            usage_events.c.source == SOURCE,
-            usage_events.c.account == account,
-            sa.or_(event == request, event.startswith(f"{request}/", autoescape=True)),
-        )
-    ).all()
-    if not rows:
+    """What a request came to so far, less what was given back; None when this account has no such request."""
+    t = usage_events.c
+    events = [request, *_waiting_keys(request)]
+    there = connection.execute(sa.select(usage_events).where(t.source == SOURCE, t.event.in_(events))).all()
+    # Not asked of the database: SQLite would look through all that the account ever did.
+    rows = [row for row in there if row.account == account]
+    first = next((row for row in rows if row.event == request), None)
+    if first is None:
         return None
-    first = next(row for row in rows if row.event == request)
+    undone = connection.scalars(
+        sa.select(t.amount).where(t.source == usage.CORRECTION, t.event.in_([str(row.id) for row in rows]))
+    )
     return Receipt(
         request,
         Usage(first.prompt_units, first.completion_units, unit=first.unit),
-        sum(row.amount for row in rows),
+        sum(row.amount for row in rows) + sum(undone),
         first.currency,
         not _waits(connection, request, account=account),
     )
 
 
 def _waits(connection: Connection, request: str, *, account: str) -> bool:
-    keys = [held_key(request, outputs.name(request, index)) for index in range(MOST_ANSWERS)]
-    return bool(journal.open_under(connection, account, keys))
+    return bool(holds.open_under(connection, account, _waiting_keys(request)))
+
+
+def _waiting_keys(request: str) -> list[str]:
+    """Those that answers to a request can wait under."""
+    return [held_key(request, outputs.name(request, index)) for index in range(MOST_TOGETHER)]

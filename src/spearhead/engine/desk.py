@@ -7,8 +7,8 @@ Otherwise writes wait in a line. Those that wait together share one commit, each
 fails undoes itself alone.
 
 On PostgreSQL several processes write at once, and each commit holds the rows of many accounts: they are locked before
-anything else, in the order of their names, then those accounts' teams. A write that does not say whose rows it locks
-has a transaction of its own there.
+anything else, in the order of their names, then those accounts' teams. A write whose rows somebody else holds then, or
+that does not say whose rows it locks, has a transaction of its own there.
 """
 
 import asyncio
@@ -45,6 +45,7 @@ class Desk:
     def __init__(self, database: sa.Engine) -> None:
         self.database = database
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed, self._end = False, threading.Lock()
         self._quick = database.dialect.name == "sqlite"
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reads")
         self._commits: queue.SimpleQueue[_Wait | None] = queue.SimpleQueue()
@@ -57,7 +58,8 @@ class Desk:
         """What `work` returns once its transaction is on the disk; raises what it raised, with nothing written.
 
         `account` is the only one whose rows (and whose team's) it locks. Cancelling the wait does not undo the write.
-        A power cut may take back what is not `durable`, unless a later durable write was answered.
+        A power cut may take back what is not `durable`, unless a later durable write was answered. Raises
+        StoreUnavailable once the desk is closed.
         """
         if account is not None or not durable:  # a request's own and short; others may take their time
             with contextlib.suppress(Busy):
@@ -68,7 +70,7 @@ class Desk:
         if self._jobs.qsize() >= WAITING:
             raise StoreUnavailable("Too much work waits for the database; try again in a moment.")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put((work, future, account, durable))
+        self._put(self._jobs, (work, future, account, durable))
         return await future
 
     def at_once(self, work: Callable[[Connection], T]) -> T:
@@ -76,6 +78,8 @@ class Desk:
 
         Raises Busy where somebody else writes, and always on PostgreSQL, where every statement waits for its answer.
         """
+        if self._closed:
+            raise _closed()
         if not self._quick or not self._jobs.empty():
             raise Busy("Others wait to write.")
         with writing(self.database, durable=False, wait=False) as connection:
@@ -89,21 +93,33 @@ class Desk:
         """
         loop = asyncio.get_running_loop()
         begun, done = loop.create_future(), loop.create_future()
-        self._commits.put((begun, done))
+        self._put(self._commits, (begun, done))
         await begun
         return done
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns in a transaction that only reads."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        try:
+            found = asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        except RuntimeError as error:
+            raise _closed() from error
+        return await found
 
     def close(self) -> None:
         """Finish every write that waits, then stop."""
-        self._jobs.put(None)
-        self._commits.put(None)
+        with self._end:  # what is put in line from now on would be behind the end
+            self._closed = True
+            self._jobs.put(None)
+            self._commits.put(None)
         self._thread.join()
         self._flusher.join()
         self._readers.shutdown()
+
+    def _put(self, line: "queue.SimpleQueue[T | None]", one: T) -> None:
+        with self._end:
+            if self._closed:
+                raise _closed()
+            line.put(one)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with reading(self.database) as connection:
@@ -142,22 +158,73 @@ class Desk:
 
     def _write_together(self, jobs: list[_Job]) -> None:
         results: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
+        alone: list[_Job] = []
         try:
             durable = any(job[3] for job in jobs)
             with writing(self.database, durable=durable) as connection:
-                _lock(connection, sorted({job[2] for job in jobs if job[2] is not None}))
+                if taken := _taken(connection, {job[2] for job in jobs if job[2] is not None}):
+                    jobs, alone = [job for job in jobs if job[2] not in taken], [job for job in jobs if job[2] in taken]
                 for work, future, *_ in jobs:
+                    point = connection.begin_nested() if len(jobs) > 1 else None
                     try:
-                        with connection.begin_nested() if len(jobs) > 1 else contextlib.nullcontext():
-                            results.append((future, work(connection), None))
+                        value = work(connection)
                     except Exception as error:
-                        if len(jobs) == 1 or isinstance(error, StoreUnavailable):
+                        if point is None:
+                            raise
+                        point.rollback()
+                        if not _stands(connection):
                             raise  # nothing of this transaction can be trusted: everyone in it is told
                         results.append((future, None, error))
+                    else:
+                        if point is not None:
+                            point.commit()
+                        results.append((future, value, None))
         except Exception as error:
             results = [(future, None, error) for _, future, *_ in jobs]
         for future, value, problem in results:
             _tell(future, value, problem)
+        for job in alone:
+            self._write_together([job])
+
+
+def _taken(connection: Connection, names: set[str]) -> set[str]:
+    """Lock the rows of these accounts and of their teams that are free; gives the accounts that miss one.
+
+    Somebody else holds that, and who does not need it shall not wait for it.
+    """
+    if connection.dialect.name == "sqlite" or len(names) < 2:
+        return set()
+    own = sa.select(accounts.c.id).where(accounts.c.id.in_(names)).order_by(accounts.c.id)
+    free = set(connection.scalars(own.with_for_update(key_share=True, skip_locked=True)))
+    t = team_members.c
+    of_them = connection.execute(sa.select(t.account, t.team).where(t.account.in_(free))).tuples().all()
+    theirs = sa.select(teams.c.id).where(teams.c.id.in_({team for _, team in of_them})).order_by(teams.c.id)
+    got = set(connection.scalars(theirs.with_for_update(skip_locked=True)))
+    there = set(connection.scalars(sa.select(accounts.c.id).where(accounts.c.id.in_(names))))
+    return (there - free) | {account for account, team in of_them if team not in got}
+
+
+def _stands(connection: Connection) -> bool:
+    """Whether a transaction goes on after one of its writes was undone: some trouble undoes all of it at once."""
+    if connection.closed or connection.invalidated or not connection.in_transaction():
+        return False
+    driver: Any = connection.connection.dbapi_connection
+    return bool(driver.in_transaction if connection.dialect.name == "sqlite" else driver.info.transaction_status == 2)
+
+
+def _closed() -> StoreUnavailable:
+    return StoreUnavailable("The server ends and writes nothing more.")
+
+
+def lock(connection: Connection, names: list[str]) -> None:
+    """Lock the rows of these accounts, then of their teams, each in order: whoever does so never waits in a circle."""
+    if connection.dialect.name == "sqlite" or len(names) < 2:
+        return
+    connection.execute(
+        sa.select(accounts.c.id).where(accounts.c.id.in_(names)).order_by(accounts.c.id).with_for_update(key_share=True)
+    )
+    of_them = sa.select(team_members.c.team).where(team_members.c.account.in_(names))
+    connection.execute(sa.select(teams.c.id).where(teams.c.id.in_(of_them)).order_by(teams.c.id).with_for_update())
 
 
 def _together(line: "queue.SimpleQueue[T | None]", *, most: int) -> Iterator[list[T]]:
@@ -189,14 +256,3 @@ def _answer(future: "asyncio.Future[Any]", value: Any, problem: Exception | None
         future.set_result(value)
     else:
         future.set_exception(problem)
-
-
-def _lock(connection: Connection, names: list[str]) -> None:
-    """Lock the rows of these accounts, then of their teams, each in order: whoever does so never waits in a circle."""
-    if connection.dialect.name == "sqlite" or len(names) < 2:
-        return
-    connection.execute(
-        sa.select(accounts.c.id).where(accounts.c.id.in_(names)).order_by(accounts.c.id).with_for_update(key_share=True)
-    )
-    of_them = sa.select(team_members.c.team).where(team_members.c.account.in_(names))
-    connection.execute(sa.select(teams.c.id).where(teams.c.id.in_(of_them)).order_by(teams.c.id).with_for_update())

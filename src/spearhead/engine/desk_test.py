@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, event
 
 from spearhead.engine.desk import SHORTENED, Desk
+from spearhead.ledger import groups, keys
 from spearhead.store import database
 from spearhead.store.database import StoreUnavailable
 from spearhead.store.tables import withdrawals
@@ -67,6 +68,80 @@ def test_writes_that_wait_together_share_a_commit_and_fail_alone(store: sa.Engin
     assert results[0] is None and results[1] == "a" and results[4] == "b"
     assert isinstance(results[2], ValueError) and isinstance(results[3], sa.exc.IntegrityError)
     assert names(store) == ["a", "b"] and len(commits) == 2  # the slow one, then the four that waited
+
+
+async def together(desk: Desk, *works: Callable[[Connection], Any], accounts: list[str] | None = None) -> list[Any]:
+    """What comes of works that wait in line at the same time, for they came while another was written."""
+    gate, begun = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        begun.set()
+        gate.wait(10)
+
+    first = asyncio.create_task(desk.write(slow))
+    await asyncio.to_thread(begun.wait, 10)
+    names: list[str | None] = [*accounts] if accounts else [None] * len(works)
+    waits = [asyncio.create_task(desk.write(work, account=name)) for work, name in zip(works, names, strict=True)]
+    await asyncio.sleep(0)
+    gate.set()
+    await first
+    return list(waits)
+
+
+def test_trouble_that_one_write_has_is_its_own(engine: sa.Engine) -> None:
+    desk, accounts = Desk(engine), [keys.create_account(engine, name, currency="EUR").id for name in "abcd"]
+
+    def no_table(connection: Connection) -> None:
+        put("half")(connection)
+        connection.exec_driver_sql("INSERT INTO nowhere VALUES (1)")
+
+    def no_disk(connection: Connection) -> None:
+        put("half of another")(connection)
+        raise StoreUnavailable("The bytes could not be deleted.")
+
+    async def main() -> list[Any]:
+        waits = await together(desk, put("a"), no_table, no_disk, put("b"), accounts=accounts)
+        return await asyncio.gather(*waits, return_exceptions=True)
+
+    first, table, disk, last = asyncio.run(main())
+    desk.close()
+    assert (first, last) == ("a", "b") and names(engine) == ["a", "b"]
+    assert "nowhere" in str(table) and isinstance(disk, StoreUnavailable)
+
+
+def test_who_waits_for_a_row_that_another_holds_keeps_nobody_waiting(engine: sa.Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer and no rows to hold")
+    desk, (held, free) = Desk(engine), [keys.create_account(engine, name, currency="EUR").id for name in "ab"]
+
+    async def main() -> None:
+        with engine.begin() as holder:
+            groups.lock(holder, held)
+            waits, goes_on = await together(desk, put("waits"), put("goes on"), accounts=[held, free])
+            assert await asyncio.wait_for(goes_on, 30) == "goes on" and not waits.done()
+        assert await waits == "waits"
+
+    asyncio.run(main())
+    desk.close()
+    assert names(engine) == ["goes on", "waits"]
+
+
+def test_a_desk_that_is_closed_says_so_and_finishes_what_came_before(store: sa.Engine) -> None:
+    desk = Desk(store)
+
+    async def main() -> None:
+        async with asyncio.timeout(30):
+            waits = await together(desk, put("before"))
+            await asyncio.to_thread(desk.close)
+            assert await waits[0] == "before"
+            for asked in (desk.write(put("a")), desk.write(put("b"), account="a"), desk.read(lambda _: 1)):
+                with pytest.raises(StoreUnavailable, match="The server ends"):
+                    await asked
+            with pytest.raises(StoreUnavailable, match="The server ends"):
+                await desk.flushing()
+
+    asyncio.run(main())
+    assert names(store) == ["before"]
 
 
 def test_a_write_that_nobody_waits_for_any_more_is_written_all_the_same(store: sa.Engine) -> None:

@@ -19,7 +19,7 @@ from spearhead.core.manifest import PriceTag
 from spearhead.engine import books
 from spearhead.engine.run import Engine
 from spearhead.ledger import price
-from spearhead.ledger.journal import Reservation
+from spearhead.ledger.holds import Reservation
 from spearhead.review.harm import embeddings as packaged
 from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
 from spearhead.store.database import StoreUnavailable
@@ -78,7 +78,7 @@ class Embedder:
         for number, count in enumerate(counts):
             if count > LONGEST:
                 raise PromptTooLong(
-                    f"input[{number}] has {count:,} tokens: {LONGEST:,} are the most of a text. Send it in parts."
+                    f"input[{number}] has {count:,} tokens: the maximum input length is {LONGEST:,}. Send it in parts."
                 )
         if sum(counts) > MOST:
             raise PromptTooLong(
@@ -156,7 +156,9 @@ async def _through(
     most, clock = Usage(batch.units, 0, unit=tag.unit), engine.clock
 
     def reserve(connection: Connection) -> Reservation:
-        return books.reserve(connection, account, most, price=tag, request=request, key=key, clock=clock)
+        return books.reserve(
+            connection, account, most, price=tag, request=request, key=key, server=engine.server, clock=clock
+        )
 
     held = await engine.desk.write(reserve, account=account)
     rows: list[Array] = []
@@ -180,7 +182,7 @@ async def _through(
         bill = books.Bill(request, key, release(), made, made, (), 0, tag, milliseconds)
         return books.close(connection, held, bill, clock=clock)
 
-    receipt = await engine.settle(settle, account=account)
+    receipt = await engine.settle(settle, held=held)
     if failed is not None:
         raise RuntimeFailed(f"The model {MODEL} failed; nothing was charged.") from failed
     if isinstance(receipt, StoreUnavailable):

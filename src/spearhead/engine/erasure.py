@@ -53,10 +53,10 @@ def erase(
     with writing(store) as connection:
         output = outputs.find(connection, id)
         if output is None:
-            raise InputError(f"There is no output {id[:80]!r}.")
+            raise InputError(said("engine.output.none", output=id[:80]))
         chain = _chain(connection, output)
         if any(one.state == "held" for one in chain):
-            raise InputError(f"The output {output.id} waits for a person: it can be erased once that is decided.")
+            raise InputError(said("engine.output.waits", output=output.id))
         return Erased(_erase(connection, chain, blobs=blobs, actor=actor, reason=reason, clock=clock))
 
 
@@ -156,7 +156,7 @@ def _erase(
         # would still lead to what is left, and erasing again would end it.
         blob = connection.scalar(sa.select(table.c.blob).where(table.c.id == one.id).with_for_update())
         if blob is not None:
-            blobs.delete(blob)
+            blobs.delete(blob, row=one.id)
         words = {"text": "", "prompt": None, "asked": None, "options": "{}", "findings": "[]"}
         connection.execute(table.update().where(table.c.id == one.id).values(**words, blob=None, erased=moment))
         message = "The answer was erased; it is not to be had."

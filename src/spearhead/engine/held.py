@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from spearhead.core.clock import Clock, stamp
 from spearhead.engine import books, outputs
+from spearhead.engine.desk import lock
 from spearhead.review import queue
 from spearhead.store.tables import outputs as table
 from spearhead.store.tables import reviews
@@ -36,18 +37,21 @@ def carry_out(connection: Connection, *, clock: Clock) -> int:
     """Carry out every decision that the queue holds and the answers do not show yet; gives how many there were.
 
     What is left to do is told by the states alone. A line of the queue's history may come to be seen after a later one.
+    Several servers may do it at once: one after the other they do, and who comes second finds nothing left.
     """
+    if connection.dialect.name == "postgresql":  # SQLite has one writer
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7370656173)"))
     queue.expire(connection, clock=clock)
-    ids = _undone(connection)
-    for id in ids:
-        output = outputs.find(connection, id)
+    found = [outputs.find(connection, id) for id in _undone(connection)]
+    lock(connection, sorted({output.account for output in found if output is not None}))
+    for output in found:
         assert output is not None and output.review is not None
         item = queue.find(connection, output.review)
         assert item is not None
         if item.state == "approved":
             # Approved were the bytes that the row names: a row's blob never changes.
             queue.release(connection, item.id, clock=clock)
-        outputs.move(connection, id, to={"approved": "released"}.get(item.state, item.state))
+        outputs.move(connection, output.id, to={"approved": "released"}.get(item.state, item.state))
         books.decided(
             connection,
             key=books.held_key(output.request, outputs.first(connection, output).id),
@@ -56,7 +60,7 @@ def carry_out(connection: Connection, *, clock: Clock) -> int:
             release=output.release,
             clock=clock,
         )
-    return len(ids)
+    return len(found)
 
 
 def _undone(connection: Connection) -> list[str]:

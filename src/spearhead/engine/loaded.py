@@ -1,13 +1,11 @@
-"""A release that is up: its runtime, template, live price and live policy. Knows nothing of accounts or money."""
+"""A release that is up: its runtime, template, live price and live policy. Knows nothing of accounts."""
 
 import asyncio
 import dataclasses
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from spearhead.core import generation
@@ -16,10 +14,11 @@ from spearhead.core.manifest import Manifest, PriceTag
 from spearhead.core.review import Direction, Policy, Rule
 from spearhead.core.sampler import Sampler
 from spearhead.core.template import Example, Template
+from spearhead.ledger import price
+from spearhead.review import live
 from spearhead.review.reviewer import Reviewer
 from spearhead.store import releases
 from spearhead.store.releases import Release
-from spearhead.store.tables import settings
 
 if TYPE_CHECKING:
     from spearhead.runtimes.llamacpp import Ahead
@@ -160,7 +159,7 @@ def read_template(raw: Mapping[str, Any]) -> Template:
 
 
 def read_policy(raw: Mapping[str, Any]) -> Policy:
-    """A policy as the manifest and the settings write it."""
+    """A policy as a manifest writes it, or an earlier setting."""
     rules = tuple(
         Rule(rule["category"], Direction(rule["direction"]), rule.get("hold"), rule.get("block"))
         for rule in raw["rules"]
@@ -169,19 +168,17 @@ def read_policy(raw: Mapping[str, Any]) -> Policy:
     return Policy(checks=tuple(raw["checks"]), rules=rules, **rest)
 
 
-def live_settings(connection: Connection, scenario: str) -> dict[str, Any]:
-    """The newest `policy` and `price` of a scenario in the store; a kind that was never set is left out."""
-    newest = (
-        sa.select(sa.func.max(settings.c.id)).where(settings.c.scenario == scenario).group_by(settings.c.kind)
-    ).scalar_subquery()
-    rows = connection.execute(sa.select(settings.c.kind, settings.c.value).where(settings.c.id.in_(newest)))
-    return {row.kind: json.loads(row.value) for row in rows}
+def in_force(connection: Connection, manifest: Manifest) -> tuple[PriceTag, Policy]:
+    """Price and policy as requests meet them now: the scenario's newest in the store, else those of the release.
+
+    Raises SpearheadError where what the store has cannot be read: neither is guessed.
+    """
+    rules = live.newest(connection, manifest.scenario)
+    return price.of(connection, manifest), rules or read_policy(manifest.policy)
 
 
-def with_settings(loaded: Loaded, live: Mapping[str, Any]) -> None:
-    """Apply the store's settings: requests that start later see them."""
-    price = PriceTag(**live["price"]) if "price" in live else loaded.manifest.price
-    policy = read_policy(live.get("policy", loaded.manifest.policy))
+def follow_terms(loaded: Loaded, tag: PriceTag, policy: Policy) -> None:
+    """Answer by this price and policy: requests that start later see them."""
     if dataclasses.asdict(policy) != dataclasses.asdict(loaded.policy):
         loaded.reviewer, loaded.policy = _reviewer(policy, loaded.release), policy
-    loaded.price = price
+    loaded.price = tag

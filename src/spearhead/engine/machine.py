@@ -13,24 +13,25 @@ class Machine:
 
     def __init__(self, *, seconds: Callable[[], float] = time.perf_counter) -> None:
         self._seconds = seconds
-        self._running = 0
+        self.running = 0
+        """Answers that run."""
         self._since = 0.0
         self._shared = 0.0
 
     def begin(self) -> float:
         """Work begins; give what this returns to `end`."""
         self._go_on()
-        self._running += 1
+        self.running += 1
         return self._shared
 
     def end(self, begun: float) -> int:
         """Work ends: its share in milliseconds."""
         self._go_on()
-        self._running -= 1
+        self.running -= 1
         return round((self._shared - begun) * 1000)
 
     def _go_on(self) -> None:
         now = self._seconds()
-        if self._running:
-            self._shared += (now - self._since) / self._running
+        if self.running:
+            self._shared += (now - self._since) / self.running
         self._since = now

@@ -1,6 +1,7 @@
 """An engine from an installation's folder, its upkeep while it lives, and its orderly end. Knows nothing of HTTP."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,10 +12,11 @@ from spearhead.core.clock import Clock
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.engine import erasure, held
 from spearhead.engine.desk import Desk
-from spearhead.engine.loaded import Loaded, Room, live_settings, load, with_settings
+from spearhead.engine.loaded import Loaded, Room, follow_terms, in_force, load
+from spearhead.engine.orphans import Orphans
 from spearhead.engine.run import Engine
 from spearhead.engine.sealing import Sealer
-from spearhead.ledger import idempotency, journal
+from spearhead.ledger import idempotency, journal, servers
 from spearhead.provenance import seal, signing
 from spearhead.provenance.labels import watermark, wording
 from spearhead.provenance.labels.watermark import Watermark
@@ -37,6 +39,7 @@ async def opened(
 
     Leaving the block waits for settlements and sealed files. Raises InputError when there is nothing to serve.
     """
+    await asyncio.to_thread(releases.expected, home)
     await asyncio.to_thread(database.migrate, home.database_url)
     store = database.connect(home.database_url)
     chosen = await asyncio.to_thread(choose, home, models=models)
@@ -55,8 +58,11 @@ async def opened(
             await _with_marks(release, marks)
             loaded = await load(release, room=room or Room(), secret=secret, public_key=keys.public)
             up.update({name: loaded for name in names})
-        engine = Engine(up, desk, sealer, clock)
-        await _refresh(engine)
+            await _refresh(desk, loaded)
+        id = await desk.write(lambda connection: servers.enter(connection, clock=clock))
+        engine = Engine(up, desk, sealer, clock, lambda name: releases.live(home, store, name).manifest, id)
+        watch, orphans = servers.Watch(), Orphans(Blobs(home.blobs))
+        beating = asyncio.create_task(_repeat(servers.BEAT, lambda: engine.beat(watch)))
 
         async def again() -> None:
             given, public = room or Room(), keys.public
@@ -67,11 +73,13 @@ async def opened(
         tasks = [
             asyncio.create_task(_repeat(seconds, work))
             for seconds, work in (
-                (1.0, lambda: _refresh(engine)),
+                (1.0, lambda: _refresh_all(engine)),
+                (1.0, engine.end_blocked),
                 (5.0, lambda: held.settle_decided(engine)),
                 (5.0, again),
                 (30.0, lambda: _tidy(engine)),
                 (600.0, lambda: _erase_old(home, engine)),
+                (600.0, lambda: _forget_orphans(orphans, engine)),
             )
         ]
         try:
@@ -81,6 +89,9 @@ async def opened(
                 task.cancel()
             await asyncio.gather(*tasks, *leaving, return_exceptions=True)
             await engine.aclose()
+            beating.cancel()  # not before: others would give back what is still being settled
+            await asyncio.gather(beating, return_exceptions=True)
+            await _leave(engine)
     finally:
         for one in set(up.values()):
             await one.runtime.aclose()
@@ -109,8 +120,6 @@ def choose(home: Home, *, models: tuple[str, ...], leave_out: bool = False) -> l
         leave_out = leave_out or not models
         if not models:
             models = tuple(sorted({release.manifest.scenario for release in releases.published(home)}))
-        if not models:
-            raise InputError(f"there is no release in {home.releases}: make one with `spearhead run SCENARIO`")
         found: dict[str, Release] = {}
         names: dict[str, set[str]] = {}
         for model in models:
@@ -176,7 +185,6 @@ async def follow(
         task = asyncio.create_task(_put_down(loaded))
         leaving.add(task)
         task.add_done_callback(leaving.discard)
-    await _refresh(engine)
 
 
 async def _loaded(
@@ -187,7 +195,13 @@ async def _loaded(
         return None
     try:
         await _with_marks(release, marks)
-        return await load(release, room=room, secret=secret, public_key=public_key)
+        loaded = await load(release, room=room, secret=secret, public_key=public_key)
+        try:
+            await _refresh(engine.desk, loaded)
+        except BaseException:
+            await loaded.runtime.aclose()
+            raise
+        return loaded
     except Exception as error:
         engine.failed[release.name] = time.monotonic() + AGAIN
         log.error("%s is not served: %s", release.name, error, exc_info=not isinstance(error, SpearheadError))
@@ -211,19 +225,44 @@ async def _put_down(loaded: Loaded) -> None:
         log.info("%s is down", loaded.manifest.name)
 
 
-async def _refresh(engine: Engine) -> None:
-    """Live prices and policies, as they stand in the store."""
+async def _refresh(desk: Desk, loaded: Loaded) -> None:
+    """Live price and policy, as they stand in the store."""
+    follow_terms(loaded, *await desk.read(lambda connection: in_force(connection, loaded.manifest)))
+
+
+async def _refresh_all(engine: Engine) -> None:
+    """The same for all that is up; where one cannot be read, that release keeps what it had and the others go on."""
+    trouble: SpearheadError | None = None
     for loaded in set(engine.releases.values()):
-        scenario = loaded.manifest.scenario
-        with_settings(loaded, await engine.desk.read(lambda c, scenario=scenario: live_settings(c, scenario)))  # type: ignore[misc]
+        try:
+            await _refresh(engine.desk, loaded)
+        except SpearheadError as error:
+            trouble = error
+    if trouble is not None:
+        raise trouble
 
 
 async def _tidy(engine: Engine) -> None:
-    """What a crash or a day leaves behind: holds without an owner, old idempotency keys."""
-    swept = await asyncio.to_thread(journal.sweep, engine.desk.database, engine.clock)
+    """What a day leaves behind: holds that ran out, old idempotency keys. What runs here or elsewhere stays.
+
+    Where the database was away before, what people decided meanwhile is carried out first.
+    """
+    was_away, engine.away = engine.away, True
+    await engine.renew()
+    own, clock = engine.server, engine.clock
+    swept = [] if was_away else await asyncio.to_thread(journal.sweep, engine.desk.database, clock, server=own)
     for id in swept:
         log.warning("reservation %s ran out and was given back", id)
-    await engine.desk.write(lambda connection: idempotency.purge(connection, clock=engine.clock))
+    await engine.desk.write(lambda connection: idempotency.purge(connection, server=own, clock=clock))
+    engine.away = False
+
+
+async def _leave(engine: Engine) -> None:
+    """Say that this server is no more: what it could not settle is given back by whoever comes."""
+    own = engine.server
+    if own is not None:
+        with contextlib.suppress(SpearheadError):  # a database that is away takes it for dead
+            await engine.desk.write(lambda connection: servers.leave(connection, own))
 
 
 async def _erase_old(home: Home, engine: Engine) -> None:
@@ -232,6 +271,12 @@ async def _erase_old(home: Home, engine: Engine) -> None:
         erasure.sweep, engine.desk.database, blobs=Blobs(home.blobs), clock=engine.clock
     ):
         log.info("%d outputs were kept long enough and are erased", done)
+
+
+async def _forget_orphans(orphans: Orphans, engine: Engine) -> None:
+    """Files that a kill left without a row."""
+    if gone := await asyncio.to_thread(orphans.look, engine.desk.database):
+        log.warning("%d files that no answer leads to were left by a server that died and are deleted", gone)
 
 
 async def _repeat(seconds: float, work: Callable[[], Awaitable[object]]) -> None:

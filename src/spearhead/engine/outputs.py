@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,13 +109,17 @@ def options_text(options: Mapping[str, Any]) -> str:
 
 
 def asked_text(request: Request) -> str:
-    """How many answers a request wanted, with which seed and options of its own: what it takes to ask again."""
-    return digest.canonical({"count": request.count, "seed": request.seed, "options": dict(request.options)})
+    """How many answers a request wanted, with which seed and options of its own: what it takes to ask again.
+
+    And the caller's `note`, where there is one.
+    """
+    asked = {"count": request.count, "seed": request.seed, "options": dict(request.options)}
+    return digest.canonical({**asked, "note": dict(request.note)} if request.note else asked)
 
 
 def insert(connection: Connection, output: Output) -> None:
-    """Write a new row."""
-    _insert.run(connection, _values(output))
+    """Write a new row, after all that were written before it."""
+    _insert.run(connection, {**_values(output), "placed": time.time_ns() // 1000})
 
 
 def find(connection: Connection, id: str) -> Output | None:
@@ -126,8 +131,15 @@ def find(connection: Connection, id: str) -> Output | None:
 
 def of_request(connection: Connection, request: str, *, account: str) -> list[Output]:
     """The answers to one request of an account."""
-    wanted = sa.select(outputs).where(outputs.c.request == request, outputs.c.account == account)
-    return [of_row(row) for row in connection.execute(wanted)]
+    found = connection.execute(sa.select(outputs).where(outputs.c.request == request))
+    # Not asked of the database: SQLite would look through all that the account ever had.
+    return [of_row(row) for row in found if row.account == account]
+
+
+def states(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """The state of each of these outputs that there is, `erased` for one whose words are gone."""
+    wanted = sa.select(outputs.c.id, outputs.c.state, outputs.c.erased).where(outputs.c.id.in_(ids))
+    return {id: "erased" if erased else state for id, state, erased in connection.execute(wanted).tuples()}
 
 
 def current(connection: Connection, id: str) -> Output | None:

@@ -1,10 +1,15 @@
-"""Promises of findings as rows keep them: sentences come back, and what older rows hold in English is understood."""
+"""Promises of rows: sentences come back, what older ones hold in English is understood, none is searched for."""
 
 import json
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection
 
 from spearhead.core.review import Finding
 from spearhead.core.sentence import said
 from spearhead.engine import edits, outputs
+from spearhead.ledger import keys
 
 LISTED = said("review.listed", category="hate")
 
@@ -34,3 +39,24 @@ def test_rows_of_before_sentences_are_understood() -> None:
     for edit in ("edited into out_1", "edited by per_1", said(edits.REPLACED, output="out_1")):
         assert edits.tells(edit)
     assert not edits.tells("it was edited badly") and not edits.tells(LISTED)
+
+
+def test_the_answers_to_a_request_are_looked_up_among_however_many(steps: Any) -> None:
+    engine, count = steps
+    account = keys.create_account(engine, "someone", currency="EUR").id
+
+    def write(requests: Iterable[str]) -> None:
+        with engine.begin() as connection:
+            for request in requests:
+                name = outputs.name(request, 0)
+                told = ("released", "text", "stop", "[]", "", "{}", None, 1, "2026-11-22T00:00:00Z")
+                outputs.insert(connection, outputs.Output(name, request, account, "tiny@v1", *told))
+
+    def read(connection: Connection) -> None:
+        assert [row.request for row in outputs.of_request(connection, "r", account=account)] == ["r"]
+        assert outputs.of_request(connection, "r", account="another") == []
+
+    write(["r"])
+    before = count(read)
+    write(f"r{number}" for number in range(1000))
+    assert count(read) < before + 10

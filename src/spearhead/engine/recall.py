@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from spearhead.core.clock import Clock, now
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import said
 from spearhead.engine import books, erasure, outputs
 from spearhead.engine.outputs import Output
 from spearhead.ledger import usage
@@ -45,20 +46,17 @@ def recall(
     is asked for and one charge covers other answers too: then nothing changes.
     """
     if not reason.strip() or len(reason) > LONGEST_REASON:
-        raise InputError(f"Why is it taken back? Give a reason of 1 to {LONGEST_REASON:,} characters.")
+        raise InputError(said("engine.output.why", most=LONGEST_REASON))
     with writing(store) as connection:
         output = outputs.current(connection, id)
         if output is None:
-            raise InputError(f"There is no output {id[:80]!r}.")
+            raise InputError(said("engine.output.none", output=id[:80]))
         if output.state != "released" or output.erased is not None:
             state = "erased" if output.erased is not None else output.state
-            raise InputError(f"The output {output.id} is {state}: only what was released can be taken back.")
+            raise InputError(said("engine.output.not_out", output=output.id, state=state))
         event, charged, currency, alone = _charge(connection, output)
         if refund and not alone:
-            raise InputError(
-                f"The charge of {output.request} is for other answers too: take it back without a refund, or undo all "
-                f"of it with `spearhead bill correct {output.request}`."
-            )
+            raise InputError(said("engine.output.together", request=output.request))
         if output.review is not None:
             queue.withdraw(connection, output.review, actor=actor, reason=reason, clock=clock)
         outputs.move(connection, output.id, to="withdrawn")

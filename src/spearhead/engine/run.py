@@ -6,15 +6,16 @@ The only place where review, runtimes, labels and ledger meet. Knows nothing of 
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import itertools
 import logging
-import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
 
@@ -24,10 +25,10 @@ from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import (
     Accepted,
     Delivered,
+    Draft,
     Event,
     Failed,
     Held,
-    Prompt,
     Receipt,
     Refused,
     Released,
@@ -37,37 +38,35 @@ from spearhead.core.generation import (
     Withheld,
     seed_of,
 )
-from spearhead.core.manifest import PriceTag
+from spearhead.core.manifest import Manifest
 from spearhead.core.media import Label, Media
-from spearhead.core.review import Context, Decision, Direction, Finding, Verdict
+from spearhead.core.review import Decision, Direction, Finding, Verdict
 from spearhead.core.sentence import said
 from spearhead.engine import books, outputs, pictures
 from spearhead.engine.desk import Desk
+from spearhead.engine.job import Answer, Job, bill_of, context_of, prepared
 from spearhead.engine.loaded import Loaded
 from spearhead.engine.machine import Machine
 from spearhead.engine.outputs import Output
 from spearhead.engine.sealing import Sealer
-from spearhead.ledger import price
-from spearhead.ledger.journal import Reservation
+from spearhead.engine.spare import Spare
+from spearhead.ledger import holds, journal, keys, servers
+from spearhead.ledger.holds import Reservation
 from spearhead.review import queue
 from spearhead.review.stream import StreamReview
-from spearhead.runtimes.failure import OptionRefused, PromptTooLong
+from spearhead.runtimes.merged import merged
 from spearhead.store.database import Busy, StoreUnavailable
 
 log = logging.getLogger("spearhead.engine")
 T = TypeVar("T")
-LONG = 8_000
-"""Characters from which a review leaves the event loop to others."""
-MOST_WAITING = 4
-"""Files that may wait for their seal; past it an answer waits for its own."""
-SEALS_AFTER = 0.001
-"""Seconds in which the last bytes of an answer leave before its seal wants the processor."""
+LONG = 1_000
+"""Bytes of prompts from which their review leaves the event loop to others: of numbers each takes 0.1 ms."""
+RENEWED = timedelta(minutes=5)
+"""How long a request runs before what it holds is renewed."""
 PAUSES = (0.2, 1.0, 5.0, 15.0, 60.0)
-"""Seconds before each further try of a settlement that the database could not take; the last goes on for ever."""
+"""Seconds before each further try of a write that the database could not take; the last goes on for ever."""
 LAST_PAUSES = (0.0, 0.2, 1.0, 5.0)
 """The same once the engine closes; then it is given up."""
-_KEPT = ("seed", "context", "stop")
-"""Keys of the generation table that are not sampling options of a runtime."""
 
 
 class UnknownModel(InputError):
@@ -76,77 +75,16 @@ class UnknownModel(InputError):
     code = "model_not_found"
 
 
-@dataclass(slots=True)
-class _Answer:
-    """One answer as it grows."""
+class AskerBlocked(SpearheadError):
+    """Whoever asked was blocked while the answer was made."""
 
-    index: int
-    stream: StreamReview
-    media: Media | None = None
-    """The picture; None for a text."""
-    pieces: list[str] = field(default_factory=list)
-    shown: int = 0
-    usage: Usage = Usage()
-    finish: str | None = None
-    tail: str = ""
-    verdict: Verdict | None = None
-    row: Output | None = None
-    file: Media | None = None
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
-
-    @property
-    def cut_off(self) -> bool:
-        """Whether a part of it has left and no row says so."""
-        return self.row is None and self.shown > 0
+    code = "asker_blocked"
 
 
-@dataclass(slots=True)
-class Job:
-    """A request under way."""
+class TakenForDead(SpearheadError):
+    """This server stood still for so long that what it held was given back."""
 
-    request: Request
-    key: str | None
-    loaded: Loaded
-    prompt: Prompt
-    words: str
-    units: int
-    most: int
-    """Units that one answer can have."""
-    reserved: int
-    context: Context
-    """What a check may know of its answers."""
-    price: PriceTag
-    """As it was when the request came: the release's own may change meanwhile."""
-    reservation: Reservation | None = None
-    reserving: "asyncio.Task[None] | None" = None
-    answers: dict[int, _Answer] = field(default_factory=dict)
-    unsaved: list[_Answer] = field(default_factory=list)
-    saving: "asyncio.Task[None] | None" = None
-    doubtful: bool = False
-    """A write of rows was told to have failed: what a lost connection says of a commit need not be so."""
-    began: bool = False
-    milliseconds: int = 0
-    """Of the whole machine: its share while others ran beside it."""
-    later: bool = False
-    """The text leaves in a body, without its file: that is sealed once it has left, unless a person must see it."""
-    ahead: bool = False
-    """The caller wants the last events while the disk is waited for, and lets nothing of them leave before the end."""
-    written: "asyncio.Future[None] | None" = None
-    """The settlement is in the database; done when it is on the disk too."""
-
-    @property
-    def made(self) -> Usage:
-        """What the runtime has counted so far; the prompt is counted once however many answers it gets."""
-        parts = [answer.usage for answer in self.answers.values()]
-        return Usage(
-            max((part.prompt for part in parts), default=0),
-            sum(part.completion for part in parts),
-            max((part.cached for part in parts), default=0),
-            self.price.unit,
-        )
+    code = "server_stood_still"
 
 
 @dataclass(slots=True)
@@ -158,47 +96,39 @@ class Engine:
     desk: Desk
     sealer: Sealer
     clock: Clock
+    archive: Callable[[str], Manifest]
+    """The manifest of a release that is not up any more; raises InputError when it is gone."""
+    server: str | None = None
+    """Under which id others see that it lives (ledger/servers.py); None: what it holds runs out by the clock."""
     failed: dict[str, float] = field(default_factory=dict)
     """Releases that could not be loaded, and the moment (monotonic) from which each is tried again."""
+    away: bool = False
+    """Whether the database could not be tidied when that was tried last."""
+    under_way: set[Job] = field(default_factory=set)
     machine: Machine = field(default_factory=Machine)
+    spare: Spare = field(init=False)
+    """Labelled files of answers that left in a body: whoever is being answered goes first."""
+    _owed: set[Reservation] = field(default_factory=set)
+    """What work held whose settlement the database could not take yet."""
     _settling: set["asyncio.Task[Any]"] = field(default_factory=set)
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
     _looking: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="looks"))
     """Checks that take long queue here, and keep nothing else waiting that wants a thread."""
 
+    def __post_init__(self) -> None:
+        self.spare = Spare(lambda: self.machine.running > 0)
+
     def loaded(self, model: str) -> Loaded:
         """The release that serves `model`; raises UnknownModel."""
         if (found := self.releases.get(model)) is None:
-            there = ", ".join(sorted(self.releases)) or "none"
-            raise UnknownModel(f"The model {model[:200]!r} is not served here: there is {there}.")
+            given, there = model[:200], tuple(sorted(self.releases))
+            some = said("engine.unknown", given=given, there=there)
+            raise UnknownModel(some if there else said("engine.none_up", given=given))
         return found
 
     def prepare(self, request: Request, *, key: str | None = None) -> Job:
         """Everything that can be known before money moves; raises InputError on what cannot be answered."""
-        loaded = self.loaded(request.scenario)
-        if not 1 <= request.count <= books.MOST_ANSWERS:
-            raise OptionRefused("n", f"{request.count} answers were asked for: wanted 1 to {books.MOST_ANSWERS}")
-        messages = messages_of(request)
-        if any("\0" in message["content"] for message in messages):
-            raise OptionRefused("prompt", said("engine.prompt.nul"))
-        segments = loaded.template.turns(messages)
-        defaults = {name: value for name, value in loaded.manifest.generation.items() if name not in _KEPT}
-        options = {**defaults, **{name: value for name, value in request.options.items() if name != "stop"}}
-        stop = tuple(dict.fromkeys((*filter(None, (loaded.template.stop,)), *request.options.get("stop", ()))))
-        seed = request.seed if request.seed is not None else random.SystemRandom().getrandbits(31)
-        prompt = Prompt(tuple(segments), count=request.count, options=options, seed=seed, stop=stop)
-        words = _words(messages)
-        context = _context(loaded, Direction.OUTPUT, source=media.text(words))
-        units = loaded.runtime.measure(prompt)
-        if loaded.manifest.modality == "image":
-            pictures.check(request.options, made=loaded.size)
-            own = {name: value for name, value in options.items() if name not in pictures.OURS}
-            prompt, most = dataclasses.replace(prompt, options=own), 1
-        else:
-            most = _room(loaded, request, units=units, options=options)
-            prompt = dataclasses.replace(prompt, options={**options, "max_tokens": most})
-        reserved = price.most_it_can_cost(loaded.price, prompt_units=units, max_completion=most, count=request.count)
-        return Job(request, key, loaded, prompt, words, units, most, reserved, context, loaded.price)
+        return prepared(self.loaded(request.scenario), request, key=key)
 
     async def run(self, request: Request, *, key: str | None = None, job: Job | None = None) -> AsyncIterator[Event]:
         """The events of one request; closing the iterator stops the work and settles what was made.
@@ -210,40 +140,42 @@ class Engine:
         loaded = job.loaded
         failed: Failed | None = None
         loaded.running += 1
+        self.under_way.add(job)
         try:
             await self._reserve(job)
-            verdict = await self._look(loaded, media.text(job.words), _context(loaded, Direction.PROMPT))
-            if verdict.decision is Decision.BLOCK:
-                yield Refused(verdict)
+            verdicts = await self._asked(job)
+            if all(verdict.decision is Decision.BLOCK for verdict in verdicts):
+                yield Refused(verdicts[0])
                 return
             job.began = True
-            answers = job.answers = {
-                index: _Answer(index, StreamReview(loaded.reviewer, job.context)) for index in range(request.count)
-            }
-            quiet = verdict.decision is Decision.HOLD
-            left = request.count
+            answers = job.answers = _answers(job, verdicts)
+            left = len(answers)
             yield Accepted(request.key, loaded.manifest.name, job.reserved)
+            for index in sorted(set(range(request.answers)) - answers.keys()):  # of several prompts one is refused
+                yield Withheld(index, verdicts[job.number(index)], 0)
             share = self.machine.begin()
             try:
-                async with aclosing(loaded.runtime.generate(job.prompt)) as drafts:  # type: ignore[type-var]
+                async with aclosing(_drafts(job)) as drafts:
                     async for draft in drafts:
                         answer = answers[draft.index]
                         answer.usage = draft.usage
+                        if job.ended is not None:
+                            raise job.ended
                         if draft.finish is not None:
                             answer.media = draft.media
                         # A model may write a NUL; no text that PostgreSQL keeps can hold one, and none is shown.
                         if delta := draft.delta.replace("\0", ""):
                             answer.pieces.append(delta)
-                            if (ready := await self._fed(answer.stream, delta)) and not quiet:
+                            if (ready := await self._fed(answer.stream, delta)) and answer.held is None:
                                 answer.shown += len(ready)
                                 yield Released(draft.index, ready)
                         # What cannot leave need not be written to its end.
-                        lost = request.count == 1 and answer.stream.decision is Decision.BLOCK
+                        lost = request.answers == 1 and answer.stream.decision is Decision.BLOCK
                         if draft.finish is None and not lost:
                             continue
                         left -= 1
                         answer.finish = draft.finish or "cancelled"
-                        await self._judge(job, answer, verdict if quiet else None)
+                        await self._judge(job, answer)
                         job.unsaved.append(answer)
                         if left == 0:
                             break  # the last one is stored together with the settlement
@@ -259,12 +191,12 @@ class Engine:
                 job.milliseconds = self.machine.end(share)
         finally:
             loaded.running -= 1
+            self.under_way.discard(job)
             receipt = await self._settle(job)
         if isinstance(receipt, StoreUnavailable):
             yield failed or _failed(receipt)
             return
-        if job.later:
-            self.keep(asyncio.create_task(self._seal_later(job)))
+        self._seal_later(job)
         ahead = job.ahead and failed is None
         last = (*([failed] if failed else self._said(answer)), Settled(receipt))
         if ahead:
@@ -277,21 +209,80 @@ class Engine:
             for event in last:
                 yield event
 
+    async def renew(self) -> None:
+        """Keep what long requests hold from running out under them, and under a settlement that is still to come."""
+
+        def work(connection: Connection, held: Reservation, besides: Callable[[Connection], object] | None) -> None:
+            with contextlib.suppress(InputError):  # it is closed: then it has nothing to run out of
+                holds.renew(connection, held.id, seconds=holds.HELD, clock=self.clock)
+            if besides is not None:
+                besides(connection)
+
+        old = stamp(self.clock() - RENEWED)
+        run = [(job.reservation, job.renew) for job in self.under_way if job.reservation is not None]
+        for held, besides in (*run, *((held, None) for held in self._owed)):
+            if held.created <= old:
+                task = functools.partial(work, held=held, besides=besides)
+                await self.desk.write(task, account=held.account, durable=False)
+
+    async def end_blocked(self) -> None:
+        """End the requests of keys and people that were blocked meanwhile, here or by another process.
+
+        A key that only expired ends what it began: see docs/api.md.
+        """
+        askers = {job.key for job in self.under_way if job.key is not None}
+        if not askers:
+            return
+        blocked = await self.desk.read(lambda connection: keys.blocked_among(connection, askers))
+        for job in self.under_way:
+            if job.key in blocked:
+                job.ended = AskerBlocked(said("engine.blocked"))
+
+    async def beat(self, watch: servers.Watch) -> list[str]:
+        """Show that this server lives, and give back what dead ones held; gives the reservations.
+
+        One that was taken for dead itself goes on under another id, and ends what it was doing.
+        """
+        own = self.server
+        if own is not None and not await self.desk.write(lambda c: servers.beat(c, own), durable=False):
+            self.server = await self.desk.write(lambda c: servers.enter(c, clock=self.clock), durable=False)
+            log.warning("this server stood still and was taken for dead: it ends the %d that ran", len(self.under_way))
+            for job in self.under_way:
+                job.ended = TakenForDead(said("engine.stood_still"))
+        if silent := await self.desk.read(watch.look):
+            for id in await self.desk.write(lambda c: servers.bury(c, silent), durable=False):
+                log.warning("the server %s shows no sign of life any more", id)
+        given = await asyncio.to_thread(journal.recover, self.desk.database, self.clock)
+        for reservation in given:
+            log.warning("reservation %s of a server that is no more was given back", reservation)
+        return given
+
     async def aclose(self) -> None:
         """Wait until every settlement under way is written, or given up where the database stays away."""
         self._closing.set()
         while self._settling:
             await asyncio.gather(*self._settling, return_exceptions=True)
+        await self.spare.aclose()
         self._looking.shutdown(wait=False)
 
-    async def settle(self, work: Callable[[Connection], Receipt], *, account: str) -> Receipt | StoreUnavailable:
-        """Write a settlement; when the database is away it is asked again in the background, and the trouble given."""
+    async def settle(self, work: Callable[[Connection], Receipt], *, held: Reservation) -> Receipt | StoreUnavailable:
+        """Write the settlement of what was held; when the database is away it is asked again in the background, and the
+        trouble given.
+        """
         try:
-            return await self.desk.write(work, account=account)
+            return await self.desk.write(work, account=held.account)
         except StoreUnavailable as error:
-            log.warning("a settlement of %s waits for the database: %s", account, error)
-            self.keep(asyncio.create_task(self._settle_again(work, account=account)))
+            log.warning("a settlement of %s waits for the database: %s", held.account, error)
+            self._owed.add(held)
+            lost = f"a settlement of {held.account}: nothing is charged, and what it holds is given back later"
+            self.later(work, account=held.account, lost=lost).add_done_callback(lambda _: self._owed.discard(held))
             return error
+
+    def later(self, work: Callable[[Connection], object], *, account: str, lost: str) -> "asyncio.Task[None]":
+        """Ask the database in the background until it takes a write; what is `lost` where it never does is told."""
+        task = asyncio.create_task(self._ask_again(work, account=account, lost=lost))
+        self.keep(task)
+        return task
 
     def keep(self, task: "asyncio.Task[Any]") -> None:
         """Let `aclose` wait for work that goes on whether or not anybody waits for it here."""
@@ -302,20 +293,26 @@ class Engine:
         """The labelled file of an answer; raises InputError when it was erased."""
         if output.erased is not None:
             raise InputError(f"The output {output.id} was erased.")
-        blob = output.blob or await self._keep_file(output, self.label(output))
+        blob = output.blob
+        if blob is None:  # of a release that is down the label is read from disk and database: not by the loop
+            written = await asyncio.to_thread(self.label, output)
+            blob = await self._in_any_case(self._keep_file(output, written))
         if blob is None:
             raise InputError(f"The output {output.id} was erased.")
         return await self.sealer.file(blob, mime=output.mime)
 
     def label(self, output: Output) -> Label:
-        """What the file of an answer says of itself; raises InputError when its release is not up here."""
-        manifest = self.loaded(output.release).manifest
+        """What the file of an answer says of itself; raises InputError when its release is gone."""
+        up = self.releases.get(output.release)
+        manifest = self.archive(output.release) if up is None else up.manifest
         return label(manifest.labels, output)
 
-    async def _look(self, loaded: Loaded, item: Media, context: Context) -> Verdict:
-        if len(item.data) > LONG or loaded.reviewer.heavy(context):
-            return await self._aside(loaded.reviewer.review, item, context)
-        return loaded.reviewer.review(item, context)
+    async def _asked(self, job: Job) -> list[Verdict]:
+        """The verdict on each prompt; the loop goes on meanwhile where all of them together take long."""
+        review, asking = job.loaded.reviewer.review, context_of(job.loaded, Direction.PROMPT)
+        items = [media.text(one.words) for one in job.questions]
+        aside = sum(len(item.data) for item in items) > LONG or job.loaded.reviewer.heavy(asking)
+        return [await self._aside(review, item, asking) if aside else review(item, asking) for item in items]
 
     async def _fed(self, stream: StreamReview, delta: str) -> str:
         """What may leave now; the loop goes on while a model judges a sentence of it."""
@@ -325,8 +322,9 @@ class Engine:
         """What `work` gives in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._looking, work, *given)
 
-    async def _judge(self, job: Job, answer: _Answer, held: Verdict | None) -> None:
+    async def _judge(self, job: Job, answer: Answer) -> None:
         """The last word on a finished answer, and its row."""
+        held = answer.held
         if answer.media is None:
             stream = answer.stream
             answer.tail, verdict = await self._aside(stream.finish) if stream.heavy else stream.finish()
@@ -336,53 +334,64 @@ class Engine:
             verdict = Verdict(Decision.HOLD, (*_of_prompt(held.findings), *verdict.findings), verdict.policy)
         if verdict.decision is not Decision.ALLOW:
             answer.tail = ""
-        answer.shown += len(answer.tail)
         answer.verdict = verdict
         row = self._row(job, answer, verdict, text=answer.text)
         if verdict.decision is not Decision.ALLOW:
             row = dataclasses.replace(row, review=f"rev_{uuid.uuid4().hex}")
-        if job.later and answer.media is None and row.review is None and self.sealer.waiting < MOST_WAITING:
+        if job.later and answer.media is None and row.review is None and not self.spare.full:
             answer.row, answer.file = row, media.text(row.text)
-            return
-        # Whatever the verdict: what a person approves, now or on appeal, is bound to the very bytes that leave.
-        answer.row = await self._sealed(job, answer, row)
+        else:  # whatever the verdict: what a person approves, now or on appeal, is bound to the very bytes that leave
+            answer.row = await self._sealed(job, answer, row)
+        answer.shown += len(answer.tail)
 
-    def _look_at(self, job: Job, answer: _Answer, made: Media) -> Verdict:
+    def _look_at(self, job: Job, answer: Answer, made: Media) -> Verdict:
         """The review of a picture in the very form that it leaves in."""
-        seed = seed_of(job.prompt.seed or 0, answer.index)
-        facts = {"prompt": job.words, "model": job.loaded.manifest.name, "seed": str(seed)}
-        facts |= {name: str(value) for name, value in job.prompt.options.items()}
+        question = answer.question
+        seed = seed_of(question.prompt.seed or 0, answer.index % job.request.count)
+        facts = {"prompt": question.words, "model": job.loaded.manifest.name, "seed": str(seed)}
+        facts |= {name: str(value) for name, value in question.prompt.options.items()}
         facts |= {name: str(value) for name, value in job.request.options.items() if name in pictures.CHANGES}
         answer.media = pictures.deliver(made, job.request.options, facts=facts)
-        return job.loaded.reviewer.review(answer.media, job.context)
+        return job.loaded.reviewer.review(answer.media, question.context)
 
-    async def _seal_later(self, job: Job) -> None:
-        """The files of answers whose text has left."""
-        await asyncio.sleep(SEALS_AFTER)
-        for answer in job.answers.values():
-            row = answer.row
-            if row is None or row.blob is not None or row.state != "released":
-                continue
+    def _seal_later(self, job: Job) -> None:
+        """Have the files made of answers whose text leaves in a body."""
+
+        async def make(row: Output) -> None:
             try:
                 await self._keep_file(row, label(job.loaded.manifest.labels, row))
             except SpearheadError as error:  # it is sealed when somebody asks for it
                 log.warning("the answer %s has no labelled file yet: %s", row.id, error)
 
+        for answer in job.answers.values():
+            row = answer.row
+            if row is not None and row.blob is None and row.state == "released":
+                self.spare.put(functools.partial(make, row))
+
     async def _keep_file(self, row: Output, written: Label) -> str | None:
         """Seal an answer that has no file yet; gives the file that stands, None when it was erased meanwhile."""
         blob, _ = await self.sealer.make(media.text(row.text), written)
-        stands = await self.desk.write(lambda connection: outputs.sealed(connection, row.id, blob), durable=False)
+
+        def again(connection: Connection) -> None:
+            if outputs.sealed(connection, row.id, blob) != blob:
+                self.sealer.forget(blob, row=row.id)
+
+        try:
+            stands = await self.desk.write(lambda connection: outputs.sealed(connection, row.id, blob), durable=False)
+        except StoreUnavailable:  # a file that no row names is one that no erasure finds
+            self.later(again, account=row.account, lost=f"the name of the file {blob} of {row.id}")
+            raise
         if stands != blob:
-            await asyncio.to_thread(self.sealer.forget, blob)
+            await asyncio.to_thread(self.sealer.forget, blob, row=row.id)
         return stands
 
-    async def _sealed(self, job: Job, answer: _Answer, row: Output) -> Output:
+    async def _sealed(self, job: Job, answer: Answer, row: Output) -> Output:
         piece = answer.media or media.text(row.text)
         blob, answer.file = await self.sealer.make(piece, label(job.loaded.manifest.labels, row))
         return dataclasses.replace(row, blob=blob, mime=answer.file.mime)
 
-    def _row(self, job: Job, answer: _Answer, verdict: Verdict, *, text: str) -> Output:
-        request = job.request
+    def _row(self, job: Job, answer: Answer, verdict: Verdict, *, text: str) -> Output:
+        request, prompt = job.request, answer.question.prompt
         states = {Decision.ALLOW: "released", Decision.HOLD: "held", Decision.BLOCK: "blocked"}
         return Output(
             id=outputs.name(request.key, answer.index),
@@ -394,11 +403,11 @@ class Engine:
             finish=answer.finish or "",
             findings=outputs.findings_text(verdict.findings),
             policy=verdict.policy,
-            options=outputs.options_text(job.prompt.options),
-            seed=None if job.prompt.seed is None else seed_of(job.prompt.seed, answer.index),
+            options=outputs.options_text(prompt.options),
+            seed=None if prompt.seed is None else seed_of(prompt.seed, answer.index % request.count),
             completion_units=answer.usage.completion,
             created=stamp(self.clock()),
-            prompt=outputs.prompt_text(messages_of(request)),
+            prompt=outputs.prompt_text(answer.question.messages),
             asked=outputs.asked_text(request),
         )
 
@@ -433,7 +442,7 @@ class Engine:
             job.unsaved, job.doubtful = [*answers, *job.unsaved], True
             raise
 
-    def _write_rows(self, connection: Connection, job: Job, answers: Iterable[_Answer]) -> None:
+    def _write_rows(self, connection: Connection, job: Job, answers: Iterable[Answer]) -> None:
         policy = job.loaded.policy
         request = job.request
         there = outputs.of_request(connection, request.key, account=request.account) if job.doubtful else ()
@@ -460,7 +469,7 @@ class Engine:
                 clock=self.clock,
             )
 
-    def _said(self, answer: _Answer) -> Iterable[Event]:
+    def _said(self, answer: Answer) -> Iterable[Event]:
         """The events that end an answer, once it is written."""
         row, verdict = answer.row, answer.verdict
         assert row is not None and verdict is not None
@@ -475,17 +484,18 @@ class Engine:
             yield Delivered(answer.index, row.id, row.text, row.finish, answer.usage, answer.file)
 
     async def _reserve(self, job: Job) -> None:
-        """Hold the money; a power cut that takes it back ends the work as well: see journal.reserve."""
+        """Hold the money; a power cut that takes it back ends the work as well: see holds.reserve."""
         request = job.request
 
         def work(connection: Connection) -> Reservation:
             return books.reserve(
                 connection,
                 request.account,
-                Usage(job.units, job.most * request.count, unit=job.price.unit),
+                Usage(job.units, job.most, unit=job.price.unit),
                 price=job.price,
                 request=request.key,
                 key=job.key,
+                server=self.server,
                 clock=self.clock,
             )
 
@@ -523,12 +533,12 @@ class Engine:
         if job.reservation is None:
             return Receipt(job.request.key, Usage(), 0, job.price.currency, True)
         await self._keep_what_left(job)
-        receipt = await self.settle(self._settlement(job, job.reservation), account=job.request.account)
+        receipt = await self.settle(self._settlement(job, job.reservation), held=job.reservation)
         job.doubtful |= isinstance(receipt, StoreUnavailable)  # a disk that failed may have it all the same
         return receipt
 
     def _settlement(self, job: Job, reservation: Reservation) -> Callable[[Connection], Receipt]:
-        answers, bill = tuple(job.unsaved), _bill(job)
+        answers, bill = tuple(job.unsaved), bill_of(job)
 
         def work(connection: Connection) -> Receipt:
             if not job.began:
@@ -538,7 +548,7 @@ class Engine:
 
         return work
 
-    async def _settle_again(self, work: Any, *, account: str) -> None:
+    async def _ask_again(self, work: Any, *, account: str, lost: str) -> None:
         """Ask the database until it answers; once the engine closes, a few times more."""
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             with contextlib.suppress(TimeoutError):
@@ -552,7 +562,7 @@ class Engine:
             await asyncio.sleep(pause)
             if await self._written(work, account=account):
                 return
-        log.error("a settlement of %s was given up: nothing is charged, and what it holds is given back later", account)
+        log.error("given up: %s", lost)
 
     async def _written(self, work: Any, *, account: str) -> bool:
         try:
@@ -568,6 +578,33 @@ class Engine:
         return await asyncio.shield(task)
 
 
+def _answers(job: Job, verdicts: Sequence[Verdict]) -> dict[int, Answer]:
+    """The answers to be made, by their numbers: those to prompts that review has not refused."""
+    found = {}
+    for index in range(job.request.answers):
+        question, verdict = job.questions[job.number(index)], verdicts[job.number(index)]
+        if verdict.decision is not Decision.BLOCK:
+            held = verdict if verdict.decision is Decision.HOLD else None
+            found[index] = Answer(index, question, StreamReview(job.loaded.reviewer, question.context), held)
+    return found
+
+
+def _drafts(job: Job) -> AsyncGenerator[Draft, None]:
+    """What the runtime makes of every prompt that has answers to come, all at once."""
+    count, generate = job.request.count, job.loaded.runtime.generate
+    firsts = [index for index in job.answers if index % count == 0]
+    if len(firsts) == 1 and firsts[0] == 0:
+        return cast("AsyncGenerator[Draft, None]", generate(job.questions[0].prompt))
+    return merged([_numbered(generate(job.questions[job.number(first)].prompt), first) for first in firsts])
+
+
+async def _numbered(drafts: AsyncIterator[Draft], first: int) -> AsyncGenerator[Draft, None]:
+    """The drafts of one prompt's answers, numbered from `first` on."""
+    async with aclosing(cast("AsyncGenerator[Draft, None]", drafts)) as made:
+        async for draft in made:
+            yield dataclasses.replace(draft, index=first + draft.index)
+
+
 async def _on_disk(job: Job) -> StoreUnavailable | None:
     """Wait until the disk has what was settled; the trouble when it fails."""
     try:
@@ -576,26 +613,6 @@ async def _on_disk(job: Job) -> StoreUnavailable | None:
     except StoreUnavailable as error:
         return error
     return None
-
-
-def _room(loaded: Loaded, request: Request, *, units: int, options: Mapping[str, Any]) -> int:
-    """Tokens that an answer can have; raises PromptTooLong."""
-    room = loaded.runtime.context - units
-    if room < 1:
-        raise PromptTooLong(
-            said("engine.prompt.long", tokens=units, scenario=request.scenario, context=loaded.runtime.context)
-        )
-    if request.options.get("max_tokens", 0) > room:
-        raise PromptTooLong(
-            said(
-                "engine.prompt.no_room",
-                tokens=units,
-                asked=request.options["max_tokens"],
-                scenario=request.scenario,
-                context=loaded.runtime.context,
-            )
-        )
-    return min(int(options.get("max_tokens", room)), room)
 
 
 def label(labels: Mapping[str, Any], output: Output) -> Label:
@@ -607,40 +624,6 @@ def label(labels: Mapping[str, Any], output: Output) -> Label:
         created=output.created,
         visible=labels.get("visible", True),
         watermark=labels.get("watermark", False),
-    )
-
-
-def _bill(job: Job) -> books.Bill:
-    """What was counted, and what of it is owed now and once a person approves.
-
-    The customer pays for what left or was cut short by nobody's review: delivered answers and unfinished ones. The
-    prompt is counted once however many answers it got, and is owed with the first answer that is.
-    """
-    request, made = job.request, job.made
-    answers = list(job.answers.values())
-    paid = [a for a in answers if a.verdict is None or a.verdict.decision is Decision.ALLOW]
-    held = [a for a in answers if a.verdict is not None and a.verdict.decision is Decision.HOLD]
-
-    def units(some: list[_Answer], *, with_prompt: bool) -> Usage:
-        made_of_them = sum(answer.usage.completion for answer in some)
-        return Usage(made.prompt if with_prompt else 0, made_of_them, unit=job.price.unit)
-
-    return books.Bill(
-        request=request.key,
-        key=job.key,
-        release=job.loaded.manifest.name,
-        made=made,
-        owed=units(paid, with_prompt=bool(paid)),
-        waiting=tuple(
-            books.Line(
-                books.held_key(request.key, outputs.name(request.key, answer.index)),
-                units([answer], with_prompt=not paid and answer is held[0]),
-            )
-            for answer in held
-        ),
-        hours=job.loaded.policy.held_hours,
-        price=job.price,
-        milliseconds=job.milliseconds,
     )
 
 
@@ -656,16 +639,3 @@ def _failed(error: SpearheadError) -> Failed:
     if isinstance(error, StoreUnavailable):
         return Failed(said("engine.no_store"), "store_unavailable")
     return Failed(error.said, getattr(error, "code", "internal_error"))
-
-
-def _context(loaded: Loaded, direction: Direction, *, source: Media | None = None) -> Context:
-    return Context(loaded.manifest.scenario, direction, loaded.language, source)
-
-
-def messages_of(request: Request) -> tuple[Mapping[str, str], ...]:
-    """What was asked as a conversation."""
-    return request.messages or ({"role": "user", "content": request.prompt},)
-
-
-def _words(messages: Iterable[Mapping[str, str]]) -> str:
-    return "\n".join(message["content"] for message in messages)

@@ -8,7 +8,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from spearhead.core.media import Label, Media
 from spearhead.store.blobs import Blobs
@@ -26,10 +27,15 @@ class Sealer:
         """Pieces that wait for their seal, the one at hand among them."""
 
     async def make(self, piece: Media, label: Label) -> tuple[str, Media]:
-        """The labelled file of a piece, kept, and the name of its bytes."""
+        """The labelled file of a piece, kept, and the name of its bytes; nothing is kept when the wait is cancelled."""
         self.waiting += 1
+        made = self._thread.submit(self._make, piece, label)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._make, piece, label)
+            return await asyncio.wrap_future(made)
+        except asyncio.CancelledError:
+            # No row will name it, so no erasure would find it.
+            made.add_done_callback(partial(self._forget_made, label.produce_id))
+            raise
         finally:
             self.waiting -= 1
 
@@ -37,17 +43,21 @@ class Sealer:
         """A file that was kept."""
         return Media(mime.partition("/")[0], mime, await asyncio.to_thread(self._blobs.get, blob))
 
-    def forget(self, blob: str) -> None:
-        """Delete a file that nothing names."""
-        self._blobs.delete(blob)
+    def forget(self, blob: str, *, row: str) -> None:
+        """Delete a file that was made for this row, and that it does not name."""
+        self._blobs.delete(blob, row=row)
 
     def close(self) -> None:
         """Finish what waits."""
         self._thread.shutdown()
 
+    def _forget_made(self, row: str, made: "Future[tuple[str, Media]]") -> None:
+        if not made.cancelled() and made.exception() is None:
+            self.forget(made.result()[0], row=row)
+
     def _make(self, piece: Media, label: Label) -> tuple[str, Media]:
         file = self._seal(piece, label)
-        return self._blobs.put(file.data), file
+        return self._blobs.put(file.data, row=label.produce_id), file
 
 
 def _step_back() -> None:

@@ -77,13 +77,21 @@ class NearIndex:
         self.threshold = threshold
         self._lsh = rensa.RMinHashLSH(threshold, HASHES, bands(threshold))
         self._keys: list[Hashable] = []
+        self._groups: list[Hashable] = []
         self._shingles: list[frozenset[str]] = []
 
-    def nearest(self, text_shingles: Sequence[str], sketch: "rensa.RMinHash") -> tuple[Hashable, float] | None:
-        """The key of the most similar text and its similarity (the first of equals), or None below the threshold."""
+    def nearest(
+        self, text_shingles: Sequence[str], sketch: "rensa.RMinHash", *, but: Hashable = None
+    ) -> tuple[Hashable, float] | None:
+        """The key of the most similar text and its similarity (the first of equals), or None below the threshold.
+
+        Texts of the group `but` do not count.
+        """
         wanted = frozenset(text_shingles)
         best: tuple[float, int] | None = None
         for number in self._lsh.query(sketch):
+            if but is not None and self._groups[number] == but:
+                continue
             other = self._shingles[number]
             # Sizes alone bound the similarity; most candidates end here.
             small, large = sorted((len(other), len(wanted)))
@@ -94,10 +102,13 @@ class NearIndex:
                 best = (value, number)
         return None if best is None else (self._keys[best[1]], best[0])
 
-    def add(self, key: Hashable, text_shingles: Sequence[str], sketch: "rensa.RMinHash") -> None:
-        """Remember a text under `key`."""
+    def add(
+        self, key: Hashable, text_shingles: Sequence[str], sketch: "rensa.RMinHash", *, group: Hashable = None
+    ) -> None:
+        """Remember a text under `key`, and the group that it belongs to."""
         self._lsh.insert(len(self._keys), sketch)
         self._keys.append(key)
+        self._groups.append(group)
         self._shingles.append(frozenset(text_shingles))
 
 

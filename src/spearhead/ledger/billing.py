@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
-from spearhead.ledger import invoices, journal, plans
+from spearhead.ledger import groups, invoices, journal, plans
 from spearhead.ledger.invoices import Invoice
 from spearhead.ledger.limits import window
 from spearhead.store.database import reading, writing
@@ -76,7 +76,7 @@ class Hands:
             self.set(min(to, following))
             with writing(store) as connection:
                 for name in names:
-                    journal.lock(connection, name)
+                    groups.lock(connection, name)
                     if (current := plans.active(connection, name, self._moment)) is not None:
                         plans.refresh(connection, current, clock=self)
             yield from run(store, account=account, clock=self)
@@ -101,7 +101,7 @@ def _due(store: Engine | Connection, account: str, *, beside: Beside, clock: Clo
         if once in known:
             return
         with writing(store) as connection:
-            journal.lock(connection, account)
+            groups.lock(connection, account)
             if once in invoices.told(connection, account):
                 return  # another run was here meanwhile
             if (made := invoices.cut(connection, account, once=once, clock=clock, **terms)) is None:

@@ -6,6 +6,7 @@ away from `promotion`, units that a plan includes from `included`.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -14,7 +15,7 @@ from spearhead.core import digest
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
 from spearhead.core.sentence import said
-from spearhead.ledger import journal, pots, sums
+from spearhead.ledger import groups, pots, sums
 from spearhead.store.database import reading, writing
 from spearhead.store.tables import grants as table
 
@@ -41,6 +42,10 @@ class Grant:
         """What it holds so many of; None where it holds money."""
         return next((name for name, code in pots.UNITS.items() if code == self.currency), None)
 
+    def so_much(self, left: int) -> dict[str, Any]:
+        """`left` of it as the audit log has it: with its currency, or with its unit."""
+        return {"left": left, **({"unit": self.unit} if self.unit else {"currency": self.currency})}
+
 
 def give(
     store: Engine | Connection,
@@ -60,26 +65,26 @@ def give(
     """Give `account` an amount of its currency, or of `unit`; once under its key."""
     moment = clock()
     start = effective or moment
-    if type(amount) is not int or not 1 <= amount <= journal.MOST:
-        raise InputError(said("ledger.grant", given=str(amount)[:40], most=journal.MOST))
+    if type(amount) is not int or not 1 <= amount <= groups.MOST:
+        raise InputError(said("ledger.grant", given=str(amount)[:40], most=groups.MOST))
     if not 0 <= priority <= 100:
         raise InputError(f"{priority} is no priority: wanted 0 (used first) to 100.")
     if expires is not None and expires <= start:
         raise InputError(f"A grant that ends at {stamp(expires)} and begins at {stamp(start)} could never be used.")
     if unit is not None and unit not in pots.UNITS:
-        raise InputError(f"{unit[:40]!r} is not a unit of a plan: wanted {', '.join(pots.UNITS)}.")
-    if not 0 <= worth <= journal.MOST or len(note) > 200 or not (note.isprintable() or not note):
-        raise InputError("A grant's worth is not negative, and its note has at most 200 printable characters.")
+        raise InputError(said("ledger.plan.unit", given=unit[:40], units=tuple(pots.UNITS)))
+    if not 0 <= worth <= groups.MOST or len(note) > 200 or not (note.isprintable() or not note):
+        raise InputError(said("ledger.note"))
     with writing(store) as connection:
-        own = journal.lock(connection, account)
+        own = groups.lock(connection, account)
         scoped = f"grant:{account}:{digest.of_bytes(key.encode())}"
         payload = digest.of_value(["grant", amount, unit, priority, promotional, worth])
-        if found := journal.posted(connection, scoped, payload=payload):
+        if found := groups.posted(connection, scoped, payload=payload):
             return _one(connection, table.c.group_id == found.id)
         id, currency = f"gr_{digest.of_bytes(scoped.encode())[:24]}", pots.UNITS[unit] if unit else own
         origin = _origin(currency, promotional=promotional)
         lines = [(origin, currency, -amount), (pots.granted(account, id), currency, amount)]
-        group = journal.post(connection, "grant", lines, key=scoped, payload=payload, moment=moment)
+        group = groups.post(connection, "grant", lines, key=scoped, payload=payload, moment=moment)
         values = {
             "id": id,
             "account": account,
@@ -98,7 +103,7 @@ def give(
         return _one(connection, table.c.id == id)
 
 
-def void(store: Engine | Connection, grant: str, *, clock: Clock = now) -> int:
+def void(store: Engine | Connection, grant: str, *, clock: Clock = now) -> tuple[Grant, int]:
     """End a grant now: book back what is left of it, and give how much that was. What was used of it stays used.
 
     What work under way gives back of it later runs out: see `journal.expire`.
@@ -106,17 +111,17 @@ def void(store: Engine | Connection, grant: str, *, clock: Clock = now) -> int:
     moment = clock()
     with writing(store) as connection:
         found = _one(connection, table.c.id == grant)
-        journal.lock(connection, found.account)
+        groups.lock(connection, found.account)
         pot = pots.granted(found.account, grant)
         rest, newest, _ = sums.of(connection, pot, found.currency)
         if rest:
             origin = _origin(found.currency, promotional=found.promotional)
             lines = [(pot, found.currency, -rest), (origin, found.currency, rest)]
             key, payload = f"void:{grant}:{newest}", digest.of_value(["void", grant, rest])
-            journal.post(connection, "void", lines, key=key, payload=payload, moment=moment)
+            groups.post(connection, "void", lines, key=key, payload=payload, moment=moment)
         if found.expires is None or found.expires > stamp(moment):
             connection.execute(table.update().where(table.c.id == grant).values(expires=stamp(moment)))
-        return rest
+        return found, rest
 
 
 def of_account(store: Engine | Connection, account: str) -> list[tuple[Grant, int]]:

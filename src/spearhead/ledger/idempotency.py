@@ -1,7 +1,7 @@
 """The Idempotency-Key of a request: the first run's answer is kept for a day and given again. Knows nothing of HTTP.
 
 A run that was begun either finishes with an answer, success or failure, or is abandoned because its request was never
-valid. One whose process died is free to be taken up again when its lease ends.
+valid. One whose server died is free to be taken up again, and so is one of no other server when its lease ends.
 """
 
 import json
@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine
 from spearhead.core import digest
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError, SpearheadError
-from spearhead.ledger import journal
-from spearhead.ledger.journal import KeyReused
+from spearhead.ledger import groups, servers
+from spearhead.ledger.groups import KeyReused
 from spearhead.store.database import writing
 from spearhead.store.tables import idempotency as table
 
@@ -54,9 +54,10 @@ def begin(
     *,
     payload: Any,
     lease: timedelta = LEASE,
+    server: str | None = None,
     clock: Clock = now,
 ) -> Fresh | Replay:
-    """Take `key` for the request with this JSON payload, or give the answer that it had.
+    """Take `key` for the request with this JSON payload, which `server` is to run, or give the answer that it had.
 
     Raises StillRunning while the first run is under way and KeyReused when the payload is another.
     """
@@ -67,9 +68,12 @@ def begin(
         raise InputError("The request cannot be compared with a later one, for it is not plain JSON.") from error
     here = (table.c.account == account, table.c.key == key)
     with writing(store) as connection:
-        journal.lock(connection, account)
-        found = connection.execute(sa.select(table).where(*here)).one_or_none()
-        values = {"payload": sum, "state": "running", "created": stamp(moment), "expires": stamp(moment + lease)}
+        groups.lock(connection, account)
+        column = table.c.server
+        ends = sa.case((servers.dead(column), "dead"), (servers.another(column, than=server), "another"))
+        found = connection.execute(sa.select(table, ends.label("whose")).where(*here)).one_or_none()
+        values = {"payload": sum, "state": "running", "server": server}
+        values |= {"created": stamp(moment), "expires": stamp(moment + lease)}
         if found is None:
             connection.execute(table.insert().values(account=account, key=key, **values))
             return Fresh(again=False)
@@ -81,10 +85,25 @@ def begin(
             raise KeyReused(f"The idempotency key {key!r} was used for another request: take a new key for a new one.")
         if found.state == "done":
             return Replay(status=found.status, headers=json.loads(found.headers), body=found.body)
-        if not over:
-            raise StillRunning(f"The first request under the idempotency key {key!r} still runs: ask again later.")
+        if found.whose == "another" or (not over and found.whose != "dead"):
+            raise still_running(key)
         connection.execute(table.update().where(*here).values(**values))
         return Fresh(again=True)
+
+
+def renew(
+    store: Engine | Connection,
+    account: str,
+    key: str,
+    *,
+    lease: timedelta = LEASE,
+    server: str | None = None,
+    clock: Clock = now,
+) -> None:
+    """Let the lease of a run that is under way end later; one that is over, or another server's, stays as it is."""
+    query = table.update().where(*_running(account, key, server=server))
+    with writing(store) as connection:
+        connection.execute(query.values(expires=stamp(clock() + lease)))
 
 
 def finish(
@@ -95,9 +114,13 @@ def finish(
     status: int,
     headers: Mapping[str, str],
     body: str,
+    server: str | None = None,
     clock: Clock = now,
 ) -> None:
-    """Keep the answer of the run under `key` for a day, be it a success or a failure after work began."""
+    """Keep the answer of the run under `key` for a day, be it a success or a failure after work began.
+
+    Raises InputError where nothing runs under it, or another server took it up since.
+    """
     if len(body) > LARGEST_BODY:
         raise InputError(f"An answer of {len(body)} characters is not kept: at most {LARGEST_BODY}.")
     values = {
@@ -107,26 +130,44 @@ def finish(
         "body": body,
         "expires": stamp(clock() + KEPT),
     }
-    query = table.update().where(table.c.account == account, table.c.key == key, table.c.state == "running")
+    query = table.update().where(*_running(account, key, server=server))
     with writing(store) as connection:
         if connection.execute(query.values(**values)).rowcount != 1:
             raise InputError(f"No request runs under the idempotency key {key!r}.")
 
 
-def abandon(store: Engine | Connection, account: str, key: str) -> None:
+def abandon(store: Engine | Connection, account: str, key: str, *, server: str | None = None) -> None:
     """Forget a run that never began its work, such as a request that was not valid; its key may be used again."""
-    query = table.delete().where(table.c.account == account, table.c.key == key, table.c.state == "running")
+    query = table.delete().where(*_running(account, key, server=server))
     with writing(store) as connection:
         connection.execute(query)
 
 
-def purge(store: Engine | Connection, *, clock: Clock = now) -> int:
-    """Forget answers older than a day and runs whose lease ended a day ago; the number forgotten."""
+def purge(store: Engine | Connection, *, server: str | None = None, clock: Clock = now) -> int:
+    """Forget answers older than a day and runs whose lease ended a day ago; the number forgotten.
+
+    Runs of `server`, this one, whose lease ended are nobody's from now on; those of others that live stay.
+    """
     moment = clock()
     done = sa.and_(table.c.state == "done", table.c.expires <= stamp(moment))
-    dead = sa.and_(table.c.state == "running", table.c.expires <= stamp(moment - KEPT))
+    late = sa.and_(table.c.state == "running", table.c.expires <= stamp(moment))
+    theirs = servers.another(table.c.server, than=server)
+    dead = sa.and_(table.c.state == "running", table.c.expires <= stamp(moment - KEPT), sa.not_(theirs))
     with writing(store) as connection:
+        if server is not None:
+            connection.execute(table.update().where(late, table.c.server == server).values(server=None))
         return connection.execute(table.delete().where(sa.or_(done, dead))).rowcount
+
+
+def still_running(key: str) -> StillRunning:
+    """What a repetition is told while the first run goes on."""
+    return StillRunning(f"The first request under the idempotency key {key!r} still runs: ask again later.")
+
+
+def _running(account: str, key: str, *, server: str | None) -> "tuple[sa.ColumnElement[bool], ...]":
+    """The run under a key, but for one that another server does."""
+    here = (table.c.account == account, table.c.key == key, table.c.state == "running")
+    return (*here, sa.not_(servers.another(table.c.server, than=server)))
 
 
 def _check_key(key: str) -> None:

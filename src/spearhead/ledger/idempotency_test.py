@@ -2,14 +2,17 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from spearhead.core.clock import stamp
 from spearhead.core.errors import InputError
 from spearhead.ledger import idempotency, keys
+from spearhead.ledger.groups import KeyReused
 from spearhead.ledger.idempotency import Fresh, Replay, StillRunning
-from spearhead.ledger.journal import KeyReused
+from spearhead.store.tables import idempotency as table
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -135,3 +138,18 @@ def test_a_payload_that_is_not_plain_json_is_refused_and_takes_no_key(engine: En
     with pytest.raises(InputError, match="not plain JSON"):
         idempotency.begin(engine, account, "k", payload=payload)
     assert idempotency.begin(engine, account, "k", payload=1) == Fresh(again=False)
+
+
+def test_what_is_over_is_looked_up_among_however_many(steps: Any) -> None:
+    engine, count = steps
+    account = account_of(engine)
+
+    def look(connection: Connection) -> None:
+        assert idempotency.purge(connection, clock=lambda: NOON) == 0
+
+    before = count(look)
+    row = {"account": account, "payload": "", "state": "done", "status": 200, "headers": "{}", "body": "long " * 2000}
+    row |= {"created": stamp(NOON), "expires": stamp(NOON + timedelta(hours=1))}
+    with engine.begin() as connection:
+        connection.execute(table.insert(), [{**row, "key": str(number)} for number in range(500)])
+    assert count(look) < before + 10

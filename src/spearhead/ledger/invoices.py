@@ -8,7 +8,7 @@ exactly the sum of its invoices. An invoice is written once and never changed: c
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from spearhead.core import digest
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
 from spearhead.core.money import BILLION
-from spearhead.ledger import journal, pots, sums
+from spearhead.ledger import groups, journal, pots, sums
 from spearhead.ledger.plans import Plan
 from spearhead.ledger.usage import CORRECTION
 from spearhead.store.database import reading, writing
@@ -27,6 +27,10 @@ from spearhead.store.tables import invoices as table
 
 PLACES = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "BHD": 3, "IQD": 3, "JOD": 3, "KWD": 3, "OMR": 3, "TND": 3}
 """Decimals of a currency's smallest coin (ISO 4217), where they are not two."""
+
+
+LATE = timedelta(days=7)
+"""How late an event may be written and still make an invoice of its own; a later one waits for the next thing used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ def cut(
     if ends > clock():
         raise InputError(f"A period that ends at {stamp(ends)} is not over: nothing is invoiced yet.")
     with writing(store) as connection:
-        currency = journal.lock(connection, account)
+        currency = groups.lock(connection, account)
         if (there := connection.scalar(sa.select(table.c.value).where(table.c.once == once))) is not None:
             return Invoice.from_json(there)
         events = connection.scalars(_open_events(account, ends)).all()
@@ -137,7 +141,7 @@ def cut(
         group = None
         if lines := _entries(made):
             key, payload = f"invoice:{once}", digest.of_value(["invoice", once])
-            group = journal.post(connection, "invoice", lines, key=key, payload=payload, moment=clock()).id
+            group = groups.post(connection, "invoice", lines, key=key, payload=payload, moment=clock()).id
         id = connection.execute(
             table.insert()
             .values(
@@ -159,16 +163,16 @@ def cut(
 
 def pay(store: Engine | Connection, account: str, amount: int, *, key: str, clock: Clock = now) -> int:
     """Book a payment for invoices, the oldest first; gives what is still to be paid. Once under its key."""
-    if type(amount) is not int or not 1 <= amount <= journal.MOST:
-        raise InputError(f"{amount!r} is no payment: wanted a whole number of billionths from 1 to {journal.MOST}.")
+    if type(amount) is not int or not 1 <= amount <= groups.MOST:
+        raise InputError(f"{amount!r} is no payment: wanted a whole number of billionths from 1 to {groups.MOST}.")
     with writing(store) as connection:
-        currency = journal.lock(connection, account)
+        currency = groups.lock(connection, account)
         scoped, payload = f"payment:{account}:{digest.of_bytes(key.encode())}", digest.of_value(["payment", amount])
-        if not journal.posted(connection, scoped, payload=payload):
+        if not groups.posted(connection, scoped, payload=payload):
             if amount > (left := owed(connection, account)):
                 raise InputError(f"{amount} billionths were paid, and {left} are to be paid: credit the rest instead.")
             lines = [("wash", currency, -amount), (pots.receivable(account), currency, amount)]
-            journal.post(connection, "payment", lines, key=scoped, payload=payload, moment=clock())
+            groups.post(connection, "payment", lines, key=scoped, payload=payload, moment=clock())
         return owed(connection, account)
 
 
@@ -202,11 +206,20 @@ def one(store: Engine | Connection, number: str) -> Invoice:
 
 
 def waiting_since(store: Engine | Connection, account: str, ends: datetime) -> datetime | None:
-    """When the first thing was used that is on no invoice, before `ends`."""
-    ids = _open_events(account, ends).subquery()
-    query = sa.select(sa.func.min(usage_events.c.happened)).where(usage_events.c.id.in_(sa.select(ids.c.id)))
+    """When the first thing was used that is on no invoice, before `ends`.
+
+    Looked for from LATE before the end of the last invoice on, which took all that was there before its end.
+    """
     with reading(store) as connection:
-        found = connection.scalar(query)
+        newest = sa.select(table.c.value).where(table.c.account == account).order_by(table.c.id.desc()).limit(1)
+        last = connection.scalar(newest)
+        ids = _open_events(account, ends)
+        if last is not None:
+            begin = datetime.fromisoformat(Invoice.from_json(last).ends) - LATE
+            ids = ids.where(usage_events.c.happened >= stamp(begin))
+        found = connection.scalar(
+            sa.select(sa.func.min(usage_events.c.happened)).where(usage_events.c.id.in_(ids.order_by(None)))
+        )
     return datetime.fromisoformat(found) if found else None
 
 
@@ -243,7 +256,7 @@ def check(store: Engine | Connection) -> list[str]:
             if rebuilt(connection, row.number).to_json() != row.value:
                 problems.append(f"The invoice {row.number} does not follow from its events.")
             made = Invoice.from_json(row.value)
-            booked = [] if row.group_id is None else journal.lines(connection, row.group_id)
+            booked = [] if row.group_id is None else groups.lines(connection, row.group_id)
             if sorted(booked) != sorted(_entries(made)):
                 problems.append(f"The journal group of the invoice {row.number} says something else.")
         events = dict(
@@ -355,7 +368,7 @@ def _made(
     )
 
 
-def _entries(made: Invoice) -> list[journal.Line]:
+def _entries(made: Invoice) -> list[groups.Line]:
     """What the journal books for it: the claim leaves the account's line, and what is due is receivable."""
     fee = sum(line.exact for line in made.lines if line.kind == "fee")
     lines = [

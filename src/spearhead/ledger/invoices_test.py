@@ -24,16 +24,17 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from spearhead.core import money
 from spearhead.core.clock import stamp
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Usage
 from spearhead.core.manifest import PriceTag
+from spearhead.core.sentence import LANGUAGES
 from spearhead.ledger import billing, grants, invoices, journal, keys, limits, plans, pots, printed, usage
 from spearhead.ledger.billing import Hands
-from spearhead.ledger.journal import NotEnoughCredit
+from spearhead.ledger.holds import NotEnoughCredit
 from spearhead.ledger.plans import Plan
 from spearhead.store.prepared import Prepared
 from spearhead.store.tables import invoiced_events, journal_entries, usage_events
@@ -541,7 +542,7 @@ def test_an_invoice_prints_as_csv_and_pdf_in_both_languages(engine: Engine) -> N
     total = sum(Fraction(row["amount"]) for row in rows if row["kind"] in ("usage", "fee"))
     assert len(rows) == 61 + 1 + 3 and Fraction(amounts["due"]) == total + Fraction(amounts["tax"])
     assert {row["name"] for row in rows} == {"韩梅梅 & Söhne"} and "'=cmd()@1" in {row["release"] for row in rows}
-    for language in printed.LANGUAGES:
+    for language in LANGUAGES:
         sheet = printed.as_pdf(made, language=language)
         assert sheet == printed.as_pdf(made, language=language)  # the same bytes
         assert sheet.startswith(b"%PDF-") and sheet.rstrip().endswith(b"%%EOF") and len(sheet) < 60_000
@@ -562,9 +563,58 @@ def shown(sheet: bytes) -> list[str]:
     return found
 
 
+def test_a_table_for_programs_has_the_names_of_the_json_form_and_one_for_people_has_words(engine: Engine) -> None:
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, owing=10**10)
+    ask(engine, account, "a", hands, units=1)
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    (made,) = billing.run(engine, clock=hands)
+    english, chinese = printed.as_csv(made), printed.as_csv(made, language="zh")
+    head = "invoice,account,name,currency,starts,ends,kind,release,unit,prompt_units,completion_units,covered,"
+    assert english.startswith(f"{head}prompt_price,completion_price,exact,amount\n") and ",usage,s@1,token," in english
+    assert chinese.startswith("\ufeff账单号,账户,") and ",用量,s@1,词元," in chinese and ",应付," in chinese
+    digits = re.compile(r"[\d.]+")
+    assert digits.findall(english) == digits.findall(chinese)
+
+
 def test_characters_without_a_font_are_named_not_dropped() -> None:
-    assert printed._runs("a账é🙂b") == [
+    assert printed._runs("a账镕é🙂b") == [
         ("Helvetica", "a"),
-        ("STSong-Light", "账"),
+        ("STSong-Light", "账镕"),
         ("Helvetica", "é[U+1F642]b"),
     ]
+
+
+def test_what_waits_for_an_invoice_is_looked_for_after_the_last_one(steps: Any) -> None:
+    engine, count = steps
+    hands = Hands(NEW_YEAR)
+    account = customer(engine, hands, credit=10**12)
+    number = 0
+
+    def use(connection: Connection, many: int) -> None:
+        nonlocal number
+        row: dict[str, Any] = {"source": "e", "account": account, "release": "s@1", "unit": "token", "currency": "EUR"}
+        row |= {"prompt_units": 1, "completion_units": 0, "amount": 0, "happened": stamp(hands())}
+        some = [{**row, "event": str(number + n)} for n in range(many)]
+        number += many
+        connection.execute(usage_events.insert(), some)
+
+    for many in (10, 3000):
+        with engine.begin() as connection:
+            use(connection, many)
+        hands.set(hands() + timedelta(days=40))
+        assert len(billing.run(engine, clock=hands)) == 1
+        use_none = count(lambda connection: invoices.waiting_since(connection, account, hands()))
+        if many == 10:
+            before = use_none
+    assert use_none < before + 10
+    late = NEW_YEAR + timedelta(days=58)  # of the month that is invoiced, written only now
+    with engine.begin() as connection:
+        connection.execute(
+            usage_events.insert().values(
+                source="e", event="late", account=account, release="s@1", unit="token", currency="EUR", amount=0,
+                prompt_units=1, completion_units=0, happened=stamp(late),
+            )
+        )  # fmt: skip
+    assert invoices.waiting_since(engine, account, hands()) == late
+    assert sound(engine)

@@ -17,8 +17,9 @@ from sqlalchemy import Engine
 
 from spearhead.core.clock import now
 from spearhead.core.errors import InputError
-from spearhead.ledger import grants, journal, keys, usage
-from spearhead.ledger.journal import KeyReused, NotEnoughCredit
+from spearhead.ledger import grants, holds, journal, keys, usage
+from spearhead.ledger.groups import KeyReused
+from spearhead.ledger.holds import NotEnoughCredit
 from spearhead.store import database
 from spearhead.store.tables import journal_entries, journal_groups, journal_snapshots, reservations
 
@@ -48,9 +49,9 @@ def test_credit_is_there_to_spend_and_every_account_together_sums_to_zero(engine
 
 def test_a_settlement_charges_the_work_and_gives_the_rest_back(engine: Engine) -> None:
     account = funded(engine, 1_000)
-    held = journal.reserve(engine, account, 600, currency="EUR", key="r")
+    held = holds.reserve(engine, account, 600, currency="EUR", key="r")
     assert journal.balance(engine, account) == journal.Balance(account, "EUR", available=400, reserved=600)
-    done = journal.settle(engine, held.id, 250)
+    done = holds.settle(engine, held.id, 250)
     assert (done.asked, done.charged) == (250, 250)
     assert totals(engine) == {
         "wash": -1_000,
@@ -64,20 +65,20 @@ def test_a_settlement_charges_the_work_and_gives_the_rest_back(engine: Engine) -
 def test_a_refused_reservation_holds_nothing_and_says_how_much_there_is(engine: Engine) -> None:
     account = funded(engine, 999_999_999)
     with pytest.raises(NotEnoughCredit, match=r"has 0\.999999999 EUR available.* up to 1\.00 EUR"):
-        journal.reserve(engine, account, 1_000_000_000, currency="EUR", key="r")
+        holds.reserve(engine, account, 1_000_000_000, currency="EUR", key="r")
     assert journal.balance(engine, account).available == 999_999_999
-    journal.reserve(engine, account, 999_999_999, currency="EUR", key="r")  # the key was not used up by the refusal
+    holds.reserve(engine, account, 999_999_999, currency="EUR", key="r")  # the key was not used up by the refusal
 
 
 def test_every_write_again_under_its_key_changes_nothing(engine: Engine) -> None:
     account = funded(engine, 1_000)
     assert journal.credit(engine, account, 1_000, key="first").id == 1
-    held = journal.reserve(engine, account, 600, currency="EUR", key="r")
-    assert journal.reserve(engine, account, 600, currency="EUR", key="r") == held
-    assert journal.settle(engine, held.id, 250) == journal.settle(engine, held.id, 250)
-    other = journal.reserve(engine, account, 100, currency="EUR", key="s")
-    assert [journal.release(engine, other.id), journal.release(engine, other.id)] == [True, False]
-    assert journal.reserve(engine, account, 600, currency="EUR", key="r").state == "settled"
+    held = holds.reserve(engine, account, 600, currency="EUR", key="r")
+    assert holds.reserve(engine, account, 600, currency="EUR", key="r") == held
+    assert holds.settle(engine, held.id, 250) == holds.settle(engine, held.id, 250)
+    other = holds.reserve(engine, account, 100, currency="EUR", key="s")
+    assert [holds.release(engine, other.id), holds.release(engine, other.id)] == [True, False]
+    assert holds.reserve(engine, account, 600, currency="EUR", key="r").state == "settled"
     assert journal.balance(engine, account) == journal.Balance(account, "EUR", available=750, reserved=0)
     assert totals(engine)["earnings"] == 250
 
@@ -86,77 +87,77 @@ def test_the_same_key_for_another_write_is_refused(engine: Engine) -> None:
     account = funded(engine, 1_000)
     with pytest.raises(KeyReused):
         journal.credit(engine, account, 1_001, key="first")
-    held = journal.reserve(engine, account, 600, currency="EUR", key="r")
+    held = holds.reserve(engine, account, 600, currency="EUR", key="r")
     with pytest.raises(KeyReused):
-        journal.reserve(engine, account, 601, currency="EUR", key="r")
-    journal.settle(engine, held.id, 250)
+        holds.reserve(engine, account, 601, currency="EUR", key="r")
+    holds.settle(engine, held.id, 250)
     with pytest.raises(KeyReused):
-        journal.settle(engine, held.id, 251)
+        holds.settle(engine, held.id, 251)
     with pytest.raises(KeyReused):
-        journal.release(engine, held.id)
+        holds.release(engine, held.id)
     assert journal.balance(engine, account) == journal.Balance(account, "EUR", available=750, reserved=0)
 
 
 def test_two_accounts_may_use_the_same_key(engine: Engine) -> None:
     one, two = funded(engine, 10), funded(engine, 10)
-    first = journal.reserve(engine, one, 4, currency="EUR", key="same")
-    second = journal.reserve(engine, two, 5, currency="EUR", key="same")
+    first = holds.reserve(engine, one, 4, currency="EUR", key="same")
+    second = holds.reserve(engine, two, 5, currency="EUR", key="same")
     assert (first.account, second.account) == (one, two) and first.id != second.id
 
 
 def test_long_keys_are_told_apart_by_their_last_character(engine: Engine) -> None:
     account = funded(engine, 10)
-    first = journal.reserve(engine, account, 1, currency="EUR", key="k" * 999 + "a")
-    assert journal.reserve(engine, account, 1, currency="EUR", key="k" * 999 + "b").id != first.id
-    assert journal.reserve(engine, account, 1, currency="EUR", key="k" * 999 + "a") == first
+    first = holds.reserve(engine, account, 1, currency="EUR", key="k" * 999 + "a")
+    assert holds.reserve(engine, account, 1, currency="EUR", key="k" * 999 + "b").id != first.id
+    assert holds.reserve(engine, account, 1, currency="EUR", key="k" * 999 + "a") == first
     for key in ("", "k" * 1001, "a\x00", "\ud800"):
         with pytest.raises(InputError, match="1 to 1000 printable"):
-            journal.reserve(engine, account, 1, currency="EUR", key=key)
+            holds.reserve(engine, account, 1, currency="EUR", key=key)
 
 
 def test_a_reservation_is_found_by_its_key_however_long_and_only_by_its_own_account(engine: Engine) -> None:
     account, other = funded(engine, 10), funded(engine, 10)
     for key in ("req_1", "k" * 900):
-        held = journal.reserve(engine, account, 1, currency="EUR", key=key)
-        assert journal.under(engine, account, key) == held == journal.reservation(engine, held.id)
-        assert journal.under(engine, other, key) is None
-    journal.release(engine, held.id)
-    found = journal.under(engine, account, key)
+        held = holds.reserve(engine, account, 1, currency="EUR", key=key)
+        assert holds.under(engine, account, key) == held == holds.of(engine, held.id)
+        assert holds.under(engine, other, key) is None
+    holds.release(engine, held.id)
+    found = holds.under(engine, account, key)
     assert found and found.state == "released"
 
 
 def test_no_more_is_charged_than_was_reserved(engine: Engine) -> None:
     account = funded(engine, 1_000)
-    held = journal.reserve(engine, account, 100, currency="EUR", key="r")
-    done = journal.settle(engine, held.id, 130)
+    held = holds.reserve(engine, account, 100, currency="EUR", key="r")
+    done = holds.settle(engine, held.id, 130)
     assert (done.asked, done.charged) == (130, 100)
     assert journal.balance(engine, account).available == 900
 
 
 def test_a_reservation_swept_away_charges_nothing_when_it_is_settled_late(engine: Engine) -> None:
     account = funded(engine, 1_000)
-    held = journal.reserve(engine, account, 100, currency="EUR", key="r", seconds=60, clock=lambda: NOON)
+    held = holds.reserve(engine, account, 100, currency="EUR", key="r", seconds=60, clock=lambda: NOON)
     assert journal.sweep(engine, lambda: NOON + timedelta(seconds=60)) == []
     assert journal.sweep(engine, lambda: NOON + timedelta(seconds=61)) == [held.id]
     assert journal.sweep(engine, lambda: NOON + timedelta(seconds=61)) == []
-    assert journal.settle(engine, held.id, 70).charged == 0
+    assert holds.settle(engine, held.id, 70).charged == 0
     assert journal.balance(engine, account) == journal.Balance(account, "EUR", available=1_000, reserved=0)
 
 
 def test_a_renewed_reservation_outlives_the_sweep_and_a_closed_one_cannot_be_renewed(engine: Engine) -> None:
     account = funded(engine, 1_000)
-    held = journal.reserve(engine, account, 100, currency="EUR", key="r", seconds=60, clock=lambda: NOON)
-    journal.renew(engine, held.id, seconds=600, clock=lambda: NOON)
+    held = holds.reserve(engine, account, 100, currency="EUR", key="r", seconds=60, clock=lambda: NOON)
+    holds.renew(engine, held.id, seconds=600, clock=lambda: NOON)
     assert journal.sweep(engine, lambda: NOON + timedelta(seconds=61)) == []
-    journal.settle(engine, held.id, 100)
+    holds.settle(engine, held.id, 100)
     with pytest.raises(InputError, match="closed"):
-        journal.renew(engine, held.id, seconds=600)
+        holds.renew(engine, held.id, seconds=600)
 
 
 def test_a_reversed_settlement_gives_the_whole_charge_back_once(engine: Engine) -> None:
     account = funded(engine, 1_000)
-    held = journal.reserve(engine, account, 600, currency="EUR", key="r")
-    journal.settle(engine, held.id, 250)
+    held = holds.reserve(engine, account, 600, currency="EUR", key="r")
+    holds.settle(engine, held.id, 250)
     with engine.connect() as connection:
         settled = connection.scalar(sa.select(journal_groups.c.id).where(journal_groups.c.kind == "settle"))
     assert settled
@@ -174,34 +175,34 @@ def test_a_reversed_settlement_gives_the_whole_charge_back_once(engine: Engine) 
 
 def test_a_credit_taken_back_after_it_was_spent_leaves_nothing_to_reserve(engine: Engine) -> None:
     account = funded(engine, 100)
-    journal.settle(engine, journal.reserve(engine, account, 60, currency="EUR", key="r").id, 60)
+    holds.settle(engine, holds.reserve(engine, account, 60, currency="EUR", key="r").id, 60)
     journal.reverse(engine, 1, key="chargeback")
     assert journal.balance(engine, account).available == -60
     with pytest.raises(NotEnoughCredit, match="has 0.00 EUR"):
-        journal.reserve(engine, account, 1, currency="EUR", key="s")
+        holds.reserve(engine, account, 1, currency="EUR", key="s")
 
 
 @pytest.mark.parametrize("amount", [-1, 10**17 + 1, True, 1.0, "5"])
 def test_what_is_no_amount_is_refused(amount: int, tmp_path: Path, migrated: Path) -> None:
     engine = database.connect(f"sqlite:///{migrated}")
     with pytest.raises(InputError, match="is not an amount"):
-        journal.reserve(engine, "nobody", amount, currency="EUR", key="r")
+        holds.reserve(engine, "nobody", amount, currency="EUR", key="r")
 
 
 def test_other_currencies_unknown_accounts_and_unknown_reservations_are_refused(engine: Engine) -> None:
     account = funded(engine, 10)
     with pytest.raises(InputError, match="holds EUR, and the price is in USD"):
-        journal.reserve(engine, account, 1, currency="USD", key="r")
+        holds.reserve(engine, account, 1, currency="USD", key="r")
     with pytest.raises(InputError, match="no account 'ghost'"):
         journal.credit(engine, "ghost", 1, key="r")
     with pytest.raises(InputError, match="no reservation 'rsv_0'"):
-        journal.settle(engine, "rsv_0", 1)
+        holds.settle(engine, "rsv_0", 1)
 
 
 def test_a_free_request_needs_no_credit(engine: Engine) -> None:
     account = funded(engine, 0)
-    held = journal.reserve(engine, account, 0, currency="EUR", key="r")
-    assert journal.settle(engine, held.id, 0).charged == 0
+    held = holds.reserve(engine, account, 0, currency="EUR", key="r")
+    assert holds.settle(engine, held.id, 0).charged == 0
 
 
 def test_a_balance_of_the_past_knows_nothing_of_what_was_booked_later(engine: Engine) -> None:
@@ -219,8 +220,8 @@ def test_a_balance_of_the_past_knows_nothing_of_what_was_booked_later(engine: En
 def test_a_balance_of_the_past_still_knows_a_grant_that_has_run_out_since(engine: Engine) -> None:
     account, end = funded(engine, 0), NOON + timedelta(hours=1)
     grants.give(engine, account, 100, key="g", expires=end, clock=lambda: NOON)
-    held = journal.reserve(engine, account, 30, currency="EUR", key="r", clock=lambda: NOON)
-    journal.settle(engine, held.id, 30, clock=lambda: NOON + timedelta(minutes=30))
+    held = holds.reserve(engine, account, 30, currency="EUR", key="r", clock=lambda: NOON)
+    holds.settle(engine, held.id, 30, clock=lambda: NOON + timedelta(minutes=30))
     assert journal.expire(engine, clock=lambda: end + timedelta(hours=1)) == 1
     minutes = [-1, 0, 45, 61, 180]
     past = [journal.balance(engine, account, as_of=NOON + timedelta(minutes=m)).available for m in minutes]
@@ -230,7 +231,7 @@ def test_a_balance_of_the_past_still_knows_a_grant_that_has_run_out_since(engine
 def test_a_statement_pages_through_whole_groups_in_order(engine: Engine) -> None:
     account = funded(engine, 100)
     for n in range(4):
-        journal.settle(engine, journal.reserve(engine, account, 10, currency="EUR", key=str(n)).id, n)
+        holds.settle(engine, holds.reserve(engine, account, 10, currency="EUR", key=str(n)).id, n)
     pages, after = [], 0
     while page := journal.entries(engine, account, after=after, limit=4):
         pages.append(page)
@@ -241,10 +242,10 @@ def test_a_statement_pages_through_whole_groups_in_order(engine: Engine) -> None
 
 
 def test_snapshots_are_a_cache_that_may_be_lost(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "SNAPSHOT_EVERY", 5)
+    monkeypatch.setattr(holds, "SNAPSHOT_EVERY", 5)
     account = funded(engine, 10_000)
     for n in range(12):
-        journal.settle(engine, journal.reserve(engine, account, 100, currency="EUR", key=str(n)).id, n)
+        holds.settle(engine, holds.reserve(engine, account, 100, currency="EUR", key=str(n)).id, n)
     with engine.begin() as connection:
         kept = connection.scalar(sa.select(sa.func.count()).select_from(journal_snapshots))
         before = journal.balance(connection, account)
@@ -265,7 +266,7 @@ def test_a_snapshot_that_lies_is_found(engine: Engine) -> None:
 
 def test_the_check_finds_a_group_that_does_not_sum_to_zero_and_a_half_closed_reservation(engine: Engine) -> None:
     account = funded(engine, 10)
-    held = journal.reserve(engine, account, 4, currency="EUR", key="r")
+    held = holds.reserve(engine, account, 4, currency="EUR", key="r")
     with engine.begin() as connection:
         connection.execute(journal_entries.insert().values(group_id=1, account="earnings", currency="EUR", amount=3))
         connection.execute(reservations.update().values(state="settled", settled=4))
@@ -279,7 +280,7 @@ def test_the_check_finds_a_group_that_does_not_sum_to_zero_and_a_half_closed_res
 def test_a_write_joins_the_transaction_of_its_caller(engine: Engine) -> None:
     account = funded(engine, 10)
     with pytest.raises(ZeroDivisionError), engine.begin() as connection:
-        journal.reserve(connection, account, 4, currency="EUR", key="r")
+        holds.reserve(connection, account, 4, currency="EUR", key="r")
         assert journal.balance(connection, account).reserved == 4
         _ = 1 / 0
     assert journal.balance(engine, account) == journal.Balance(account, "EUR", available=10, reserved=0)
@@ -292,7 +293,7 @@ def test_64_threads_on_credit_for_three_get_three(engine: Engine) -> None:
     def ask(number: int) -> None:
         barrier.wait()
         try:
-            journal.reserve(engine, account, 1, currency="EUR", key=str(number))
+            holds.reserve(engine, account, 1, currency="EUR", key=str(number))
             outcomes.append("held")
         except NotEnoughCredit:
             outcomes.append("refused")
@@ -312,9 +313,9 @@ def test_64_threads_with_one_key_hold_once(engine: Engine) -> None:
 
     def ask() -> None:
         barrier.wait()
-        held = journal.reserve(engine, account, 1, currency="EUR", key="the same")
+        held = holds.reserve(engine, account, 1, currency="EUR", key="the same")
         ids.append(held.id)
-        journal.settle(engine, held.id, 1)
+        holds.settle(engine, held.id, 1)
 
     threads = [threading.Thread(target=ask) for _ in range(64)]
     for thread in threads:
@@ -327,14 +328,14 @@ def test_64_threads_with_one_key_hold_once(engine: Engine) -> None:
 
 ASKER = """
 import sys, threading
-from spearhead.ledger import journal
+from spearhead.ledger import holds
 from spearhead.store import database
 url, account, name = sys.argv[1:]
 engine, held = database.connect(url), []
 def ask(number):
     try:
-        held.append(journal.reserve(engine, account, 1, currency="EUR", key=f"{name} {number}"))
-    except journal.NotEnoughCredit:
+        held.append(holds.reserve(engine, account, 1, currency="EUR", key=f"{name} {number}"))
+    except holds.NotEnoughCredit:
         pass
 threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
 print("ready", flush=True)
@@ -366,14 +367,14 @@ def test_several_processes_together_never_hold_more_than_there_is(engine: Engine
 WRITER = """
 import sys, threading
 from spearhead.core.generation import Usage
-from spearhead.ledger import journal, usage
+from spearhead.ledger import holds, usage
 from spearhead.store import database
 url, account, name = sys.argv[1:]
 engine = database.connect(url)
 def write(thread):
     for n in range(10**6):
         key = f"{name} {thread} {n}"
-        held = journal.reserve(engine, account, 1000, currency="EUR", key=key)
+        held = holds.reserve(engine, account, 1000, currency="EUR", key=key)
         usage.settle_and_record(
             engine, held.id, Usage(prompt=3, completion=n % 50), amount=n % 900,
             source="test", event=key, key=None, release="s@1",
@@ -415,7 +416,7 @@ def test_killed_at_any_moment_the_journal_sums_to_zero_and_nothing_is_half_settl
 FILLER = """
 import resource, signal, sys
 from spearhead.core.generation import Usage
-from spearhead.ledger import journal, usage
+from spearhead.ledger import holds, usage
 from spearhead.store import database
 url, account = sys.argv[1:]
 engine = database.connect(url)
@@ -424,7 +425,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 told = 0
 try:
     for n in range(10**6):
-        held = journal.reserve(engine, account, 10, currency="EUR", key=str(n))
+        held = holds.reserve(engine, account, 10, currency="EUR", key=str(n))
         told += usage.settle_and_record(
             engine, held.id, Usage(prompt=1), amount=7, source="t", event=str(n), key=None, release="s@1"
         ).amount
@@ -448,7 +449,7 @@ def test_a_full_disk_is_said_loses_nothing_that_was_told_and_leaves_a_sound_jour
     assert int(told) > 0 and words.startswith("The sqlite database cannot be used now: ")
     assert journal.check(engine) == []
     assert totals(engine)["earnings"] == int(told) == usage.report(engine)[0].amount
-    journal.settle(engine, journal.reserve(engine, account, 10, currency="EUR", key="room again").id, 7)
+    holds.settle(engine, holds.reserve(engine, account, 10, currency="EUR", key="room again").id, 7)
 
 
 Write = tuple[str, int, int, int]
@@ -470,7 +471,7 @@ def test_any_order_of_writes_conserves_money_and_agrees_with_a_plain_count(engin
     names = [funded(engine, 0), funded(engine, 0)]
     available, reserved, earned = [0, 0], [0, 0], totals(engine).get("earnings", 0)
     credits: dict[tuple[int, int], tuple[int, int]] = {}
-    held: dict[tuple[int, int], tuple[journal.Reservation, int]] = {}
+    held: dict[tuple[int, int], tuple[holds.Reservation, int]] = {}
     closed: dict[str, tuple[str, int]] = {}
     undone: set[int] = set()
     for kind, who, key, amount in writes:
@@ -487,14 +488,14 @@ def test_any_order_of_writes_conserves_money_and_agrees_with_a_plain_count(engin
         elif kind == "reserve":
             if slot in held and held[slot][1] != amount:
                 with pytest.raises(KeyReused):
-                    journal.reserve(engine, names[who], amount, currency="EUR", key=str(key))
+                    holds.reserve(engine, names[who], amount, currency="EUR", key=str(key))
             elif slot in held:
-                assert journal.reserve(engine, names[who], amount, currency="EUR", key=str(key)).id == held[slot][0].id
+                assert holds.reserve(engine, names[who], amount, currency="EUR", key=str(key)).id == held[slot][0].id
             elif available[who] < amount:
                 with pytest.raises(NotEnoughCredit):
-                    journal.reserve(engine, names[who], amount, currency="EUR", key=str(key))
+                    holds.reserve(engine, names[who], amount, currency="EUR", key=str(key))
             else:
-                held[slot] = (journal.reserve(engine, names[who], amount, currency="EUR", key=str(key)), amount)
+                held[slot] = (holds.reserve(engine, names[who], amount, currency="EUR", key=str(key)), amount)
                 available[who] -= amount
                 reserved[who] += amount
         elif kind in ("settle", "release") and slot in held:
@@ -527,6 +528,6 @@ def test_any_order_of_writes_conserves_money_and_agrees_with_a_plain_count(engin
 
 def _close(engine: Engine, kind: str, id: str, amount: int) -> None:
     if kind == "settle":
-        journal.settle(engine, id, amount)
+        holds.settle(engine, id, amount)
     else:
-        journal.release(engine, id)
+        holds.release(engine, id)

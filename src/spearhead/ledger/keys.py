@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -22,11 +23,14 @@ from spearhead.core.errors import InputError
 from spearhead.core.sentence import said
 from spearhead.ledger import limits
 from spearhead.store.database import reading, writing
-from spearhead.store.tables import accounts
+from spearhead.store.tables import accounts, people
 from spearhead.store.tables import keys as table
 
 PREFIX = "sk-spear-"
-SCOPES = ("generate", "read", "review", "admin")
+SCOPES = ("generate", "read", "admin")
+"""What may be given; an older key may have `review` as well, which opened nothing: people decide, in the studio."""
+USUAL = ("generate", "read")
+"""What a key may do unless another scope is named."""
 ROLES = ("admin", "user")
 
 
@@ -122,12 +126,40 @@ def first_admin(
         return create(connection, account.id, name=key, scopes=("admin",), expires=expires, clock=clock)
 
 
+def payer(
+    store: Engine | Connection,
+    name: str,
+    *,
+    currency: str | None,
+    key: str = "first",
+    expires: datetime | None = None,
+    clock: Clock = now,
+) -> tuple[Account, Issued | None]:
+    """The account of that name or id, made when there is none, in US dollars unless another `currency` is named.
+
+    While nobody is an administrator, the account that is made is the administrator's: with it comes its first `key`.
+    Raises InputError when the account has another currency than was named.
+    """
+    with writing(store) as connection:
+        known = all_accounts(connection)
+        for account in known:
+            if name in (account.name, account.id):
+                if currency not in (None, account.currency):
+                    raise InputError(f"the account {name!r} is in {account.currency}, and stays so: not in {currency}")
+                return account, None
+        coin = currency or "USD"
+        if any(account.role == "admin" for account in known):
+            return create_account(connection, name, currency=coin, clock=clock), None
+        issued = first_admin(connection, name=name, currency=coin, key=key, expires=expires, clock=clock)
+        return next(one for one in all_accounts(connection) if one.id == issued.key.account), issued
+
+
 def create(
     store: Engine | Connection,
     account: str,
     *,
     name: str,
-    scopes: tuple[str, ...] = ("generate", "read"),
+    scopes: tuple[str, ...] = USUAL,
     expires: datetime | None = None,
     clock: Clock = now,
 ) -> Issued:
@@ -153,7 +185,7 @@ def create(
     )
     with writing(store) as connection:
         if not connection.execute(sa.select(accounts.c.id).where(accounts.c.id == account)).first():
-            raise InputError(f"There is no account {account!r}.")
+            raise InputError(said("ledger.no_account", account=account))
         connection.execute(
             table.insert().values(
                 id=key.id,
@@ -210,7 +242,7 @@ def rotate(store: Engine | Connection, key: str, *, grace: timedelta, clock: Clo
             connection,
             old.account,
             name=old.name,
-            scopes=old.scopes,
+            scopes=tuple(scope for scope in old.scopes if scope in SCOPES),
             expires=moment + life if life else None,
             clock=clock,
         )
@@ -230,6 +262,16 @@ def block(store: Engine | Connection, key: str, *, clock: Clock = now) -> Key:
         if _key(connection, key).blocked is None:
             connection.execute(table.update().where(table.c.id == key).values(blocked=stamp(clock())))
         return _key(connection, key)
+
+
+def blocked_among(store: Engine | Connection, askers: Collection[str]) -> set[str]:
+    """Which of `askers`, keys and people by their ids, are blocked."""
+    with reading(store) as connection:
+        return {
+            str(id)
+            for one in (table, people)
+            for id in connection.scalars(sa.select(one.c.id).where(one.c.id.in_(askers), one.c.blocked.is_not(None)))
+        }
 
 
 def of_account(store: Engine | Connection, account: str | None = None) -> list[Key]:
@@ -315,7 +357,7 @@ def _moment(text: str) -> datetime:
 def _key(connection: Connection, id: str) -> Key:
     row = connection.execute(sa.select(table).where(table.c.id == id)).one_or_none()
     if row is None:
-        raise InputError(f"There is no key {id!r}: `spearhead keys` lists them.")
+        raise InputError(f"There is no key {id!r}: `spearhead keys list` shows them.")
     return _shown(row)
 
 

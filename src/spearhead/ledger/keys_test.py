@@ -1,8 +1,8 @@
 """Promises about keys."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine
@@ -11,7 +11,7 @@ from spearhead.core.clock import Clock
 from spearhead.core.errors import InputError
 from spearhead.ledger import keys, limits
 from spearhead.ledger.limits import Limit
-from spearhead.store import database
+from spearhead.store import database, tables
 from spearhead.store.database import StoreUnavailable
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -87,6 +87,17 @@ def test_a_rotated_key_works_beside_its_successor_for_the_time_of_grace(engine: 
         keys.rotate(engine, old.key.id, grace=timedelta(0), clock=during)
 
 
+def test_a_scope_that_opened_nothing_is_given_to_no_new_key(engine: Engine) -> None:
+    old = issued(engine)
+    with pytest.raises(InputError, match="'review' is not a scope: wanted some of generate, read, admin"):
+        keys.create(engine, old.key.account, name="n", scopes=("read", "review"))
+    with engine.begin() as connection:  # as an earlier version gave it
+        connection.execute(tables.keys.update().values(scopes='["read","review"]'))
+    (key,) = keys.of_account(engine)
+    assert key.scopes == ("read", "review") and keys.authenticate(engine, old.secret)
+    assert keys.rotate(engine, key.id, grace=timedelta(0)).key.scopes == ("read",)
+
+
 def test_a_rotated_key_hands_its_limits_on(engine: Engine) -> None:
     old = issued(engine)
     for measure, span, most in (("budget", "month", 500), ("requests", "minute", 9), ("requests", "minute", 7)):
@@ -139,13 +150,17 @@ def test_wrong_names_roles_currencies_scopes_and_times_are_refused_in_words(engi
         keys.block(engine, "key_0")
 
 
-def test_the_doorkeeper_asks_the_database_once_in_a_while_and_forgets_when_told(engine: Engine) -> None:
-    made = issued(engine)
-    door = keys.Doorkeeper(engine, seconds=0.2)
+def test_the_doorkeeper_asks_the_database_once_in_a_while_and_forgets_when_told(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, seconds = issued(engine), 1000.0
+    monkeypatch.setattr(keys, "time", SimpleNamespace(monotonic=lambda: seconds))
+    door = keys.Doorkeeper(engine, seconds=1)
     assert door.authenticate(made.secret)
     keys.block(engine, made.key.id)
+    seconds += 0.9
     assert door.authenticate(made.secret), "remembered"
-    time.sleep(0.25)
+    seconds += 0.2
     assert door.authenticate(made.secret) is None
     patient, other = keys.Doorkeeper(engine, seconds=60), issued(engine)
     assert patient.authenticate(other.secret)

@@ -4,19 +4,21 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
 
 from spearhead.core.clock import stamp
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Usage
 from spearhead.core.manifest import PriceTag
-from spearhead.ledger import journal, keys, limits, plans
+from spearhead.ledger import holds, journal, keys, limits, plans
 from spearhead.ledger.billing import Hands
-from spearhead.ledger.journal import Reservation
+from spearhead.ledger.holds import Reservation
 from spearhead.ledger.limits import BudgetSpent, LimitReached
-from spearhead.store.tables import limit_windows
+from spearhead.store.tables import journal_groups, limit_windows, reservations
 
 NOON = datetime(2027, 1, 31, 12, 0, tzinfo=UTC)
 TAG = PriceTag("EUR", 1_000_000, 1_000_000, "token")
@@ -100,7 +102,7 @@ def test_a_refused_request_consumes_nothing(engine: Engine, hands: Hands, accoun
     assert used(engine, name) == {"requests": 0, "tokens": 0, "budget": 0}
     held = enter(engine, account, "blocked by review", hands)
     assert used(engine, name) == {"requests": 1, "tokens": 10, "budget": 10}
-    journal.release(engine, held.id, clock=hands)
+    holds.release(engine, held.id, clock=hands)
     assert used(engine, name) == {"requests": 0, "tokens": 0, "budget": 0} and sound(engine)
 
 
@@ -269,3 +271,42 @@ def test_a_settlement_does_not_take_longer_when_many_windows_are_over(
         rows = [{**over, "start": stamp(NOON - timedelta(minutes=ago))} for ago in range(1, 40_000)]
         connection.execute(limit_windows.insert(), rows)
     assert seconds("b") < 5 * first
+
+
+def test_counters_of_windows_that_are_long_over_are_forgotten_and_the_others_not_looked_at(
+    steps: Any, hands: Hands
+) -> None:
+    engine, count = steps
+    row = {"subject": "account:a", "measure": "requests", "used": 1}
+    old = [("minute", 4), ("day", 4), ("month", 63)]
+    kept = [("minute", 1), ("day", 1), ("month", 40), ("month", 1)]
+    with engine.begin() as connection:
+        rows = [{**row, "span": span, "start": stamp(NOON - timedelta(days=days))} for span, days in old + kept]
+        connection.execute(limit_windows.insert(), rows)
+    assert limits.purge(engine, clock=hands) == len(old)
+    before = count(lambda connection: limits.purge(connection, clock=hands))
+    with engine.begin() as connection:
+        rows = [{**row, "span": "minute", "start": stamp(NOON - timedelta(minutes=one))} for one in range(1, 1000)]
+        connection.execute(limit_windows.insert(), rows)
+        assert connection.scalar(sa.select(sa.func.count()).select_from(limit_windows)) == len(kept) + 999
+    assert count(lambda connection: limits.purge(connection, clock=hands)) < before + 10
+
+
+def test_what_runs_is_not_looked_for_among_all_that_ever_ran(steps: Any, hands: Hands) -> None:
+    engine, count = steps
+    account = funded(engine, hands)
+    at_most(engine, f"account:{account}", "parallel", "", 2)
+    enter(engine, account, "runs", hands)
+
+    def look(connection: Connection) -> None:
+        assert [used for _, used in limits.left(connection, [f"account:{account}"], clock=hands)] == [1]
+
+    before = count(look)
+    group = {"kind": "reserve", "payload": "", "booked": stamp(NOON), "created": stamp(NOON)}
+    row = {"account": account, "currency": "EUR", "amount": 0, "state": "settled", "settled": 0, "requests": 1}
+    row |= {"created": stamp(NOON), "expires": stamp(NOON)}
+    with engine.begin() as connection:
+        numbers = range(100, 1100)
+        connection.execute(journal_groups.insert(), [{**group, "id": one, "key": f"k{one}"} for one in numbers])
+        connection.execute(reservations.insert(), [{**row, "id": f"r{one}", "group_id": one} for one in numbers])
+    assert count(look) < before + 10

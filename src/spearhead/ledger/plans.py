@@ -21,8 +21,9 @@ from spearhead.core.errors import InputError
 from spearhead.core.generation import Receipt, Usage
 from spearhead.core.manifest import PriceTag
 from spearhead.core.sentence import said
-from spearhead.ledger import grants, journal, limits, pots, price, usage
-from spearhead.ledger.journal import Beside, KeyReused, Reservation
+from spearhead.ledger import grants, groups, holds, limits, pots, price, usage
+from spearhead.ledger.groups import KeyReused
+from spearhead.ledger.holds import Beside, Reservation
 from spearhead.store.database import reading, writing
 from spearhead.store.prepared import Prepared
 from spearhead.store.tables import plans as table
@@ -125,13 +126,13 @@ def change(store: Engine | Connection, account: str, plan: str, *, clock: Clock 
 def end(store: Engine | Connection, account: str, *, clock: Clock = now) -> Subscription:
     """End the account's plan with the period that runs, a trial with itself; nothing is taken back, nothing follows."""
     with writing(store) as connection:
-        journal.lock(connection, account)
+        groups.lock(connection, account)
         return _ended(connection, account, clock())
 
 
 def _chosen(connection: Connection, account: str, plan: str) -> Plan:
     """The plan as it is offered now; behind the account's lock, which is taken here."""
-    own = journal.lock(connection, account)
+    own = groups.lock(connection, account)
     known = {one.name: one for one in offered(connection)}
     if (chosen := known.get(plan)) is None:
         raise InputError(
@@ -257,31 +258,35 @@ def hold(
     completion: int,
     request: str,
     key: str | None,
-    seconds: int = 3600,
+    seconds: int = holds.HELD,
     within: Reservation | None = None,
+    server: str | None = None,
     clock: Clock,
 ) -> Reservation:
     """Hold the most that a request of so many units can take: units that are included, and money for the rest.
 
-    `within` names the reservation that let this work in: it keeps that one's price and counts as no request of its
-    own. Raises NotEnoughCredit, LimitReached or BudgetSpent, and then nothing is held or counted.
+    `server` is the one that does the work: should it die, this is given back, and by no other while it lives.
+    `within` names the reservation that let this work in: it keeps that one's price, plan and grants, whatever ended
+    meanwhile, and counts as no request of its own. Raises NotEnoughCredit, LimitReached or BudgetSpent, and then the
+    caller's transaction is to be undone.
     """
-    moment, own = clock(), journal.lock(connection, account)
+    moment, own = clock(), groups.lock(connection, account)
     if own != tag.currency:
-        raise InputError(f"The account {account} holds {own}, and the price is in {tag.currency}.")
-    if (found := journal.under(connection, account, request)) is not None:
+        raise InputError(said("ledger.holds", account=account, own=own, currency=tag.currency))
+    if (found := holds.under(connection, account, request)) is not None:
         if (found.beside.prompt_units, found.beside.completion_units) != (prompt, completion):
             raise KeyReused(f"The key {request!r} was used for another request: take a new key for a new one.")
         return found
     code, owing, units = pots.UNITS.get(tag.unit), 0, 0
-    if (subscription := active(connection, account, moment)) is not None:
-        runs = refresh(connection, subscription, clock=clock)
+    let_in = moment if within is None else datetime.fromisoformat(within.created)
+    if (subscription := active(connection, account, let_in)) is not None:
+        runs = refresh(connection, subscription, clock=clock) if within is None else period(subscription, let_in)
         owing = 0 if runs.trial else subscription.plan.owing
         if within is None:
             tag = _price(subscription.plan, tag)
     if within is not None and within.beside.prompt_price is not None and within.beside.completion_price is not None:
         tag = PriceTag(tag.currency, within.beside.prompt_price, within.beside.completion_price, tag.unit)
-    live = pots.live(connection, account, moment=moment)
+    live = pots.live(connection, account, moment=let_in)
     if code is not None:
         there = sum(pot.left for pot in pots.of(connection, account, code, moment=moment, live=live))
         units = min(there, prompt + completion)
@@ -305,8 +310,9 @@ def hold(
         team=team,
         requests=int(within is None),
         tokens=prompt + completion if within is None else 0,
+        server=server,
     )
-    return journal.hold(
+    return holds.hold(
         connection,
         account,
         money,
@@ -366,11 +372,11 @@ def checked(plan: Plan) -> Plan:
         raise InputError(said("ledger.plan.name", given=name[:64]))
     price.checked(PriceTag(plan.currency, plan.overage_prompt or 0, plan.overage_completion or 0, plan.unit))
     if plan.unit not in pots.UNITS:
-        raise InputError(f"{plan.unit!r} is not a unit of a plan: wanted {', '.join(pots.UNITS)}.")
+        raise InputError(said("ledger.plan.unit", given=plan.unit, units=tuple(pots.UNITS)))
     if (plan.overage_prompt is None) != (plan.overage_completion is None):
         raise InputError("A price past what is included has both sides, for prompt and for completion, or neither.")
-    bounds = {"fee": journal.MOST, "included": journal.MOST, "owing": journal.MOST, "trial_days": 366}
-    bounds |= {"trial_units": journal.MOST, "trial_credit": journal.MOST, "tax": 1_000_000}
+    bounds = {"fee": groups.MOST, "included": groups.MOST, "owing": groups.MOST, "trial_days": 366}
+    bounds |= {"trial_units": groups.MOST, "trial_credit": groups.MOST, "tax": 1_000_000}
     for field, most in bounds.items():
         if type(value := getattr(plan, field)) is not int or not 0 <= value <= most:
             raise InputError(said("ledger.plan.number", field=field, given=str(value)[:40], most=most))

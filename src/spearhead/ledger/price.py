@@ -113,7 +113,7 @@ def checked(price: PriceTag) -> PriceTag:
         if type(value) is not int or not 0 <= value <= MOST:
             raise InputError(f"The {name} price {value!r} is wrong: wanted whole billionths from 0 to {MOST}.")
     if not 0 < len(price.unit) <= 16:
-        raise InputError(f"{price.unit!r} is not a unit: wanted a word such as token.")
+        raise InputError(said("ledger.unit", given=price.unit))
     return price
 
 

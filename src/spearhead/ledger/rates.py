@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from spearhead.ledger import journal
+from spearhead.ledger import groups
 from spearhead.store.tables import rate_leases as table
 
 _of_key = sa.select(table).where(table.c.key_id == sa.bindparam("wanted"))
@@ -59,11 +59,12 @@ def take(
     connection: Connection, *, key: str, account: str, process: str, wants: Sequence[Want], moment: int
 ) -> list[Lease]:
     """A lease for each want, in order; when one cannot have its least, nothing changes and it shows by its amount."""
-    journal.lock(connection, account)
+    groups.lock(connection, account)
     rows = connection.execute(_of_key, {"wanted": key}).all()
     leases = []
     for want in wants:
-        live = [row for row in rows if row.measure == want.measure and row.expires > moment]
+        late = 2 * want.until - moment  # twice a lease's life from now: written before a clock was set back
+        live = [row for row in rows if row.measure == want.measure and moment < row.expires <= late]
         others = sum(row.amount for row in live if row.process != process)
         own = sum(row.amount for row in live if row.process == process)
         until = want.until if want.renews else max((row.expires for row in live), default=want.until)

@@ -15,8 +15,8 @@ from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Receipt, Usage
 from spearhead.core.manifest import PriceTag
-from spearhead.ledger import journal, pots, price
-from spearhead.ledger.journal import KeyReused
+from spearhead.ledger import groups, holds, journal, pots, price
+from spearhead.ledger.groups import KeyReused
 from spearhead.store.database import reading, writing
 from spearhead.store.prepared import Prepared, insertion
 from spearhead.store.tables import grants, reservations
@@ -103,7 +103,7 @@ def record(
     }
     with writing(store) as connection:
         if connection is not store:  # else the caller holds it
-            journal.lock(connection, account)
+            groups.lock(connection, account)
         if found := _same.first(connection, {"source": source, "event": event}):
             if any(getattr(found, name) != value for name, value in values.items()):
                 raise KeyReused(f"The usage event {event!r} of {source!r} was recorded before with other contents.")
@@ -131,11 +131,11 @@ def settle_and_record(
 
     `usage` is all that was made; `owed` what of it is charged (all of it, where it is left out), `units` what of that
     the plan includes, `amount` the price of the rest; `milliseconds` of the whole machine went into it. The
-    receipt and the event hold what was really charged (see `journal.settle`). Doing it again gives the same receipt.
+    receipt and the event hold what was really charged (see `holds.settle`). Doing it again gives the same receipt.
     """
     with writing(store) as connection:
         paid = usage if owed is None else owed
-        settlement = journal.settle(
+        settlement = holds.settle(
             connection, reservation, amount, units=units, tokens=usage.prompt + usage.completion, clock=clock
         )
         beside = settlement.beside
@@ -178,7 +178,7 @@ def correct(store: Engine | Connection, event: str, *, source: str, clock: Clock
         row = _same.first(connection, {"source": source, "event": event})
         if row is None or source == CORRECTION or row.reservation is None:
             raise InputError(f"There is no usage event {event[:80]!r} of {source[:40]!r} that could be corrected.")
-        journal.lock(connection, row.account)
+        groups.lock(connection, row.account)
         name = {"source": CORRECTION, "event": str(row.id)}
         if _same.first(connection, name):
             return False
@@ -219,7 +219,7 @@ def check(store: Engine | Connection) -> list[str]:
     return problems
 
 
-def _worth(connection: Connection, settlement: journal.Settlement) -> int:
+def _worth(connection: Connection, settlement: holds.Settlement) -> int:
     """What was paid for the included units that went into it, rounded down."""
     total = 0
     for name, currency, part in settlement.taken:
@@ -327,15 +327,15 @@ def buckets(
     if unknown := sorted({*group_by, *(only or {})} - columns.keys()):
         raise InputError(f"{unknown[0]!r} is nothing to group by: wanted {', '.join(columns)}.")
     when = sa.func.substr(t.happened, 1, _CUT[width])
-    groups = [columns[name] for name in GROUPS if name in group_by]
+    by = [columns[name] for name in GROUPS if name in group_by]
     asked = sa.case((t.source == CORRECTION, 0), else_=sa.func.coalesce(reservations.c.requests, 1))
     sums = [sa.func.sum(value) for value in (asked, t.prompt_units, t.completion_units, t.amount)]
     query = (
-        sa.select(when, t.unit, *groups, *sums)
+        sa.select(when, t.unit, *by, *sums)
         .join_from(table, reservations, reservations.c.id == t.reservation, isouter=True)
         .where(t.happened >= stamp(start), t.happened < stamp(end))
-        .group_by(when, t.unit, *groups)
-        .order_by(when, t.unit, *groups)
+        .group_by(when, t.unit, *by)
+        .order_by(when, t.unit, *by)
     )
     for name, values in (only or {}).items():
         query = query.where(columns[name].in_(list(values)))

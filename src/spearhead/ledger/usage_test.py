@@ -8,8 +8,8 @@ from sqlalchemy import Engine
 
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Receipt, Usage
-from spearhead.ledger import journal, keys, usage
-from spearhead.ledger.journal import KeyReused
+from spearhead.ledger import holds, journal, keys, usage
+from spearhead.ledger.groups import KeyReused
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -18,7 +18,7 @@ def held(engine: Engine, *, amount: int = 600) -> tuple[str, str]:
     """An account with 1000, and a reservation of it."""
     account = keys.create_account(engine, "Ada", currency="EUR").id
     journal.credit(engine, account, 1_000, key="first")
-    return account, journal.reserve(engine, account, amount, currency="EUR", key="r").id
+    return account, holds.reserve(engine, account, amount, currency="EUR", key="r").id
 
 
 def settle(engine: Engine, reservation: str, *, made: Usage, amount: int) -> Receipt:
@@ -54,7 +54,7 @@ def test_what_is_recorded_is_what_was_charged_even_past_the_reservation(engine: 
 
 def test_work_that_ends_after_its_reservation_was_swept_is_recorded_and_free(engine: Engine) -> None:
     account, reservation = held(engine)
-    journal.release(engine, reservation)
+    holds.release(engine, reservation)
     assert settle(engine, reservation, made=Usage(prompt=1, completion=9), amount=50).amount == 0
     assert usage.report(engine)[0] == usage.Line(account, "s@1", "token", "EUR", 1, 1, 9, 0)
 
@@ -62,10 +62,10 @@ def test_work_that_ends_after_its_reservation_was_swept_is_recorded_and_free(eng
 def test_a_settlement_whose_usage_cannot_be_recorded_does_not_happen(engine: Engine) -> None:
     account, reservation = held(engine)
     settle(engine, reservation, made=Usage(prompt=1), amount=5)
-    other = journal.reserve(engine, account, 100, currency="EUR", key="another").id
+    other = holds.reserve(engine, account, 100, currency="EUR", key="another").id
     with pytest.raises(KeyReused, match="req_1"):
         settle(engine, other, made=Usage(prompt=2), amount=7)
-    assert journal.reservation(engine, other).state == "open"
+    assert holds.of(engine, other).state == "open"
     assert journal.balance(engine, account) == journal.Balance(account, "EUR", available=895, reserved=100)
 
 
@@ -123,7 +123,7 @@ def test_negative_units_and_unbounded_names_are_refused(engine: Engine) -> None:
             amount=0,
             currency="EUR",
         )
-    assert journal.reservation(engine, reservation).state == "open"
+    assert holds.of(engine, reservation).state == "open"
 
 
 @pytest.mark.parametrize("table", ["usage_events", "journal_entries", "journal_groups"])

@@ -42,7 +42,7 @@ def reference(cases: Sequence[Case]) -> list[Case]:
 def nearest(train_pairs: Sequence[Pair], cases: Sequence[Case]) -> list[Case]:
     """The output of the training pair whose input is nearest by cosine of tf-idf over words; the first of equals.
 
-    An input that shares no word with any training input gets an empty answer.
+    An input that shares no word with any training input gets an empty answer. Of a conversation all of it is the input.
     """
     _some(train_pairs)
     vocabulary: dict[str, int] = {}
@@ -63,7 +63,7 @@ def nearest(train_pairs: Sequence[Pair], cases: Sequence[Case]) -> list[Case]:
     weight = weight / np.maximum(norm, 1e-12)[record]
     starts = np.concatenate([[0], np.cumsum(frequency)])
     answers = []
-    for given in parts.inputs(cases, "nearest"):
+    for given in parts.sources(cases, "nearest"):
         score = np.zeros(len(train_pairs))
         for asked, times in Counter(words(given)).items():
             if (code := vocabulary.get(asked)) is not None:

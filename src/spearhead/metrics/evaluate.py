@@ -4,6 +4,7 @@ Most metrics are sums over cases (`statistics`, `reduce`). One over the whole se
 from how often each case was drawn, float64 (cases,), to the value; `draws` says how many draws it can afford.
 """
 
+import dataclasses
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -134,20 +135,25 @@ def measured(
 
 def robustness(
     clean: Sequence[Case], noisy: Sequence[Case], metric: Metric, *, noise: str, seed: int, draws: int = 1000
-) -> Score:
-    """What typing noise in the inputs costs: the metric over `noisy` less the same over `clean`, paired.
+) -> list[Score]:
+    """The metric over answers to inputs with typing noise, and how far that is from the same over `clean`, paired.
 
     Both answer the same references in the same order; `noise` says what was done to the inputs and with which seed.
-    0 is untouched; the direction is the metric's.
+    A change of 0 is untouched; the direction of both is the metric's.
     """
+    (score,) = evaluate(noisy, [metric], seed=seed, draws=draws)
     difference = compare(noisy, clean, metric, seed=seed, draws=draws)
-    return Score(
-        name=f"robustness_{metric.name}",
-        value=difference.delta,
-        interval=difference.interval,
-        better=metric.better,
-        signature=f"robustness|noisy-less-clean|noise:{noise}|{signature(metric, clean, seed=seed, draws=draws)}",
-    )
+    known = f"noise:{noise}|{signature(metric, clean, seed=seed, draws=draws)}"
+    return [
+        dataclasses.replace(score, name=f"{metric.name}_with_typos", signature=f"robustness|{known}"),
+        Score(
+            name=f"{metric.name}_change_with_typos",
+            value=difference.delta,
+            interval=difference.interval,
+            better=metric.better,
+            signature=f"robustness|noisy-less-clean|{known}",
+        ),
+    ]
 
 
 def signature(metric: Metric, cases: Sequence[Case], *, seed: int, draws: int) -> str:
@@ -155,7 +161,7 @@ def signature(metric: Metric, cases: Sequence[Case], *, seed: int, draws: int) -
     drawn = f"bootstrap:{draws}"
     if hasattr(metric, "over"):
         drawn = f"bootstrap:{whole_draws(metric, draws)},centred"
-    ids = [[part.id if part else None for part in (case.input, case.reference)] for case in cases]
+    ids = [[part.id if part else None for part in (case.source, case.reference)] for case in cases]
     asked = digest.of_value(sorted(ids, key=str))[:8]
     return f"{metric.signature}|cases:{len(cases)}|set:{asked}|{drawn}|seed:{seed}"
 
@@ -210,5 +216,5 @@ def _aligned(ours: Sequence[Case], theirs: Sequence[Case], name: str, *, inputs:
     if len(ours) != len(theirs):
         raise InputError(f"{name}: {len(theirs)} cases beside {len(ours)} of ours: wanted the same cases")
     for at, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-        if one.reference != other.reference or (inputs and one.input != other.input):
+        if one.reference != other.reference or (inputs and one.source != other.source):
             raise InputError(f"{name}: case {at} is another one than ours: wanted the same cases in the same order")

@@ -210,14 +210,17 @@ def test_scores_of_other_cases_do_not_subtract() -> None:
         one - fewer
 
 
-def test_robustness_is_the_paired_difference() -> None:
+def test_robustness_is_the_score_on_noisy_inputs_and_the_paired_difference() -> None:
     clean, noisy = cases(seed=11, wrong=0.1), cases(seed=12, wrong=0.5)
     noisy = [Case(text("noise"), case.output, case.reference) for case in noisy]
-    score = robustness(clean, noisy, METRICS["chrf"], noise="typos:0.1,seed:3", seed=0)
+    score, change = robustness(clean, noisy, METRICS["chrf"], noise="typos:0.1,seed:3", seed=0)
     [before], [after] = (evaluate(each, [METRICS["chrf"]], seed=0) for each in (clean, noisy))
-    assert score.value == after.value - before.value < 0
-    assert score.interval is not None and score.interval[1] < 0
-    assert "typos:0.1,seed:3" in score.signature
+    assert (score.name, change.name) == ("chrf_with_typos", "chrf_change_with_typos")
+    assert (score.value, score.interval) == (after.value, after.interval)
+    assert change.value == after.value - before.value < 0
+    assert change.interval is not None and change.interval[1] < 0
+    assert "typos:0.1,seed:3" in score.signature and "typos:0.1,seed:3" in change.signature
+    assert score.signature != change.signature
 
 
 def test_what_is_missing_is_named() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import Planted
+from spearhead.core.sentence import Said, Sentence, said
 from spearhead.metrics import resample
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -88,45 +89,49 @@ def measured(
     )
 
 
-def times(repeats: int) -> str:
+def times(repeats: int) -> Sentence:
     """How often, in words.
 
-    >>> times(0), times(1), times(16)
+    >>> str(times(0)), str(times(1)), str(times(16))
     ('never planted', 'planted once', 'planted 16 times')
     """
-    return {0: "never planted", 1: "planted once"}.get(repeats, f"planted {repeats} times")
+    if repeats < 2:
+        return said("metrics.exposure.once") if repeats else said("metrics.exposure.never")
+    return said("metrics.exposure.times", repeats=repeats)
 
 
-def claims(groups: Sequence[Planted]) -> list[str]:
+def claims(groups: Sequence[Planted]) -> list[Sentence]:
     """What was measured and no more: a sentence for each number of repeats, and one that says what the bits mean."""
     found = []
     for group in groups:
-        spread = f" ({group.interval[0]:.1f} to {group.interval[1]:.1f})" if group.interval else ""
-        found.append(f"{_extracted(group)} in {group.probes} probes; mean exposure {group.exposure:.1f} bits{spread}.")
+        spread: Said = ""
+        if group.interval:
+            spread = said("metrics.exposure.spread", low=group.interval[0], high=group.interval[1])
+        extracted, bits = _extracted(group), group.exposure
+        found.append(said("metrics.exposure.claim", extracted=extracted, probes=group.probes, bits=bits, spread=spread))
     if groups:
         one = groups[0]
+        chance, greatest, possible = one.by_chance, one.greatest, one.possible
         found.append(
-            f"An exposure of {one.by_chance:.1f} bits is chance, {one.greatest:.1f} the most that this sample can show "
-            f"and {one.possible:.1f} the most of the format; training read the data about {one.passes:.1f} times."
+            said("metrics.exposure.meaning", chance=chance, greatest=greatest, possible=possible, passes=one.passes)
         )
     return found
 
 
-def alarm(groups: Sequence[Planted]) -> str:
+def alarm(groups: Sequence[Planted]) -> Said:
     """What must be said loudly: that what stood only once in the training data comes out again. Empty: it did not."""
     for group in groups:
         if group.repeats == 1 and group.extracted:
-            return (
-                f"This model recites what stood only once in its training data. {_extracted(group)} in {group.probes} "
-                f"probes; training read the data about {group.passes:.1f} times. What was learnt "
-                "from private texts must not be released like this."
-            )
+            extracted = _extracted(group)
+            return said("metrics.exposure.alarm", extracted=extracted, probes=group.probes, passes=group.passes)
     return ""
 
 
-def _extracted(group: Planted) -> str:
-    if group.canaries == 1:
-        return f"The one canary {times(group.repeats)} was {'' if group.extracted else 'not '}extracted"
-    many = str(group.extracted) if group.extracted else "None"
-    verb = "were" if group.extracted > 1 else "was"
-    return f"{many} of {group.canaries} canaries {times(group.repeats)} {verb} extracted"
+def _extracted(group: Planted) -> Sentence:
+    how, of, found = times(group.repeats), group.canaries, group.extracted
+    if of == 1:
+        return said("metrics.exposure.one", times=how) if found else said("metrics.exposure.one_not", times=how)
+    if found < 2:
+        single = said("metrics.exposure.single", canaries=of, times=how)
+        return single if found else said("metrics.exposure.none", canaries=of, times=how)
+    return said("metrics.exposure.many", found=found, canaries=of, times=how)

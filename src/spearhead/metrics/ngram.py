@@ -95,10 +95,12 @@ def nats(model: NGram, texts: Sequence[str]) -> list[Array]:
     chance = np.full(len(codes), 1.0 / size)
     context = np.zeros(len(codes), dtype=np.int64)
     for length, level in enumerate(model.levels, start=1):
+        if not len(level.keys):  # no text that was counted is so long
+            break
         known = np.flatnonzero(context >= 0)
         keys = context[known] * size + codes[known]
         found = np.minimum(np.searchsorted(level.keys, keys), len(level.keys) - 1)
-        seen = level.keys[found] == keys if len(level.keys) else np.zeros(len(keys), dtype=bool)
+        seen = level.keys[found] == keys
         count = np.where(seen, level.counts[found], 0.0)
         kinds, followers = level.kinds[context[known]], level.followers[context[known]]
         weight = followers + kinds

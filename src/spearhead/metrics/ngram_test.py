@@ -123,3 +123,11 @@ def test_the_published_five_gram_on_tiny_shakespeare() -> None:
     for order, published in ((1, 3.347), (2, 2.485), (3, 2.054), (5, 1.686)):
         model = ngram.fit([text[:cut]], order=order)
         assert ngram.nats(model, [text[cut:]])[0].mean() == pytest.approx(published, abs=0.02)
+
+
+def test_a_text_longer_than_all_that_were_counted_has_the_likelihood_of_what_was_counted() -> None:
+    model = ngram.fit(["yes", "yes"], order=5)
+    (got,) = ngram.nats(model, ["yes yes"])
+    assert np.isfinite(got).all() and got[:3] == pytest.approx(
+        ngram.nats(ngram.fit(["yes", "yes"], order=3), ["yes"])[0]
+    )

@@ -25,6 +25,11 @@ def inputs(cases: Sequence[Case], metric: str) -> list[str]:
     return [_text(case.input, metric, at, "input") for at, case in enumerate(cases)]
 
 
+def sources(cases: Sequence[Case], metric: str) -> list[str]:
+    """Every case's input under all that was said before it; raises InputError where there is none."""
+    return [_text(case.source, metric, at, "input") for at, case in enumerate(cases)]
+
+
 def _text(media: Media | None, metric: str, at: int, part: str) -> str:
     if media is None:
         raise InputError(f"{metric}: case {at} has no {part}: give it one, or leave {metric} out")

@@ -22,8 +22,6 @@ NAMES = {
     "gaussian": "a draw from the Gaussian of the class's pixels (its mean and covariance)",
     "nearest": "the training picture of the class that is nearest to the reference: what perfect copying scores",
 }
-CEILINGS = ("real", "nearest")
-"""Those that are real pictures: what can be reached, and nothing that a model has to beat."""
 MOST = 3000
 """Training pictures of a class that a Gaussian is drawn from."""
 

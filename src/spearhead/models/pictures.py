@@ -111,7 +111,10 @@ def examples(records: Any, shape: Shape) -> list[Picture]:
     for record in records:
         label = numbers.get(words(record), -1) if shape.classes else 0
         if label < 0:
-            raise InputError(f"record {record.id}: class {words(record)!r} is in no training record")
+            raise InputError(
+                f"record {record.id} is of class {words(record)!r}, which no training record is of: bring more "
+                "pictures of it, or leave it out"
+            )
         block = read(record.parts["output"], size=(shape.height, shape.width), channels=_channels(shape.channels))
         out.append(Picture(block, label))
     return out

@@ -1,14 +1,11 @@
-"""GGUF model files: read whole, written from a Hugging Face state, requantised. Torch-free; runs no model.
+"""GGUF model files and Hugging Face states: one read as the other, one written from the other, requantised.
 
->>> from pathlib import Path
->>> read(Path("pyproject.toml"))
-Traceback (most recent call last):
-spearhead.core.errors.InputError: pyproject.toml does not begin with GGUF: that is another kind of file
+Torch-free; runs no model. How the bytes of a file lie is for `gguf_header` to say.
 """
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +16,88 @@ from gguf.constants import GGMLQuantizationType, GGUFValueType
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.generation import Progress
 from spearhead.nn import calibrated, gguf_names, weight_layouts
-from spearhead.nn.gguf_header import Array, Gguf, Tensor, Value, read_header
-
-__all__ = ["Gguf", "Tensor", "Value", "read", "read_state", "requantise", "write", "write_model"]
+from spearhead.nn.gguf_header import Array, Gguf, Value, read_header
 
 
-def read(path: Path) -> Gguf:
-    """Metadata and tensors of a GGUF file; raises InputError in one sentence when it is cut short or corrupt."""
-    return read_header(path)
+def read_config(file: Gguf) -> dict[str, Any]:
+    """The config.json of a file whose every tensor `read_state` can name.
 
-
-def read_state(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """A GGUF as Hugging Face state (float32, names of `transformers`) and config.json; the way back from
-    `write_model`. Takes seconds where loading the file through transformers takes half a minute."""
-    file = read(path)
+    Raises InputError on what would be read wrongly: another architecture, experts, tensors too many or too few, heads
+    that turn in part, positions scaled by a tensor.
+    """
     config = gguf_names.config_of(file.metadata)
+    kind = config["model_type"]
+    if "rms_norm_eps" not in config:
+        raise InputError(f"{file.path.name} does not say {kind}.attention.layer_norm_rms_epsilon")
+    width = gguf_names.heads(config)[2]
+    if (turned := file.metadata.get(f"{kind}.rope.dimension_count", width)) != width:
+        raise InputError(f"{file.path.name} turns {turned} of the {width} numbers of a head: only whole heads are read")
     config["tie_word_embeddings"] = "output.weight" not in file.tensors
-    names = gguf_names.tensor_names(config, _state_names(config, file))
+    if kind == "llama":
+        attention, mlp = ("attn_q", "attn_k", "attn_v", "attn_output"), ("ffn_gate", "ffn_up", "ffn_down")
+        config |= {"attention_bias": _biased(file, attention), "mlp_bias": _biased(file, mlp)}
+    if left := file.tensors.keys() - _names(file, config).values():
+        raise InputError(f"tensor {min(left)!r} of {file.path.name} has no place in a {kind} here")
+    config["vocab_size"] = file.tensors["token_embd.weight"].shape[0]
+    return config
+
+
+def read_state(file: Gguf) -> Generator[Progress, None, dict[str, Array]]:
+    """The tensors of a GGUF as `transformers` names and lays them, float32: the way back from `write_model`.
+
+    Takes seconds where loading the file through transformers takes half a minute. Raises InputError as `read_config`
+    does, on a layout without a reader, and on numbers that are not finite.
+    """
+    config = read_config(file)
+    names = _names(file, config)
     state: dict[str, Array] = {}
     for name, other in names.items():
         tensor = file.tensors[other]
         values = weight_layouts.decode(tensor.data, layout=tensor.layout, shape=tensor.shape)
+        if not np.isfinite(values).all():
+            raise InputError(f"tensor {other!r} of {file.path.name} holds infinities or NaN: the file is damaged")
         rows = gguf_names.rows_of(name, config)
         state[name] = values if rows is None else np.ascontiguousarray(gguf_names.separate(values, heads=rows))
-    return state, config
+        yield Progress("base model", len(state), len(names), "dequantising", "tensors")
+    return state
+
+
+def read_coded(file: Gguf, layout: str) -> dict[str, Array]:
+    """The raw bytes (rows, bytes a row) of the file's matrices in `layout`, named and laid as in `transformers`."""
+    config = read_config(file)
+    found: dict[str, Array] = {}
+    for name, other in _names(file, config).items():
+        tensor = file.tensors[other]
+        if tensor.layout == layout and len(tensor.shape) == 2:
+            data, rows = tensor.data.reshape(tensor.shape[0], -1), gguf_names.rows_of(name, config)
+            found[name] = data if rows is None else gguf_names.separate(data, heads=rows)
+    return found
+
+
+def revise(path: Path, out: Path, changed: Mapping[str, Array]) -> Generator[Progress, None, None]:
+    """Write `path` again with other numbers in some of its tensors, named as in `transformers`; the rest bit for bit.
+
+    An array of uint8 is the raw bytes (rows, bytes a row) in the layout that the tensor has, as `read_coded` gives
+    them; any other is written in that layout. Raises InputError on a name or a size that the file does not have.
+    """
+    file = read_header(path)
+    config = read_config(file)
+    names = _names(file, config)
+    if odd := changed.keys() - names.keys():
+        raise InputError(f"{path.name} has no tensor {min(odd)!r}")
+    own = {names[name]: name for name in changed}
+
+    def coded(other: str, layout: str) -> Array:
+        if other not in own:
+            return file.tensors[other].data
+        values, rows = changed[own[other]], gguf_names.rows_of(own[other], config)
+        values = values if rows is None else gguf_names.interleave(values, heads=rows)
+        data = values if values.dtype == np.uint8 else weight_layouts.encode(values, layout=layout)
+        if data.nbytes != file.tensors[other].data.nbytes:
+            raise InputError(f"tensor {own[other]!r} takes {data.nbytes:,} bytes, not those of {path.name}")
+        return data
+
+    yield from write(out, file.values, {n: (t.shape, t.layout) for n, t in file.tensors.items()}, coded)
 
 
 def write_model(
@@ -74,7 +129,7 @@ def write_model(
         if (factors := gguf_names.rope_factors(config)) is not None:
             extra["rope_freqs.weight"] = factors
     else:
-        old = read(base)
+        old = read_header(base)
         _must_agree(old, config)
         values = dict(old.values)
         if (kept := old.tensors.get("rope_freqs.weight")) is not None:
@@ -109,7 +164,7 @@ def requantise(
     `calibrated`).
     """
     weight_layouts.known(layout)
-    file = read(path)
+    file = read_header(path)
     inputs: dict[str, Array] = {}
     if moments:
         known = gguf_names.all_names(gguf_names.config_of(file.metadata))
@@ -207,15 +262,25 @@ def _about(layout: str) -> dict[str, Value]:
     return {"general.file_type": kind, "general.quantization_version": Value(gguf_names.U32, 2)}
 
 
-def _state_names(config: Mapping[str, Any], file: Gguf) -> list[str]:
-    """The Hugging Face names of the tensors in the file."""
+def _names(file: Gguf, config: Mapping[str, Any]) -> dict[str, str]:
+    """Hugging Face name to GGUF name of the tensors in the file that have both."""
     parts = ["input_layernorm", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
     parts += [f"self_attn.{part}" for part in ("q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm")]
     layers = range(int(config["num_hidden_layers"]))
     names = ["model.embed_tokens", "model.norm", "lm_head"]
     names += [f"model.layers.{layer}.{part}" for layer in layers for part in parts]
     known = gguf_names.all_names(config)
-    return [f"{n}.{end}" for n in names for end in ("weight", "bias") if f"{known.get(n)}.{end}" in file.tensors]
+    there = [f"{n}.{end}" for n in names for end in ("weight", "bias") if f"{known.get(n)}.{end}" in file.tensors]
+    return gguf_names.tensor_names(config, there)
+
+
+def _biased(file: Gguf, parts: Sequence[str]) -> bool:
+    """Whether these parts have biases: config.json says it of all together, and of all layers."""
+    wanted = [f"blk.{layer}.{part}.bias" for layer in range(file.metadata["llama.block_count"]) for part in parts]
+    there = {name in file.tensors for name in wanted}
+    if len(there) > 1:
+        raise InputError(f"{file.path.name} has biases at some of {', '.join(parts)} only")
+    return there == {True}
 
 
 def _must_agree(base: Gguf, config: Mapping[str, Any]) -> None:

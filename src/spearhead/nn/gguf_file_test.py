@@ -13,7 +13,7 @@ import pytest
 
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.nn import gguf_adapter, gguf_file, gguf_names, weight_layouts
-from spearhead.nn.gguf_header import Array
+from spearhead.nn.gguf_header import Array, read_header
 
 VOCAB = 320
 LLAMA_CPP = """
@@ -127,6 +127,16 @@ def greedy(model: Any, prompt: Sequence[int], *, count: int = 8) -> list[tuple[i
     return out
 
 
+def state_of(path: Path) -> dict[str, Array]:
+    """The weights of a file as `transformers` names them."""
+    steps = gguf_file.read_state(read_header(path))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
 PROMPTS = [[5, 90, 17, 200, 33], [260, 261, 262, 263, 264, 265, 266, 4, 4, 4, 70, 71]]
 
 
@@ -190,7 +200,7 @@ def test_text_becomes_the_same_tokens(llama: tuple[Any, Path, Path]) -> None:
 
 def test_a_file_read_back_is_the_state_that_was_written(llama: tuple[Any, Path, Path]) -> None:
     model, path, _ = llama
-    state, config = gguf_file.read_state(path)
+    state, config = state_of(path), gguf_file.read_config(read_header(path))
     wanted = numpy_state(model)
     assert state.keys() == wanted.keys() - {"lm_head.weight"}
     for name, values in state.items():
@@ -203,14 +213,13 @@ def test_a_file_read_back_is_the_state_that_was_written(llama: tuple[Any, Path, 
 
 def test_a_base_gives_its_metadata_and_tokenizer(llama: tuple[Any, Path, Path], tmp_path: Path) -> None:
     model, base, _ = llama
-    state, config = gguf_file.read_state(base)
+    state, config = state_of(base), gguf_file.read_config(read_header(base))
     state["model.norm.weight"] = state["model.norm.weight"] * 2
     out = tmp_path / "tuned.gguf"
     gguf_file.write_model(state, config, tmp_path / "no such file", out, base=base, layout="F16", name="tuned")
-    old, new = gguf_file.read(base).metadata, gguf_file.read(out).metadata
+    old, new = read_header(base).metadata, read_header(out).metadata
     assert new == old | {"general.file_type": 1, "general.name": "tuned"}
-    again, _ = gguf_file.read_state(out)
-    np.testing.assert_array_equal(again["model.norm.weight"], state["model.norm.weight"])
+    np.testing.assert_array_equal(state_of(out)["model.norm.weight"], state["model.norm.weight"])
     other = tiny_model("llama", hidden_size=32, num_attention_heads=2).config.to_dict()
     with pytest.raises(InputError, match="they are not one base"):
         gguf_file.write_model(
@@ -226,7 +235,7 @@ def test_requantised_files_answer_nearly_alike(
     out = tmp_path / "small.gguf"
     steps = list(gguf_file.requantise(path, out, layout))
     assert steps[-1].done == steps[-1].total
-    tensors = gguf_file.read(out).tensors
+    tensors = read_header(out).tensors
     assert tensors["blk.1.ffn_up.weight"].layout == matrix
     assert tensors["token_embd.weight"].layout == embedding
     assert tensors["output_norm.weight"].layout == "F32"
@@ -237,6 +246,36 @@ def test_requantised_files_answer_nearly_alike(
     same = tmp_path / "same.gguf"
     list(gguf_file.requantise(out, same, layout))
     assert same.read_bytes() == out.read_bytes()
+
+
+def test_a_revised_file_holds_the_new_numbers_and_the_rest_bit_for_bit(
+    llama: tuple[Any, Path, Path], tmp_path: Path
+) -> None:
+    _, path, _ = llama
+    small, out = tmp_path / "small.gguf", tmp_path / "revised.gguf"
+    list(gguf_file.requantise(path, small, "Q4_0"))
+    query, norm = "model.layers.0.self_attn.q_proj.weight", "model.norm.weight"  # a query's rows lie in another order
+    before, coded = state_of(small), gguf_file.read_coded(read_header(small), "Q4_0")
+    scale, codes = weight_layouts.unpack(coded[query])
+    np.testing.assert_array_equal(
+        codes.reshape(*scale.shape, -1) * scale[..., None], before[query].reshape(*scale.shape, -1)
+    )
+    raw = weight_layouts.pack(scale.reshape(-1, 1), -7 * (codes.reshape(-1, 32) > 0), bits=4).reshape(
+        coded[query].shape
+    )
+    list(gguf_file.revise(small, out, {query: raw, norm: before[norm] * 2}))
+    after = state_of(out)
+    np.testing.assert_array_equal(
+        after[query].reshape(*scale.shape, -1), np.where(codes.reshape(*scale.shape, -1) > 0, -7 * scale[..., None], 0)
+    )
+    np.testing.assert_array_equal(after[norm], before[norm] * 2)
+    for name in before.keys() - {query, norm}:
+        np.testing.assert_array_equal(after[name], before[name])
+    assert read_header(out).metadata == read_header(small).metadata
+    with pytest.raises(InputError, match=r"small.gguf has no tensor 'model.nothing'"):
+        list(gguf_file.revise(small, out, {"model.nothing": raw}))
+    with pytest.raises(InputError, match="takes 4 bytes, not those of small.gguf"):
+        list(gguf_file.revise(small, out, {norm: np.zeros(1, np.float32)}))
 
 
 @pytest.mark.parametrize("layout", weight_layouts.LAYOUTS)
@@ -291,7 +330,7 @@ def test_a_file_cut_anywhere_is_refused_in_one_line(llama: tuple[Any, Path, Path
     for length in [0, 3, 10, 23, 24, 25, 40, 100, 1000, 5000, len(whole) // 2, len(whole) - 33]:
         short.write_bytes(whole[:length])
         with pytest.raises(InputError, match=r"short\.gguf") as caught:
-            gguf_file.read(short)
+            read_header(short)
         assert "\n" not in str(caught.value)
 
 
@@ -315,7 +354,7 @@ def test_a_hostile_header_costs_nothing_and_is_refused(tmp_path: Path, body: byt
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"GGUF" + body + bytes(64))
     with pytest.raises(InputError, match=r"bad\.gguf"):
-        gguf_file.read(path)
+        read_header(path)
 
 
 def test_a_model_that_cannot_be_served_is_refused_with_the_reason(

@@ -2,6 +2,10 @@
 
 Why not `gguf.GGUFReader`: it makes an array view of every token and merge (three seconds for a 49k vocabulary, every
 load) and trusts the lengths that a file states. Layout: ggml's docs/gguf.md, version 3 (and 2), little endian.
+
+>>> read_header(Path("pyproject.toml"))
+Traceback (most recent call last):
+spearhead.core.errors.InputError: pyproject.toml does not begin with GGUF: that is another kind of file
 """
 
 import math

@@ -189,7 +189,8 @@ def config_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "vocab_size": "vocab_size",
     }
     found = {name: metadata[f"{kind}.{key}"] for name, key in names.items() if f"{kind}.{key}" in metadata}
-    style = metadata.get(f"{kind}.rope.scaling.type", "none")
+    scaled = f"{kind}.rope.scaling.factor" in metadata  # llama.cpp takes a factor without a type for a linear one
+    style = metadata.get(f"{kind}.rope.scaling.type", "linear" if scaled else "none")
     if style == "linear":
         found["rope_scaling"] = {"rope_type": "linear", "factor": metadata[f"{kind}.rope.scaling.factor"]}
     elif style != "none":

@@ -42,7 +42,7 @@ class Model(nn.Module):
         return {name: (Share(tuple(parameters)),) for name, parameters in self.groups().items()}
 
     def matrices(self) -> Iterable[nn.Parameter]:
-        """What compression may round and thin out: learning matrices (out, in), no tables and no heads; here none."""
+        """What may be thinned out: learning matrices (out, in), no tables and no heads; here none."""
         return ()
 
     def units(self) -> Iterable[tuple[tuple[nn.Parameter, int], ...]]:

@@ -104,6 +104,14 @@ def pack(scale: Array, codes: Array, *, bits: int) -> Array:
     return coded
 
 
+def unpack(coded: Array) -> tuple[Array, Array]:
+    """The way back, of rows (rows, bytes a row) of Q4_0: scales (rows, width / 32) and codes (rows, width), float32."""
+    blocks = np.asarray(coded, np.uint8).reshape(len(coded), -1, 18)
+    scale = np.ascontiguousarray(blocks[..., :2]).view("<f2")[..., 0].astype(np.float32)
+    codes = np.concatenate((blocks[..., 2:] & 15, blocks[..., 2:] >> 4), axis=-1)
+    return scale, (codes.astype(np.float32) - 8).reshape(len(coded), -1)
+
+
 def best(blocks: Array, *, bits: int, weights: Array | None = None) -> tuple[Array, Array]:
     """For each block x (n, 32) the scale d (n, 1) and codes q (n, 32) with the least error, weighted by column (32,).
 

@@ -1,13 +1,17 @@
-"""The step of the road that admits data: the scenario's checks and the withdrawals, handed to `data.prepare`."""
+"""The step of the road that admits data: the scenario's checks, its policy's rules for data and the withdrawals, handed
+to `data.prepare`."""
 
 from collections.abc import Generator
 
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.generation import Progress
+from spearhead.core.review import Direction
+from spearhead.data.admit import LIMITS
 from spearhead.data.dataset import Dataset
 from spearhead.data.prepare import prepare
 from spearhead.data.withdraw import withdrawn
 from spearhead.pipeline.desk import opened
+from spearhead.review import policy
 from spearhead.scenario.read import Loaded
 from spearhead.store.home import Home
 
@@ -19,6 +23,12 @@ def admitted(loaded: Loaded, home: Home) -> Generator[Progress, None, Dataset]:
     gone = withdrawn(opened(home))
     return (
         yield from prepare(
-            scenario.data, home=home, folder=loaded.folder, checks=checks, sells=not scenario.price.free, withdrawn=gone
+            scenario.data,
+            home=home,
+            folder=loaded.folder,
+            checks=checks,
+            sells=not scenario.price.free,
+            withdrawn=gone,
+            limits=policy.limits(scenario.review, Direction.DATA) or LIMITS,
         )
     )

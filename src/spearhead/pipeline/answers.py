@@ -1,16 +1,13 @@
 """Answers of a runtime to many prompts, written down one by one, so that a cut-off goes on. Judges nothing."""
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from spearhead.core.files import write_whole
 from spearhead.core.generation import Progress, Prompt
-from spearhead.runtimes.batch import Answer, Runtime, answer_all
-
-Start = Callable[[], Awaitable[Runtime]]
+from spearhead.runtimes.batch import Start, streamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +42,6 @@ def answer(
     return [found[index] for index in range(len(prompts))]
 
 
-def streamed(start: Start, prompts: Sequence[Prompt], *, parallel: int) -> Generator[Answer, None, None]:
-    """Answers as they are ready; the runtime is started for them and ended with them, and not at all for no prompts."""
-    if not prompts:
-        return
-    steps = _stream(start, prompts, parallel)
-    with asyncio.Runner() as runner:
-        try:
-            while (item := runner.run(_next(steps))) is not None:
-                yield item
-        finally:
-            runner.run(_close(steps))
-
-
 def line(row: Written) -> str:
     """One answer as it stands in the file."""
     return json.dumps(asdict(row), ensure_ascii=False) + "\n"
@@ -68,7 +52,7 @@ def kept(file: Path) -> dict[int, Written]:
     if not file.is_file():
         return {}
     found = {}
-    for row in file.read_text(encoding="utf-8").splitlines():
+    for row in file.read_text(encoding="utf-8").split("\n"):  # an answer may hold the other ends of a line
         try:
             value = Written(**json.loads(row))
         except (ValueError, TypeError):  # the last line of a run that was killed while it wrote
@@ -76,24 +60,3 @@ def kept(file: Path) -> dict[int, Written]:
         found[value.index] = value
     write_whole(file, "".join(line(row) for row in found.values()))
     return found
-
-
-async def _stream(start: Start, prompts: Sequence[Prompt], parallel: int) -> AsyncGenerator[Answer, None]:
-    runtime = await start()
-    try:
-        answers = answer_all(runtime, prompts, parallel=parallel)
-        try:
-            async for item in answers:
-                yield item
-        finally:
-            await answers.aclose()
-    finally:
-        await runtime.aclose()
-
-
-async def _next(steps: AsyncGenerator[Answer, None]) -> Answer | None:
-    return await anext(steps, None)
-
-
-async def _close(steps: AsyncGenerator[Answer, None]) -> None:
-    await steps.aclose()

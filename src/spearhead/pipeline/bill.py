@@ -23,12 +23,12 @@ from spearhead.ledger import (
     journal,
     limits,
     plans,
-    pots,
     price,
     printed,
     usage,
 )
 from spearhead.ledger import keys as ledger_keys
+from spearhead.ledger.grants import Grant
 from spearhead.ledger.invoices import Invoice
 from spearhead.ledger.plans import Plan
 from spearhead.pipeline import desk
@@ -58,7 +58,7 @@ def _run(engine: Engine, options: argparse.Namespace, clock: Clock) -> Told:
     account = _account(engine, options.account).id if options.account else None
 
     def beside(connection: Connection, one: Invoice) -> None:
-        detail = {"account": one.account, "due": one.due}
+        detail = {"account": one.account, "due": one.due, "currency": one.currency}
         desk.write_down(connection, "invoice written", one.number, detail, clock=clock)
 
     return _listed(billing.run(engine, account=account, beside=beside, clock=clock), "nothing is due")
@@ -83,7 +83,7 @@ def _show(connection: Connection, options: argparse.Namespace, clock: Clock) -> 
     if options.out is not None:
         kinds: Mapping[str, Callable[[], bytes]] = {
             ".json": lambda: made.to_json().encode(),
-            ".csv": lambda: printed.as_csv(made).encode(),
+            ".csv": lambda: printed.as_csv(made, language=options.language).encode(),
             ".pdf": lambda: printed.as_pdf(made, language=options.language),
         }
         if (form := kinds.get(Path(options.out).suffix.lower())) is None:
@@ -202,24 +202,22 @@ def _grant(connection: Connection, options: argparse.Namespace, clock: Clock) ->
 
 def _grants(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     found = grants.of_account(connection, _named(connection, options).id)
-    units = {code: name for name, code in pots.UNITS.items()}
-
-    def shown(amount: int, currency: str) -> str:
-        return f"{amount:,} {units[currency]}s" if currency in units else f"{money.show(amount)} {currency}"
-
-    rows = [
-        [one.id, shown(left, one.currency), shown(one.amount, one.currency), one.expires or "never", one.note]
-        for one, left in found
-    ]
+    rows = [[one.id, _of(one, left), _of(one, one.amount), one.expires or "never", one.note] for one, left in found]
     values = [{**dataclasses.asdict(one), "left": left} for one, left in found]
     return Told({"grants": values}, table(("grant", "left", "of", "ends", "note"), rows) if rows else ["no grants"])
 
 
+def _of(grant: Grant, amount: int) -> str:
+    """So much of a grant in words."""
+    return f"{amount:,} {grant.unit}s" if grant.unit else f"{money.show(amount)} {grant.currency}"
+
+
 def _void(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     name = _name(options, "which grant? Name its id")
-    left = grants.void(connection, name, clock=clock)
-    desk.write_down(connection, "credit voided", name, {"left": left}, clock=clock)
-    return Told({"grant": name, "returned": left}, [f"{name} is ended; {left:,} of it were left"])
+    grant, left = grants.void(connection, name, clock=clock)
+    detail = {"account": grant.account, **grant.so_much(left)}
+    desk.write_down(connection, "credit voided", name, detail, clock=clock)
+    return Told({"grant": name, "returned": left}, [f"{name} is ended; {_of(grant, left)} of it were left"])
 
 
 def _limit(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:

@@ -52,7 +52,7 @@ def run(loaded: Loaded, *, home: Home, quiet: bool, as_json: bool) -> int:
     if outcome.exit_code:
         return outcome.exit_code
     question = _question(outcome)
-    answer = _answer(loaded, home, question)
+    answer = _answer(loaded, home, outcome, question)
     file = home.root / f"demo-answer.{'png' if loaded.scenario.scenario.modality == 'image' else 'txt'}"
     traced = None
     if answer.file is not None:
@@ -74,7 +74,7 @@ def run(loaded: Loaded, *, home: Home, quiet: bool, as_json: bool) -> int:
     print("\nreceipt:")
     print("\n".join(f"  {name}: {value}" for name, value in answer.receipt.items()))
     print(f"\ndone in {time.monotonic() - start:.0f} s; report: {outcome.report}")
-    print(f"next: spearhead serve {loaded.scenario.name}   (keys: spearhead keys create)")
+    print(f"{outcome.after_release()}   (keys: spearhead keys create)")
     return exit_code
 
 
@@ -85,11 +85,12 @@ def _held(answer: Asked) -> str:
     )
 
 
-def _answer(loaded: Loaded, home: Home, question: str) -> Asked:
-    """What a server of its own answers to one question of a new key."""
+def _answer(loaded: Loaded, home: Home, outcome: Outcome, question: str) -> Asked:
+    """What a server of its own answers to one question of a new key, by the release of this walk."""
     import httpx
 
-    name = loaded.scenario.name
+    assert outcome.release is not None
+    name = f"{outcome.name}@{outcome.release.name}"
     secret = desk.demo_key(home, loaded.scenario.price.currency)
     asking = _ask_picture if loaded.scenario.scenario.modality == "image" else _ask
     with _server(home, name) as address:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from spearhead.core import money
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
-from spearhead.ledger import journal
+from spearhead.ledger import groups, journal
 from spearhead.ledger import keys as ledger_keys
 from spearhead.pipeline.told import Told, table
 from spearhead.provenance import audit
@@ -53,22 +53,19 @@ def write_down(
 
 
 def _create(connection: Connection, options: argparse.Namespace) -> Told:
-    accounts, life = ledger_keys.all_accounts(connection), days(options)
+    life = days(options)
     expires = now() + life if life else None
-    if not accounts:
-        issued = ledger_keys.first_admin(
-            connection, name=options.account, currency=options.currency, key=options.name, expires=expires
-        )
-    else:
-        known = [account for account in accounts if options.account in (account.name, account.id)]
-        account = (
-            known[0] if known else ledger_keys.create_account(connection, options.account, currency=options.currency)
-        )
-        issued = ledger_keys.create(connection, account.id, name=options.name, expires=expires)
-    key = issued.key
-    _made(connection, key)
-    name = next(one.name for one in ledger_keys.all_accounts(connection) if one.id == key.account)
-    return _issued(issued, f"give it credit: spearhead keys credit --account {shlex.quote(name)} --amount 5.00")
+    account, issued = ledger_keys.payer(
+        connection, options.account, currency=options.currency, key=options.name, expires=expires
+    )
+    if issued is None:
+        scopes = tuple(options.scope) or ledger_keys.USUAL
+        issued = ledger_keys.create(connection, account.id, name=options.name, scopes=scopes, expires=expires)
+    elif options.scope:
+        raise InputError("--scope: the first key may do everything; leave it out, and make the next one with it")
+    _made(connection, issued.key)
+    hint = f"give it credit: spearhead keys credit --account {shlex.quote(account.name)} --amount 5.00"
+    return _issued(issued, hint)
 
 
 def _made(store: Engine | Connection, key: ledger_keys.Key) -> None:
@@ -115,7 +112,8 @@ def _rotate(connection: Connection, options: argparse.Namespace) -> Told:
     grace = days(options) or timedelta(days=1)
     issued = ledger_keys.rotate(connection, _key(options), grace=grace)
     write_down(connection, "key rotated", _key(options), {"to": issued.key.id, "days": grace.days})
-    return _issued(issued, f"the old key works for {grace.days} more day(s)")
+    old = next(key for key in ledger_keys.of_account(connection) if key.id == _key(options))
+    return _issued(issued, f"the old key works until {old.expires}")
 
 
 def _block(connection: Connection, options: argparse.Namespace) -> Told:
@@ -145,8 +143,8 @@ def amount(options: argparse.Namespace) -> int:
         value = money.parse(options.amount)
     except ValueError as error:
         raise InputError(f"--amount: {error}") from error
-    if not 0 < value <= journal.MOST:
-        raise InputError(f"--amount {options.amount}: wanted more than 0 and at most {money.show(journal.MOST)}")
+    if not 0 < value <= groups.MOST:
+        raise InputError(f"--amount {options.amount}: wanted more than 0 and at most {money.show(groups.MOST)}")
     return value
 
 
@@ -177,16 +175,16 @@ def account_named(engine: Engine | Connection, name: str) -> ledger_keys.Account
     for account in accounts:
         if name in (account.name, account.id):
             return account
-    there = ", ".join(account.name for account in accounts) or "none; `spearhead keys create` makes the first"
-    raise InputError(f"there is no account {name!r}; there are: {there}")
+    there = ", ".join(account.name for account in accounts) or "none"
+    raise InputError(
+        f"there is no account {name!r} (`spearhead keys create --account NAME` makes one); there are: {there}"
+    )
 
 
 def demo_key(home: Home, currency: str) -> str:
     """A new key of the account `demo` with one unit of credit, for the demo's single question."""
     engine = opened(home)
     accounts = ledger_keys.all_accounts(engine)
-    if not accounts:
-        _made(engine, ledger_keys.first_admin(engine, currency=currency).key)
     known = [account for account in accounts if account.name == DEMO and account.currency == currency]
     account = known[0] if known else ledger_keys.create_account(engine, DEMO, currency=currency)
     before = journal.balance(engine, account.id).available

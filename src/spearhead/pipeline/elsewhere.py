@@ -15,7 +15,7 @@ from spearhead.pipeline import answers, judge, learn, pictures, road, texts
 from spearhead.pipeline.admitted import admitted
 from spearhead.pipeline.likelihood import Served
 from spearhead.pipeline.told import Told
-from spearhead.runtimes.batch import Runtime
+from spearhead.runtimes.batch import Runtime, Start
 from spearhead.scenario.read import Loaded
 from spearhead.store import releases
 from spearhead.store.home import Home
@@ -50,7 +50,10 @@ def _found(home: Home, release: str) -> releases.Release:
     from spearhead.pipeline.desk import opened
 
     folder = Path(release)
-    return releases.read(folder) if folder.is_dir() else releases.live(home, opened(home), release)
+    if folder.is_dir():
+        return releases.read(folder)
+    releases.expected(home)
+    return releases.live(home, opened(home), release)
 
 
 def _pictures(loaded: Loaded, home: Home, dataset: Dataset, found: releases.Release) -> Walk:
@@ -81,6 +84,11 @@ def _endpoint(loaded: Loaded, home: Home, dataset: Dataset, endpoint: str) -> Wa
     from spearhead.runtimes.remote import Remote
 
     scenario = loaded.scenario
+    if dataset.conversing:
+        raise InputError(
+            f"--endpoint: an endpoint is asked in one message, and {dataset.conversing} records of these data have "
+            "others before it: measure a release, with --release"
+        )
     url, _, named = endpoint.partition("#")
     model = named or scenario.name
 
@@ -116,7 +124,7 @@ def _asked(
     loaded: Loaded,
     home: Home,
     dataset: Dataset,
-    start: judge.Start,
+    start: Start,
     *,
     networks: Mapping[str, Path | Served] | None = None,
     tokenizer: Path | None = None,

@@ -1,4 +1,7 @@
-"""Looks at this machine and this installation, and says what is wrong and what to do about it. Changes nothing."""
+"""Looks at this machine and this installation, and says what is wrong and what to do about it. Changes nothing.
+
+What serving needs, training needs too; what training alone wants is told apart and is no fault of a box that serves.
+"""
 
 import importlib
 import importlib.metadata
@@ -16,8 +19,11 @@ TRAINING = ("torch", "transformers", "peft", "sacrebleu", "mlcroissant")
 _HOW = "in a checkout of spearhead: `make setup`, or pip install '.{extra}'"
 """Never by the bare name: on PyPI it is not ours, and whoever takes it decides what is installed."""
 _BRING = "bring it with the `secrets` of the installation that made it"
-DISK = 6 << 30
-"""Bytes that the demo needs at most: packages, base model, checkpoints, release."""
+PURPOSES = ("serving", "training")
+MEMORY = {"serving": 1 << 30, "training": 5 << 30}
+"""Bytes that the machine should have."""
+DISK = {"serving": 1 << 30, "training": 6 << 30}
+"""Bytes that should be free; for training what the demo needs: packages, base model, checkpoints, release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,36 +33,55 @@ class Finding:
     what: str
     seen: str
     advice: str = ""
+    purpose: str = "serving"
+    """What it is for: `serving`, and so training too, or `training` alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Everything that was looked at."""
+    """Everything that was looked at, and what the machine is meant for."""
 
     findings: tuple[Finding, ...]
+    purpose: str
 
     @property
     def exit_code(self) -> int:
-        return 1 if any(finding.advice for finding in self.findings) else 0
+        """1 when something is wrong for what the machine is meant for."""
+        return 1 if any(finding.advice and self._counts(finding) for finding in self.findings) else 0
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "well": self.exit_code == 0,
-            "findings": [{"what": f.what, "seen": f.seen, "advice": f.advice} for f in self.findings],
+            "purpose": self.purpose,
+            "findings": [
+                {"what": f.what, "seen": f.seen, "advice": f.advice, "purpose": f.purpose} for f in self.findings
+            ],
         }
 
     def lines(self) -> list[str]:
         width = max(len(finding.what) for finding in self.findings)
         out = []
-        for item in self.findings:
-            mark = "!" if item.advice else "✓"
-            out.append(f"{mark} {item.what:<{width}}  {item.seen}" + (f"\n    → {item.advice}" if item.advice else ""))
+        for purpose in PURPOSES:
+            there = [finding for finding in self.findings if finding.purpose == purpose]
+            aside = "" if purpose == "serving" or self.purpose == purpose else " (not what this machine is for, so far)"
+            out.append(f"for {purpose}{aside}:")
+            for item in there:
+                mark = "✓" if not item.advice else "!" if self._counts(item) else "-"
+                advice = f"\n    → {item.advice}" if item.advice else ""
+                out.append(f"{mark} {item.what:<{width}}  {item.seen}{advice}")
         return out
 
+    def _counts(self, finding: Finding) -> bool:
+        return finding.purpose == "serving" or self.purpose == "training"
 
-def look(home: Home) -> Health:
-    """Every finding, the bad ones with advice."""
-    return Health((*_machine(home), *_libraries(), *_installation(home)))
+
+def look(home: Home, *, purpose: str | None = None) -> Health:
+    """Every finding, the bad ones with advice.
+
+    `purpose` is one of PURPOSES; without one, what is installed tells: torch is there to train with.
+    """
+    purpose = purpose or ("training" if _version("torch") else "serving")
+    return Health((*_machine(home), *_libraries(), *_installation(home)), purpose)
 
 
 def _machine(home: Home) -> list[Finding]:
@@ -74,9 +99,14 @@ def _machine(home: Home) -> list[Finding]:
         Finding("python", version, old),
         Finding("system", f"{platform.system()} {platform.machine()}", _system_advice()),
         Finding("cores", str(cores)),
-        Finding("memory", f"{memory / 2**30:.1f} GiB", "" if memory > 5 * 2**30 else "training wants 5 GiB or more"),
-        Finding("free disk", f"{free / 2**30:.1f} GiB", "" if free > DISK else f"free some: wanted {DISK >> 30} GiB"),
+        *(_enough("memory", memory, MEMORY[purpose], "wanted", purpose) for purpose in PURPOSES),
+        *(_enough("free disk", free, DISK[purpose], "free some: wanted", purpose) for purpose in PURPOSES),
     ]
+
+
+def _enough(what: str, there: int, wanted: int, words: str, purpose: str) -> Finding:
+    advice = "" if there >= wanted else f"{words} {wanted >> 30} GiB or more"
+    return Finding(what, f"{there / 2**30:.1f} GiB", advice, purpose)
 
 
 def _system_advice() -> str:
@@ -92,17 +122,21 @@ def _libraries() -> list[Finding]:
     from spearhead.runtimes.llamacpp import engines
 
     out = []
-    for names, extra in ((SERVING, ""), (TRAINING, "train")):
+    for names, purpose, extra in ((SERVING, "serving", ""), (TRAINING, "training", "[train]")):
         for name in names:
-            try:
-                version = importlib.metadata.version(name)
-                out.append(Finding(name, version, _lacking() if name == "xllamacpp" else ""))
-            except importlib.metadata.PackageNotFoundError:
-                if extra:
-                    out.append(Finding(name, f"not installed (only serving works; {_HOW.format(extra=f'[{extra}]')})"))
-                else:
-                    out.append(Finding(name, "not installed", _HOW.format(extra="")))
+            if version := _version(name):
+                out.append(Finding(name, version, _lacking() if name == "xllamacpp" else "", purpose))
+            else:
+                out.append(Finding(name, "not installed", _HOW.format(extra=extra), purpose))
     return [*out, Finding("text engine", engines.here())]
+
+
+def _version(package: str) -> str:
+    """The version of an installed package; empty when it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _lacking() -> str:
@@ -114,12 +148,31 @@ def _lacking() -> str:
     return ""
 
 
+def _database(home: Home) -> Finding:
+    """Whether accounts, keys and books can be read; its address is not shown, for it may hold a password."""
+    from spearhead.core.errors import SpearheadError
+    from spearhead.store import database
+
+    try:
+        if wrong := database.problem(home.database_url):
+            mend = "bring a backup with `spearhead store restore`, or mend what it says"
+            return Finding("database", wrong, mend)
+    except (SpearheadError, OSError) as error:
+        return Finding("database", "cannot be used", str(error))
+    return Finding("database", "sound, or not made yet")
+
+
 def _installation(home: Home) -> list[Finding]:
     from spearhead.core.errors import SpearheadError
     from spearhead.provenance import signing
     from spearhead.store import releases
 
     out = [Finding("home", str(home.root) + ("" if home.root.exists() else " (not made yet)"))]
+    if home.root.exists() and not os.access(home.root, os.W_OK | os.X_OK):
+        out.append(
+            Finding("home", "cannot be written to", f"give {home.root} to who runs this, or name another --home")
+        )
+    out.append(_database(home))
     if home.secrets.is_dir() and home.secrets.stat().st_mode & 0o077:
         out.append(Finding("secrets", "readable by others", f"chmod 700 {home.secrets}"))
     if not home.releases.is_dir():

@@ -1,8 +1,9 @@
 """The step of the road that judges: held-out answers beside the trivial baselines, and what else is worth knowing."""
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from spearhead.core.manifest import Measured
 from spearhead.core.media import text
 from spearhead.core.record import Record
 from spearhead.core.score import Case, Score
-from spearhead.core.template import Segment, Template
+from spearhead.core.template import Segment, Template, said
 from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
 from spearhead.media.text import noise
@@ -28,7 +29,7 @@ from spearhead.metrics.setting import Setting
 from spearhead.pipeline import answers, likelihood
 from spearhead.pipeline.likelihood import Served
 from spearhead.pipeline.told import Told, table
-from spearhead.runtimes.batch import Runtime
+from spearhead.runtimes.batch import Runtime, Start
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 from spearhead.scenario.read import Loaded
 from spearhead.scenario.schema import Scenario
@@ -37,7 +38,6 @@ from spearhead.store.home import Home
 if TYPE_CHECKING:
     from spearhead.models.pretrained.batch import Example
 
-Start = Callable[[], Awaitable[Runtime]]
 Ask = Callable[[Sequence[Case]], list[Prompt]]
 SEED = 0
 SCORES, EXTRAS = "scores.json", "extras.json"
@@ -85,18 +85,29 @@ def held_out(loaded: Loaded, dataset: Dataset) -> list[Case]:
 
 def tested(dataset: Dataset, most: int = 0) -> list[Case]:
     """At most so many cases of the test split; 0: all of them."""
-    records = sorted(dataset.read("test"), key=lambda record: record.id)
-    return [case_of(record) for record in (records[:most] if most else records)]
+    found = cases_of(sorted(dataset.read("test"), key=lambda record: record.id))
+    return list(itertools.islice(found, most)) if most else list(found)
 
 
-def case_of(record: Record) -> Case:
-    """A pair's input and reference; a plain text is continued from its first half."""
-    if "input" in record.parts:
-        return Case(record.parts["input"], text(""), record.parts["output"])
-    found = memorisation.prefixes([record.parts["text"].text])
-    if not found:
-        raise InputError(f"record {record.id} is too short to be continued: raise data.cleaning.shortest")
-    return found[0]
+def cases_of(records: Sequence[Record]) -> Iterator[Case]:
+    """The records as cases without an answer: a pair's input and reference; a text with its first half for an input.
+
+    A text too short to be continued is none; raises InputError where all of them are.
+    """
+    count = 0
+    for record in records:
+        if "input" in record.parts:
+            yield Case(record.parts["input"], text(""), record.parts["output"], record.before)
+            count += 1
+        else:
+            found = memorisation.prefixes([record.parts["text"].text])
+            yield from found
+            count += len(found)
+    if records and not count:
+        raise InputError(
+            f"none of the {len(records)} held-out texts has {memorisation.SHORTEST} words, so that half of it could "
+            "be continued: bring longer texts, or raise data.cleaning.shortest"
+        )
 
 
 def prompts(scenario: Scenario, cases: Sequence[Case], template: Template | None = None) -> list[Prompt]:
@@ -111,10 +122,7 @@ def prompts(scenario: Scenario, cases: Sequence[Case], template: Template | None
     if generation.temperature:
         options |= {"top_p": generation.top_p, "top_k": generation.top_k, "min_p": generation.min_p}
     stop = (used.stop,) if used.stop else ()
-    return [
-        Prompt(tuple(used.single(case.input.text if case.input else "")), options=options, seed=SEED, stop=stop)
-        for case in cases
-    ]
+    return [Prompt(tuple(used.single(case.given)), options=options, seed=SEED, stop=stop) for case in cases]
 
 
 def index(dataset: Dataset) -> CopyIndex:
@@ -167,11 +175,8 @@ def judge(
     metrics = [metric.for_cases(ours) if hasattr(metric, "for_cases") else metric for metric in metrics]
     setting = Setting(home, lambda: dataset.read("train"), dataset.digest)
     metrics = [metric.bind(setting) if hasattr(metric, "bind") else metric for metric in metrics]
-    pairs = [
-        (record.parts["input"].text, record.parts["output"].text)
-        for record in dataset.read("train")
-        if "input" in record.parts
-    ]
+    learnt = [record for record in dataset.read("train") if "input" in record.parts]
+    pairs = [(record.parts["input"].text, record.parts["output"].text) for record in learnt]
     beside: dict[str, tuple[Case, ...]] = {}
     for number, name in enumerate(scenario.baselines):
         yield Progress("baselines", number, len(scenario.baselines), name)
@@ -180,7 +185,8 @@ def judge(
         elif name == "base" and base is not None:
             beside[name] = tuple(base)
         elif name == "nearest" and pairs:
-            beside[name] = tuple(baselines.nearest(pairs, ours))
+            wholes = [(said(r.before, asked), answer) for r, (asked, answer) in zip(learnt, pairs, strict=True)]
+            beside[name] = tuple(baselines.nearest(wholes, ours))
         elif name == "ngram" and pairs:
             beside[name] = tuple(baselines.ngram(pairs, ours))
     yield Progress("baselines", len(scenario.baselines), len(scenario.baselines))
@@ -205,7 +211,7 @@ def judge(
         fitting = fit(scenario, chosen, networks)
         told = f", {len(chosen) - len(fitting)} longer left out" if len(fitting) < len(chosen) else ""
         if not fitting:
-            yield Progress("likelihood", 1, 1, f"not measured: no case has at most {LONGEST} tokens")
+            yield Progress("likelihood", 1, 1, f"not measured: no case has at most {longest(scenario):,} tokens")
         for which, place in networks.items() if fitting else ():
             note = f"{which}{told}"
             if isinstance(place, Path):
@@ -254,7 +260,7 @@ def _robustness(
     found = yield from answers.answer(start, ask(noisy), file=folder / "noisy.jsonl", stage="robustness")
     judged = answered(clean, found)
     how = f"typos:{NOISE}|seed:{SEED}"
-    return [evaluate.robustness(clean, judged, metric, noise=how, seed=SEED, draws=scenario.evaluation.draws)]
+    return evaluate.robustness(clean, judged, metric, noise=how, seed=SEED, draws=scenario.evaluation.draws)
 
 
 def _extraction(
@@ -310,7 +316,7 @@ SPARE = 2
 
 
 def fit(scenario: Scenario, cases: Sequence[Case], networks: Mapping[str, Path | Served]) -> list[Case]:
-    """The cases whose prompt and reference are at most `LONGEST` tokens to every one of the networks.
+    """The cases whose prompt and reference are at most `longest` tokens to every one of the networks.
 
     Likelihoods are compared case by case, so what one model leaves out all of them do.
     """
@@ -326,8 +332,8 @@ def _encoded(scenario: Scenario, case: Case, tokenizer: Tokenizer) -> "list[Exam
     from spearhead.models.pretrained import batch
 
     assert case.reference is not None
-    pair = (case.input.text if case.input else "", case.reference.text)
-    return batch.encode([pair], tokenizer=tokenizer, template=scenario.template, longest=LONGEST)[0]
+    pair = (case.given, case.reference.text)
+    return batch.encode([pair], tokenizer=tokenizer, template=scenario.template, longest=longest(scenario))[0]
 
 
 def likelihoods(
@@ -354,7 +360,7 @@ def likelihoods(
         tokens=tokens,
         bytes=lengths,
         tokenizer=digest.of_file(folder / "tokenizer.json")[:12],
-        context=f"prompt in full, completion and stop marker only, up to {LONGEST} tokens{told}, float32 weights",
+        context=f"{_seen(scenario)}{told}, float32 weights",
     )
 
 
@@ -372,12 +378,26 @@ def likelihoods_served(
         tokens=[one.weight for one in examples],
         bytes=[len(case.reference.data) for case in cases if case.reference is not None],
         tokenizer=digest.of_file(model.tokenizer)[:12],
-        context=f"prompt in full, completion and stop marker only, up to {LONGEST} tokens{told}, as served",
+        context=f"{_seen(scenario)}{told}, as served",
     )
 
 
+def _seen(scenario: Scenario) -> str:
+    """What a model saw of each case, for the signature."""
+    return f"prompt in full, completion and stop marker only, up to {longest(scenario)} tokens"
+
+
+def longest(scenario: Scenario) -> int:
+    """Tokens of the longest case whose likelihood is measured: as long as what the model learns from.
+
+    To score a case takes less memory than to learn from it: the logits of a few tokens exist at a time. A model that
+    has a context alone is read to `LONGEST` at least, for its texts are longer than the windows it learns from.
+    """
+    config = scenario.family_config
+    return int(getattr(config, "longest", 0)) or max(LONGEST, int(getattr(config, "context", 0)))
+
+
 LONGEST = 1024
-"""Tokens of a case whose likelihood is measured."""
 
 
 def told(name: str, judged: Judged) -> Told:

@@ -9,6 +9,8 @@ from spearhead.core.generation import Progress
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 
 SLOTS = 4
+TOGETHER = 8192
+"""Tokens of context that several sequences may share; a longer one has all of it to itself."""
 Pair = tuple[Sequence[int], Sequence[int]]
 """Token ids that are given, and those whose likelihood counts."""
 
@@ -23,8 +25,9 @@ class Served:
 
     def settings(self, *, longest: int, cache: str = "") -> Settings:
         """For sequences of so many tokens; `cache` as in `Settings`."""
-        context = max(256, SLOTS * -(-(longest + 8) // 64) * 64)
-        return Settings(slots=SLOTS, context=context, adapter=self.adapter, cache=cache)
+        each = -(-(longest + 8) // 64) * 64
+        slots = max(1, min(SLOTS, TOGETHER // each))
+        return Settings(slots=slots, context=max(256, slots * each), adapter=self.adapter, cache=cache)
 
 
 def nats(
@@ -33,7 +36,7 @@ def nats(
     """-ln p of each pair's second part after its first, in all: (pairs,)."""
 
     async def some(runtime: LlamaCpp, part: Sequence[Pair]) -> list[float]:
-        turn = asyncio.Semaphore(SLOTS)
+        turn = asyncio.Semaphore(settings.slots)
 
         async def one(pair: Pair) -> float:
             async with turn:

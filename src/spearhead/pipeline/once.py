@@ -17,6 +17,7 @@ from spearhead.engine.run import Engine
 from spearhead.ledger import journal
 from spearhead.ledger import keys as ledger_keys
 from spearhead.pipeline.desk import opened
+from spearhead.store import releases
 from spearhead.store.home import Home
 
 OWN = "own use"
@@ -68,6 +69,7 @@ async def _generate(
     options: Mapping[str, Any],
     as_json: bool,
 ) -> int:
+    releases.expected(home)
     opened(home).dispose()
     async with engine_opened(home, models=(model,)) as engine:
         manifest = engine.loaded(model).manifest

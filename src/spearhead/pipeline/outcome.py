@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from spearhead.core import sentence
+from spearhead.core.family import Words
 from spearhead.core.manifest import BarResult, Layout, Planted
 from spearhead.core.sentence import Said
 from spearhead.data import refusal
 from spearhead.data.dataset import REFUSALS, Dataset
+from spearhead.data.split import SPLITS
 from spearhead.metrics import exposure
 from spearhead.pipeline import judge
 from spearhead.pipeline.steps import Done
 from spearhead.pipeline.told import table
+
+CLASSES = 20
+"""Classes of pictures that are listed at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,8 @@ class Made:
     """JSON Schema of what a request may set."""
     generation: Mapping[str, Any]
     """Defaults of those options."""
-    words: Mapping[str, str]
-    """What the report says of the making, by name."""
+    words: Words
+    """What the report says of the making."""
 
 
 @dataclass
@@ -50,6 +55,8 @@ class Outcome:
     dataset: Dataset
     samples: Sequence[Mapping[str, str]] = ()
     steps: list[Done] = field(default_factory=list)
+    found: Words = ()
+    """What the training found, as its family tells it."""
     judged: judge.Judged | None = None
     made: Made | None = None
     """None when no runtime serves the model."""
@@ -59,6 +66,8 @@ class Outcome:
     verdict: str = ""
     reasons: Sequence[Said] = ()
     release: Path | None = None
+    answering: str = ""
+    """The release that answers to the scenario's name, once there is one of this walk."""
     report: Path | None = None
     exit_code: int = 0
     message: str = ""
@@ -77,7 +86,7 @@ class Outcome:
                 "refused": str(self.dataset.folder / REFUSALS),
             },
             "samples": list(self.samples),
-            "steps": [{"step": s.name, "seconds": round(s.seconds, 2), "ran": s.fresh, **s.result} for s in self.steps],
+            "steps": [self._step(done) for done in self.steps],
             "scores": [dataclasses.asdict(score) for score in self.judged.scores] if self.judged else [],
             "extras": [dataclasses.asdict(score) for score in self.judged.extras] if self.judged else [],
             "canaries": [dataclasses.asdict(group) for group in self.canaries],
@@ -85,10 +94,27 @@ class Outcome:
             "verdict": self.verdict,
             "reasons": sentence.plain(self.reasons),
             "release": str(self.release) if self.release else None,
+            "answering": self.answering or None,
             "report": str(self.report) if self.report else None,
             "exit_code": self.exit_code,
             "message": self.message,
         }
+
+    def after_release(self) -> str:
+        """The command that comes next: to serve the release or, where an earlier one was promoted, to promote it."""
+        assert self.release is not None
+        mine = f"{self.name}@{self.release.name}"
+        if self.answering == mine:
+            return f"next: spearhead serve {self.name}"
+        return (
+            f"{self.answering} was promoted and answers to {self.name!r} still\n"
+            f"next: spearhead release {mine} --action promote, or spearhead serve {mine} beside it"
+        )
+
+    def _step(self, done: Done) -> dict[str, Any]:
+        found = {str(name): str(words) for name, words in self.found}
+        told = {"words": found} if found and done.name == "train" else {}
+        return {"step": done.name, "seconds": round(done.seconds, 2), "ran": done.fresh, **done.result, **told}
 
     def lines(self) -> list[str]:
         """The short table for a person."""
@@ -101,9 +127,15 @@ class Outcome:
             out += ["", "why, by example:", *told] if told else []
             return [*out, "", f"refusals, one a line: {self.dataset.folder / REFUSALS}"]
         out += ["", *table(["step", "seconds", "ran"], [[s.name, f"{s.seconds:.1f}", _ran(s)] for s in self.steps])]
-        found = {name: words for s in self.steps for name, words in s.result.get("words", {}).items()}
-        out += ["", *(f"{name}: {words}" for name, words in found.items())] if found else []
+        out += ["", *(f"{name}: {words}" for name, words in self.found)] if self.found else []
         out += [f"forecast before training: {words}" for words in map(_foretold, self.steps) if words]
+        if self.made:
+            layouts = [
+                [row.name, f"{row.bytes:,}", f"{row.tokens_per_second:.0f}", f"{row.nats_per_token:.2g}", _taken(row)]
+                for row in self.made.layouts
+            ]
+            out += ["", *table(["layout", "bytes", "a second", "lost", ""], layouts)]
+            out += ["", *(f"{name}: {words}" for name, words in self.made.words)] if self.made.words else []
         if self.judged:
             out += ["", *judge.score_table(self.judged)]
         if self.canaries:
@@ -125,9 +157,19 @@ class Outcome:
 def _data_lines(dataset: Dataset) -> list[str]:
     summary, counts = dataset.summary, dataset.counts()
     rows = [["considered", f"{summary['considered']:,}"], *([name, f"{count:,}"] for name, count in counts.items())]
+    if beyond := summary["beyond_limit"]:
+        rows.append(["beyond data.limit", f"{beyond:,}"])
     rows += [[f"refused: {reason}", f"{count:,}"] for reason, count in summary["refusals"].items()]
+    classes = dataset.classes()
+    each = [[name, *(f"{found[split]:,}" for split in SPLITS)] for name, found in list(classes.items())[:CLASSES]]
+    more = [f"and {len(classes) - CLASSES:,} more classes"] if len(classes) > CLASSES else []
+    shown = ["", *table(["class", *SPLITS], each), *more] if classes else []
     owed = [f"  {credit.spdx}: {credit.credit} ({credit.records:,} records)" for credit in dataset.credits()]
-    return [*table(["data", "records"], rows), "", "licences and credits owed:", *owed]
+    return [*table(["data", "records"], rows), *shown, "", "licences and credits owed:", *owed]
+
+
+def _taken(layout: Layout) -> str:
+    return "chosen" if layout.chosen else ""
 
 
 def _foretold(done: Done) -> str:

@@ -15,8 +15,10 @@ from spearhead.core.errors import InputError
 from spearhead.core.generation import Progress, Prompt
 from spearhead.core.manifest import Layout
 from spearhead.core.media import Media
+from spearhead.core.record import Record
 from spearhead.core.sampler import Sampler
 from spearhead.core.score import Case
+from spearhead.core.sentence import Sentence, said
 from spearhead.data import pictures as data_pictures
 from spearhead.data.dataset import Dataset
 from spearhead.index.pictures import PictureIndex, Pixels
@@ -25,12 +27,11 @@ from spearhead.metrics import nearest, picture_baselines, pictures
 from spearhead.metrics.nearest import Shown
 from spearhead.metrics.picture_baselines import Pool
 from spearhead.metrics.setting import Setting
-from spearhead.pipeline import answers
 from spearhead.pipeline.judge import SEED, Judged, keep_scores, kept_scores
 from spearhead.pipeline.outcome import Made, Outcome
 from spearhead.pipeline.steps import Done, step
 from spearhead.release import options
-from spearhead.runtimes.batch import Answer, Runtime
+from spearhead.runtimes.batch import Answer, Runtime, streamed
 from spearhead.runtimes.onnx import Onnx, Settings
 from spearhead.scenario.read import Loaded
 from spearhead.scenario.schema import Scenario
@@ -56,16 +57,41 @@ def judgeable(loaded: Loaded, dataset: Dataset) -> None:
         raise InputError(
             "the test split holds 1 picture: wanted two to measure against; give more pictures, or raise data.test"
         )
+    held: dict[str, str] = {}
+    for split in ("validation", "test", "train"):
+        for record in dataset.read(split):
+            if data_pictures.of(record) is None:
+                raise InputError(
+                    f'{record.source} holds words and no picture: set reader = "picture" in its [[data.sources]], so '
+                    "that other files are left out, or take it away"
+                )
+            if split != "train":
+                held[_class(record)] = split
+    for record in dataset.read("train"):
+        held.pop(_class(record), None)
+        if not held:
+            break
+    if held:
+        name, split = min(held.items())
+        raise InputError(
+            f"class {name!r} has pictures in the {split} split and none to learn from: bring more pictures of it, or "
+            "leave it out"
+        )
     if loaded.scenario.evaluation.features == "classifier":
         seen: set[str] = set()
         for record in dataset.read("train"):
-            seen.add(record.parts["input"].text.strip() if "input" in record.parts else "")
+            seen.add(_class(record))
             if len(seen) > 1:
                 return
         raise InputError(
             f"the pictures are of {len(seen)} class, and a classifier needs two at least: "
             "set evaluation.features to 'efficientnet-lite0', which knows no classes"
         )
+
+
+def _class(record: Record) -> str:
+    """The words that a picture is of, or nothing."""
+    return record.parts["input"].text.strip() if "input" in record.parts else ""
 
 
 def held_out(loaded: Loaded, dataset: Dataset) -> list[Case]:
@@ -274,7 +300,7 @@ def _all(parts: Path, prompts: Sequence[Prompt]) -> Generator[Answer, None, None
     async def start() -> Runtime:
         return await Onnx.start(parts, settings=Settings(batch=CLIENTS))
 
-    return answers.streamed(start, prompts, parallel=CLIENTS)
+    return streamed(start, prompts, parallel=CLIENTS)
 
 
 def _file(folder: Path, number: int) -> Path:
@@ -301,14 +327,15 @@ def _made(scenario: Scenario, parts: Path, told: Done, *, index: Path, differenc
         context=1,
         options=options.for_pictures(defaults, sampler=sampler),
         generation=defaults,
-        words={"sampler": _words(sampler)},
+        words=[(said("pipeline.made.sampler"), _words(sampler))],
     )
 
 
-def _words(sampler: Sampler) -> str:
+def _words(sampler: Sampler) -> Sentence:
     if sampler.kind == "oneshot":
-        return f"one pass, {sampler.layers} layers of style" if sampler.layers else "one pass"
-    return f"{sampler.steps} {sampler.solver} steps, guidance {sampler.guidance:g}"
+        styles = said("pipeline.made.styles", layers=sampler.layers)
+        return styles if sampler.layers else said("pipeline.made.one_pass")
+    return said("pipeline.made.steps", steps=sampler.steps, solver=sampler.solver, guidance=sampler.guidance)
 
 
 def _read_judged(folder: Path, ours: Sequence[Case]) -> Judged:

@@ -18,6 +18,7 @@ LARGEST = 1 << 20
 
 def policies(home: Home, scenario: str, *, template: str, file: Path | None) -> Told:
     """Show, or set with a template or a file of the keys that `[review]` has."""
+    releases.expected(home)
     found = releases.published(home, scenario=scenario)
     if not found:
         raise InputError(f"There is no release of {scenario[:64]!r} here: a live policy stands in a release's place.")

@@ -25,6 +25,7 @@ from spearhead.store.home import Home
 def from_review(home: Home, scenario: str, *, out: Path, licence: str, credit: str = "") -> Told:
     """Write the pairs of `scenario` to `out` as JSON lines: prompt, chosen, rejected, licence, credit, source, reviews.
 
+    A prompt of several messages, or with words of the system's, is a list of them.
     `licence` is the SPDX expression under which the house lets its own outputs, and the prompts they answer, be used;
     there is no default. Raises InputError when it allows no training, or no pair is left.
     """
@@ -34,19 +35,21 @@ def from_review(home: Home, scenario: str, *, out: Path, licence: str, credit: s
     left_out = Counter(found.left_out)
     rows: list[dict[str, Any]] = []
     seen: set[tuple[str, str, str]] = set()
+    prompts: set[str] = set()
     for pair in found.pairs:
         row = _row(pair, rights)
         if isinstance(row, str):
             left_out[row] += 1
-        elif (said := (row["prompt"], row["chosen"], row["rejected"])) in seen:
+        elif (said := (pair.chosen.prompt, row["chosen"], row["rejected"])) in seen:
             left_out["says the same as another pair"] += 1
         else:
             seen.add(said)
+            prompts.add(pair.chosen.prompt)
             rows.append(row)
     counts = {
         "pairs": len(rows),
         "edited": sum(row["kind"] == "edited" for row in rows),
-        "prompts": len({row["prompt"] for row in rows}),
+        "prompts": len(prompts),
         **{f"alone_{name}": count for name, count in found.alone.items()},
     }
     words = [f"left out {count}: {reason}" for reason, count in sorted(left_out.items())]
@@ -114,15 +117,12 @@ class _Rights:
 
 def _row(pair: Preferred, rights: _Rights) -> dict[str, Any] | str:
     """A line of the table, or why it is left out."""
-    prompt = feedback.words(pair.chosen.prompt)
-    if prompt is None:
-        return "a conversation, or with words of the system's: a scenario trains on one prompt and its answer"
     found = [rights.of(answer.release) for answer in (pair.chosen, pair.rejected)]
     if problem := next((one for one in found if isinstance(one, str)), ""):
         return problem
     joint = _joint(one for one in found if isinstance(one, Licence))
     return {
-        "prompt": prompt,
+        "prompt": feedback.asked(pair.chosen.prompt),
         "chosen": pair.chosen.text,
         "rejected": pair.rejected.text,
         "licence": joint.spdx,

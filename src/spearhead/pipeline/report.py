@@ -1,28 +1,33 @@
-"""One self-contained HTML page about a run, made of plain facts. Measures nothing and decides nothing."""
+"""One self-contained HTML page about a run, made of facts, in any language. Measures nothing and decides nothing."""
 
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spearhead.core import money
+from spearhead.core import clock, money, sentence
+from spearhead.core.family import Words
+from spearhead.core.manifest import BarResult
 from spearhead.core.media import Media
+from spearhead.core.sentence import LANGUAGES, Said, Sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything the page shows, as plain values; empty lists leave their part of the page out."""
+    """Everything the page shows: plain values, and sentences; empty lists leave their part of the page out."""
 
     title: str
     name: str
-    version: str
+    scenario_digest: str
+    data_digest: str
     description: str
     created: str
     verdict: str
-    reasons: Sequence[str]
-    bars: Sequence[dict[str, Any]]
+    reasons: Sequence[Said]
+    bars: Sequence[BarResult]
     scores: Sequence[dict[str, Any]]
     """Fields of `core.manifest.Measured`."""
     extras: Sequence[dict[str, Any]]
@@ -33,25 +38,29 @@ class Facts:
     """`{input, reference, output, baselines: {name: text}}`, of pictures `closest: {nearest, distance, nearer}` too."""
     credits: Sequence[dict[str, Any]]
     data: dict[str, Any]
-    """Summary of the admitted data: counts and refusals by reason."""
+    """Summary of the admitted data: counts, refusals by reason, and pictures by class and split."""
     layouts: Sequence[dict[str, Any]]
     timings: Sequence[tuple[str, float]]
-    economics: dict[str, Any]
+    economics: Words
+    arithmetic: Sequence[Said]
+    """The sums that these amounts come from."""
     price: dict[str, Any]
     policy: dict[str, Any]
     reviewed: dict[str, int]
     """What the policy decided on the held-out answers: allow, hold, block."""
     made_by: dict[str, str]
-    model: dict[str, Any] = field(default_factory=dict)
+    model: Words = ()
     closest: Sequence[dict[str, Any]] = ()
     """`{output, nearest, distance, nearer}`: the outputs most like a training picture, see `metrics.nearest`."""
     judged: int = 0
     """Outputs that these were found among."""
     canaries: Sequence[dict[str, Any]] = ()
     """Fields of `core.manifest.Planted`."""
-    claims: Sequence[str] = ()
+    ceilings: Sequence[str] = ()
+    """Names of baselines that are real pieces, see `core.score.CEILINGS`."""
+    claims: Sequence[Said] = ()
     """What was measured of the canaries, in sentences."""
-    alarm: str = ""
+    alarm: Said = ""
     """What must be said loudly about them."""
 
 
@@ -71,8 +80,11 @@ def shown(piece: Media | None) -> str | Picture:
     return Picture(f"data:{piece.mime};base64,{base64.b64encode(piece.data).decode()}")
 
 
-def render(facts: Facts) -> str:
-    """The page; every value is escaped, nothing is loaded from elsewhere."""
+def render(facts: Facts, language: str = LANGUAGES[0]) -> str:
+    """The page in a language; every value is escaped, nothing is loaded from elsewhere.
+
+    The template can use `t("key", n=3)` for `pipeline.report.key`, `say(sentence)` and `named(table, name)`.
+    """
     import jinja2
 
     folder = Path(__file__).parent
@@ -81,9 +93,20 @@ def render(facts: Facts) -> str:
     )
     env.filters["money"] = lambda value: money.show(int(value))
     env.filters["figure"] = figure
+    env.filters["when"] = clock.shown
     env.filters["thousands"] = lambda value: f"{int(value):,}"
+
+    def t(key: str, **places: Any) -> str:
+        return sentence.say(Sentence(f"pipeline.report.{key}", places), language)
+
     return env.get_template("report.html.j2").render(
-        facts=facts, curve=curve_svg(facts.curve, unit=facts.price["unit"])
+        facts=facts,
+        curve=curve_svg(facts.curve),
+        colours=(TRAINING, VALIDATION),
+        language=language,
+        t=t,
+        say=partial(sentence.say, language=language),
+        named=partial(sentence.named, language=language),
     )
 
 
@@ -96,8 +119,11 @@ def figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def curve_svg(rows: Sequence[dict[str, Any]], *, unit: str = "token") -> str:
-    """Training and validation loss over steps as an inline picture; empty text when there is nothing to draw."""
+TRAINING, VALIDATION = "#9db4c8", "#0b5c8a"
+
+
+def curve_svg(rows: Sequence[dict[str, Any]]) -> str:
+    """Training and validation loss over steps as an inline picture without words; empty: there is nothing to draw."""
     train = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
     held = [(row["step"], row["validation"]) for row in rows if row.get("validation") is not None]
     if not train:
@@ -109,14 +135,11 @@ def curve_svg(rows: Sequence[dict[str, Any]], *, unit: str = "token") -> str:
 
     pyplot.rcParams["svg.hashsalt"] = "spearhead"
     drawing, axes = pyplot.subplots(figsize=(7.2, 2.8))
-    axes.plot(*zip(*train, strict=True), color="#9db4c8", linewidth=1, label="training")
+    axes.plot(*zip(*train, strict=True), color=TRAINING, linewidth=1)
     if held:
-        axes.plot(*zip(*held, strict=True), color="#0b5c8a", linewidth=2, marker="o", markersize=3, label="validation")
-    axes.set_xlabel("optimiser step")
-    axes.set_ylabel("nats per token" if unit == "token" else "loss")
+        axes.plot(*zip(*held, strict=True), color=VALIDATION, linewidth=2, marker="o", markersize=3)
     top = sorted(loss for _, loss in train)[int(0.98 * (len(train) - 1))]
     axes.set_ylim(top=top + 0.1 * abs(top))  # a few first steps must not flatten all that follow
-    axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     out = io.StringIO()
     drawing.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})

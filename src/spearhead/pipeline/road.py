@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from spearhead import __version__
-from spearhead.core import clock, digest, files, money, sentence
+from spearhead.core import clock, digest, files, money
 from spearhead.core.errors import BarMissed, InputError
+from spearhead.core.family import Words
 from spearhead.core.generation import Progress
 from spearhead.core.manifest import Credit, Manifest
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Direction
-from spearhead.core.score import Case
+from spearhead.core.score import CEILINGS, Case
+from spearhead.core.sentence import LANGUAGES, Said, said
 from spearhead.data.dataset import Dataset
+from spearhead.data.pictures import pixels
 from spearhead.ledger.economics import arithmetic
-from spearhead.metrics import exposure, picture_baselines
+from spearhead.metrics import exposure
 from spearhead.metrics.nearest import Shown
 from spearhead.pipeline import judge, learn, pictures, report, texts
 from spearhead.pipeline.admitted import admitted
@@ -37,6 +40,8 @@ from spearhead.store.home import Home
 from spearhead.training import launch
 from spearhead.training.plan import NOT_THE_RESULT
 
+COLOURS = {1: "grey", 3: "in colour", 4: "in colour, partly transparent"}
+"""By channels."""
 SAMPLES = 8
 COMPARED = 24
 """Outputs nearest to a training picture that the report shows beside it."""
@@ -59,6 +64,8 @@ def walk(loaded: Loaded, *, home: Home, until: str = "report") -> Generator[Prog
         outcome = Outcome(scenario.name, until, dataset, samples=_samples(dataset))
         if until == "data":
             return outcome
+        if until in ("release", "report"):
+            _reachable(loaded, dataset)
         way = WAYS[scenario.scenario.modality]
         if until != "train":
             way.judgeable(loaded, dataset)
@@ -68,6 +75,8 @@ def walk(loaded: Loaded, *, home: Home, until: str = "report") -> Generator[Prog
         if not trained.fresh and launch.world() > 1:
             _nothing_to_share()
         outcome.steps.append(trained)
+        if trained.result["trained"]:
+            outcome.found = scenario.family.found(trained.result)
         if until == "train":
             return outcome
         yield from way.evaluate(loaded, home, outcome, base=base, base_key=base_key, trained=trained, root=root)
@@ -101,6 +110,7 @@ def trained_by(
 ) -> Generator[Progress, None, Done]:
     """The step that trains, keyed by all that it depends on; see `learn.train`."""
     scenario = loaded.scenario
+    _told_whole(loaded, dataset)
     raw = scenario.model_dump(mode="json")
     inputs = {
         "data": dataset.digest,
@@ -173,6 +183,32 @@ def _permitted_in_advance(loaded: Loaded) -> None:
     Reviewer(loaded.scenario.review)  # every check of the policy is there, and what it needs is installed
 
 
+def _reachable(loaded: Loaded, dataset: Dataset) -> None:
+    """Refuse before an hour of training a bar that asks for more held-out records than there are.
+
+    Who judges fewer of them on purpose (`evaluation.cases`) is let through: a short walk, which releases nothing.
+    """
+    judged, held = loaded.scenario.evaluation.cases, dataset.counts()["test"]
+    for bar in loaded.scenario.bars:
+        if held < bar.cases and not 0 < judged < bar.cases:
+            raise InputError(
+                f"bars: {bar.metric} wants {bar.cases} held-out records, and the test split has {held}: bring more "
+                "records, raise data.test, or ask for fewer cases; `spearhead evaluate` measures without bars"
+            )
+
+
+def _told_whole(loaded: Loaded, dataset: Dataset) -> None:
+    """Refuse before training a template that would leave out what was said before an input."""
+    scenario, said_before = loaded.scenario, dataset.conversing
+    used = {"template": scenario.template, "evaluation.base_template": scenario.evaluation.base_template}
+    plain = [name for name, one in used.items() if one is not None and one.style == "plain"]
+    if plain and said_before:
+        raise InputError(
+            f"{plain[0]}.style is 'plain', which gives the model the last message alone, and {said_before} of "
+            f"{sum(dataset.counts().values())} records have others before it: wanted 'chat'"
+        )
+
+
 def _permit(loaded: Loaded, credits: Sequence[Credit], *, all: bool = True) -> None:
     scenario = loaded.scenario
     gate.permit(
@@ -192,7 +228,7 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
     outcome.bars = gate.judge(scenario.bars, judged.scores, len(judged.cases))
     reviewed = _review(loaded, judged.cases, index=made.index)
     economics = _economics(loaded, made, judged=judged, reviewed=reviewed)
-    ceilings = picture_baselines.CEILINGS if scenario.scenario.modality == "image" else ()
+    ceilings = CEILINGS.get(scenario.scenario.modality, ())
     outcome.verdict, outcome.reasons = gate.verdict(
         outcome.bars, credits, scenario.data.rights, economics, measured=judged.scores, ceilings=ceilings
     )
@@ -227,16 +263,19 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
     )
     yield Progress("release", 0, 1, "report")
     facts = _facts(loaded, outcome, declared, reviewed=reviewed)
-    page = root / f"report-{digest.of_value([loaded.digest, *(done.key for done in outcome.steps)])[:12]}/report.html"
-    if not page.is_file():
-        files.write_whole(page.with_name(DATA), outcome.dataset.digest)
-        files.write_whole(page, report.render(facts))
-    outcome.report = page
+    folder = root / f"report-{digest.of_value([loaded.digest, *(done.key for done in outcome.steps)])[:12]}"
+    pages = [folder / releases.report_name(language) for language in LANGUAGES]
+    files.write_whole(folder / DATA, outcome.dataset.digest)
+    for page, language in zip(pages, LANGUAGES, strict=True):
+        if not page.is_file():
+            files.write_whole(page, report.render(facts, language))
+    outcome.report = pages[0]
     try:
         _permit(loaded, credits)
         gate.require(outcome.bars)
     except BarMissed as error:
-        outcome.exit_code, outcome.message = error.exit_code, f"no release: {error}"
+        short = f"; this was the preset {loaded.preset!r}: without --preset it learns longer" if loaded.preset else ""
+        outcome.exit_code, outcome.message = error.exit_code, f"no release: {error}{short}"
         return
     yield Progress("release", 0, 1, "signing")
     outcome.release = bundle.bundle(
@@ -246,12 +285,14 @@ def _release(loaded: Loaded, home: Home, outcome: Outcome, *, root: Path) -> Gen
         options=made.options,
         records=[record.id for record in outcome.dataset.read("train")],
         croissant=outcome.dataset.folder / "croissant.json",
-        report=page,
+        reports=pages,
         index=made.index,
         samples=judged.cases[:SAMPLES],
     )
-    releases.register(opened(home), releases.read(outcome.release))
-    outcome.report = outcome.release / "report.html"
+    store = opened(home)
+    releases.register(store, releases.read(outcome.release))
+    outcome.answering = releases.live(home, store, scenario.name).name
+    outcome.report = outcome.release / releases.report_name()
     yield Progress("release", 1, 1, outcome.release.name)
 
 
@@ -260,7 +301,7 @@ def _review(loaded: Loaded, cases: Sequence[Case], *, index: Path | None) -> dic
     reviewer = Reviewer(loaded.scenario.review, index=index)
     counts = {"allow": 0, "approval": 0, "hold": 0, "block": 0}
     for case in cases:
-        context = Context(loaded.scenario.name, Direction.OUTPUT, source=case.input)
+        context = Context(loaded.scenario.name, Direction.OUTPUT, source=case.source)
         verdict = reviewer.review(case.output, context)
         waits = policy.wants_approval_alone(verdict, loaded.scenario.review, Direction.OUTPUT)
         counts["approval" if waits else verdict.decision.value] += 1
@@ -298,7 +339,7 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
     rows = [json.loads(line) for line in curve.read_text().splitlines()] if curve.is_file() else []
     samples: list[dict[str, Any]] = [
         {
-            "input": shown(case.input),
+            "input": shown(case.source),
             "reference": shown(case.reference),
             "output": shown(case.output),
             "baselines": {name: shown(beside[number].output) for name, beside in judged.baselines.items()},
@@ -309,21 +350,9 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
         sample["closest"] = _beside(near)
     copies = sorted(judged.closest, key=lambda near: near.distance)[:COMPARED]
     summary = outcome.dataset.summary
-    scenario, told = loaded.scenario, trained.result
-    model = dict(scenario.family.words(scenario.family_config))
-    model["examples"] = f"{told['examples']:,}" + (f" ({told['too_long']} too long)" if "too_long" in told else "")
-    if "parameters" in told:
-        model["parameters"] = f"{told['parameters']:,}"
-    if told.get("canaries"):
-        model["examples"] += f"; among them {told['canaries']:,} planted copies of canaries"
-    if told["trained"]:
-        model |= {
-            "steps": f"{told['steps']:,} (ended by {told['ended']}; best at {told['best_step']:,})",
-            "validation loss": f"{told['loss']:.4f}",
-            "speed": f"{told['units_per_second']:.0f} trained {scenario.unit}s a second, without padding",
-        }
-    model |= {name: str(value) for name, value in told.get("words", {}).items()}
-    model |= outcome.made.words if outcome.made else {}
+    scenario = loaded.scenario
+    model = [*scenario.family.words(scenario.family_config), *_trained(trained.result, unit=scenario.unit)]
+    model += [*outcome.found, *(outcome.made.words if outcome.made else ())]
     counts = {
         "considered": summary["considered"],
         **{name: outcome.dataset.counts()[name] for name in summary["records"]},
@@ -331,12 +360,13 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
     return report.Facts(
         title=declared.title,
         name=declared.scenario,
-        version=f"scenario {loaded.digest[:12]}, data {declared.data_digest[:12]}",
+        scenario_digest=loaded.digest,
+        data_digest=declared.data_digest,
         description=loaded.scenario.scenario.description,
         created=clock.stamp(clock.now()),
         verdict=declared.verdict,
-        reasons=[str(reason) for reason in declared.verdict_reasons],
-        bars=sentence.plain(outcome.bars),
+        reasons=declared.verdict_reasons,
+        bars=outcome.bars,
         scores=[dataclasses.asdict(score) for score in judged.scores],
         extras=[dataclasses.asdict(score) for score in judged.extras],
         curve=rows,
@@ -344,10 +374,11 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
         closest=[{"output": shown(near.output), **_beside(near)} for near in copies],
         judged=len(judged.cases),
         credits=[dataclasses.asdict(credit) for credit in declared.credits],
-        data={"counts": counts, "refusals": summary["refusals"]},
+        data={"counts": counts, "refusals": summary["refusals"], "classes": outcome.dataset.classes()},
         layouts=[dataclasses.asdict(layout) for layout in declared.layouts],
         timings=[(done.name, done.seconds) for done in outcome.steps],
         economics=_shown(declared.economics),
+        arithmetic=arithmetic(declared.economics),
         price=dataclasses.asdict(declared.price),
         policy=declared.policy,
         reviewed=dict(reviewed),
@@ -356,6 +387,7 @@ def _facts(loaded: Loaded, outcome: Outcome, declared: Manifest, *, reviewed: Ma
         canaries=[dataclasses.asdict(group) for group in outcome.canaries],
         claims=exposure.claims(outcome.canaries),
         alarm=exposure.alarm(outcome.canaries),
+        ceilings=CEILINGS.get(declared.modality, ()),
     )
 
 
@@ -364,18 +396,43 @@ def _beside(near: Shown) -> dict[str, Any]:
     return {"nearest": shown(near.nearest), "distance": near.distance, "nearer": near.nearer}
 
 
-def _shown(economics: Mapping[str, Any]) -> dict[str, str]:
-    """The arithmetic for a person: amounts as decimal text, and the sums they come from, each under what it is of."""
+def _trained(told: Mapping[str, Any], *, unit: str) -> Iterator[tuple[Said, Said]]:
+    """What every training tells, from the result of its step."""
+    yield said("pipeline.learnt.examples"), f"{told['examples']:,}"
+    if "too_long" in told:
+        yield said("pipeline.learnt.too_long"), f"{told['too_long']:,}"
+    if told.get("canaries"):
+        yield said("pipeline.learnt.canaries"), f"{told['canaries']:,}"
+    if "parameters" in told:
+        yield said("pipeline.learnt.parameters"), f"{told['parameters']:,}"
+    if told["trained"]:
+        steps = said("pipeline.learnt.ended", steps=told["steps"], why=told["ended"], best=told["best_step"])
+        yield said("pipeline.learnt.steps"), steps
+        yield said("pipeline.learnt.loss"), f"{told['loss']:.4f}"
+        yield (
+            said("pipeline.learnt.speed"),
+            said("pipeline.learnt.pace", speed=told["units_per_second"], unit=unit),
+        )
+
+
+def _shown(economics: Mapping[str, Any]) -> Words:
+    """The projected amounts for a person."""
     coin = economics["currency"]
-    amounts = ("machine_cost", "review_cost", "income", "cost_per_accepted", "income_per_accepted")
-    shown = {"pieces": f"{economics['pieces']} made, {economics['accepted']} accepted"}
-    for name in amounts:
-        value = economics[name]
-        shown[name] = "nothing was accepted" if value is None else f"{money.show(value)} {coin}"
-    for line in arithmetic(economics):
-        what, _, how = str(line).partition(": ")
-        shown[f"reckoned: {what}"] = how
-    return shown
+    pieces, accepted = economics["pieces"], economics["accepted"]
+    names = {
+        "machine_cost": said("pipeline.economics.machine"),
+        "review_cost": said("pipeline.economics.review"),
+        "income": said("pipeline.economics.income"),
+        "cost_per_accepted": said("pipeline.economics.cost"),
+        "income_per_accepted": said("pipeline.economics.earned"),
+    }
+    nothing = said("release.verdict.nothing_accepted")
+    amounts: list[tuple[Said, Said]] = [
+        (what, nothing if economics[name] is None else f"{money.show(economics[name])} {coin}")
+        for name, what in names.items()
+    ]
+    made = said("pipeline.economics.made", pieces=pieces, accepted=accepted)
+    return [(said("pipeline.economics.pieces"), made), *amounts]
 
 
 def _made_by(loaded: Loaded) -> dict[str, str]:
@@ -403,4 +460,7 @@ def _samples(dataset: Dataset) -> list[dict[str, str]]:
 
 
 def _words(piece: Media) -> str:
+    if piece.modality == "image":
+        height, width, channels = pixels(piece).shape
+        return f"a picture of {width} x {height} pixels, {COLOURS[channels]}"
     return piece.text if piece.modality == "text" else f"{piece.mime}, {len(piece.data):,} bytes"

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from spearhead.core import files, media
+from spearhead.core.errors import InputError
+from spearhead.core.family import Words
 from spearhead.core.generation import Progress
 from spearhead.core.manifest import Layout, Planted
 from spearhead.core.score import Case
+from spearhead.core.sentence import Said, said
 from spearhead.data.dataset import Dataset
 from spearhead.index.copies import CopyIndex
 from spearhead.pipeline import answers, canaries, judge, weights
@@ -56,7 +59,13 @@ def evaluate(
             assert start is not None
             file = folder / "answers.jsonl"
             found = yield from answers.answer(start, judge.prompts(scenario, cases), file=file, stage="answers")
-            return _counted(found)
+            counted = _counted(found)
+            if counted["unanswered"] == len(found) > 0:
+                raise InputError(
+                    f"none of the {len(found)} held-out prompts leaves room for an answer in generation.context "
+                    f"{scenario.generation.context:,}, or in what the model knows: raise it, or bring shorter records"
+                )
+            return counted
 
         told = yield from step(root, "answers", {**inputs_asked, "weights": made.key}, answer, data=dataset.digest)
         outcome.steps.append(told)
@@ -142,17 +151,22 @@ def _canaries(
 def _made(loaded: Loaded, trained: Done, made: Done, *, told: Done, index: Path) -> Made:
     generation = loaded.scenario.generation
     defaults = generation.for_texts()
-    words = {}
+    words: list[tuple[Said, Said]] = []
     if "fidelity" in made.result:
-        near = made.result["fidelity"]
-        words["export"] = f"log-probabilities differ from the trained model's by {near['mean']:.4f} on average"
+        near = said("pipeline.made.differ", mean=made.result["fidelity"]["mean"])
+        words.append((said("pipeline.made.export"), near))
     parts = {
         "model.gguf": made.folder / made.result["chosen"],
         "tokenizer.json": merged_folder(trained, made) / "tokenizer.json",
     }
     if made.result.get("adapter"):
         parts["adapter.gguf"] = made.folder / made.result["adapter"]
-        words["adapter"] = _price_of_adapter(made.result)
+        words += _price_of_adapter(made.result)
+    if long := told.result.get("unanswered"):
+        count = said("pipeline.made.no_room", count=long, every=told.result["answers"], context=generation.context)
+        words.append((said("pipeline.made.unanswered"), count))
+    if made.result.get("tuned"):
+        words.append((said("pipeline.made.tuned"), _of_tuning(made.result["tuned"])))
     return Made(
         runtime="llamacpp",
         parts=parts,
@@ -168,15 +182,29 @@ def _made(loaded: Loaded, trained: Done, made: Done, *, told: Done, index: Path)
     )
 
 
-def _price_of_adapter(result: Mapping[str, Any]) -> str:
+def _of_tuning(told: Mapping[str, Any]) -> Said:
+    """What four bits lost before and after they were tuned, and which of the two is in the file."""
+    kept = said("pipeline.made.better") if told["better"] else said("pipeline.made.no_better")
+    return said(
+        "pipeline.made.lost",
+        steps=told["steps"],
+        before=told["before"],
+        after=told["after"],
+        tokens=told["tokens"],
+        kept=kept,
+    )
+
+
+def _price_of_adapter(result: Mapping[str, Any]) -> Words:
     """How fast the model answers with its adapter beside the base, and merged into it."""
     many = {row["name"]: row["tokens_per_second"] for row in result["layouts"]}
     (over,) = (row["name"] for row in result["layouts"] if row["chosen"])
     merged = f"{over.partition(' ')[0]} merged"
-    return ", ".join(
-        f"{name}: {many[name]:.0f} tokens/s at {quantise.CLIENTS} clients and {result['alone'][name]:.0f} alone"
+    speeds = tuple(
+        said("pipeline.made.speed", name=name, many=many[name], clients=quantise.CLIENTS, alone=result["alone"][name])
         for name in (over, merged)
     )
+    return [(said("pipeline.made.adapter"), said("pipeline.made.speeds", speeds=speeds))]
 
 
 def _weights(
@@ -194,14 +222,13 @@ def _weights(
             assert base is not None  # the schema: only for methods that tune one
             over = weights.Over(trained.folder / "adapter", (yield from bases.convert(base, home=home)))
         probe = trained.folder / "probe.npz"
-        validation = [judge.case_of(record) for record in dataset.read("validation")]
         found = yield from weights.make(
             loaded,
             merged=merged,
             base=base if base is not None and base.is_file() else None,
             probe=probe if probe.is_file() else None,
-            train=(judge.case_of(record) for record in dataset.read("train")),
-            validation=validation,
+            train=dataset.read("train"),
+            validation=list(dataset.read("validation")),
             folder=folder,
             over=over,
         )
@@ -258,6 +285,7 @@ def merged_folder(trained: Done, made: Done) -> Path:
 def _counted(found: Sequence[answers.Written]) -> dict[str, int]:
     return {
         "answers": len(found),
+        "unanswered": sum(not row.prompt_units for row in found),
         "prompt_units": sum(row.prompt_units for row in found),
         "completion_units": sum(row.completion_units for row in found),
     }

@@ -125,7 +125,7 @@ def render(found: Trace) -> list[str]:
             lines.append(f"licence    {credit.spdx} ({rights}): {credit.records} records from {credit.source}")
         lines += [f"credit     {words}" for words in dict.fromkeys(credit.credit for credit in origin.credits)]
         if origin.affected:
-            lines.append(f"withdrawn  {len(origin.affected)} records that it learnt from")
+            lines.append(f"withdrawn  records that it learnt from: {len(origin.affected)}")
     return [*lines, *(f"problem    {problem}" for problem in found.problems)]
 
 

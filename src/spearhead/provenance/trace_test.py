@@ -159,7 +159,7 @@ def test_withdrawn_records_are_shown(home: Home, store: Engine) -> None:
     keep(store, data)
     found = trace(data, home, store)
     assert found.origin and found.origin.affected == ("ab",)
-    assert any(line.startswith("withdrawn  1 records") for line in render(found))
+    assert any(line == "withdrawn  records that it learnt from: 1" for line in render(found))
 
 
 def test_a_file_without_a_label_is_refused(home: Home) -> None:

@@ -48,7 +48,7 @@ def bundle(
     options: Mapping[str, Any],
     records: Iterable[str],
     croissant: Path,
-    report: Path | None = None,
+    reports: Sequence[Path] = (),
     index: Path | None = None,
     samples: Sequence[Case] = (),
     version: str = "",
@@ -59,7 +59,8 @@ def bundle(
     `declared` is the manifest but for `version`, `created`, `parts` and `records`, which are filled in here. The
     version is the given one, else the next whole number; the same content again gives the release that is there.
     `parts` are the runtime's files by name (see `ROLES`), `records` the ids of the records that it learnt from,
-    `index` a folder. Raises BarMissed when a bar was missed, InputError when the version is taken by other content.
+    `index` a folder, `reports` the pages of the run, one a language (see `releases.report_name`). Raises BarMissed when
+    a bar was missed, InputError when the version is taken by other content.
     """
     gate.require(declared.bars)
     if not releases.NAME.fullmatch(declared.scenario):
@@ -99,8 +100,7 @@ def bundle(
                 "card.md": card.write(manifest).encode(),
                 **_samples(manifest, samples, signer=Signer(keys, time_stamps=home.time_stamps)),
             }
-            if report is not None:
-                documents["report.html"] = report
+            documents |= {page.name: page for page in reports}
             for name, content in documents.items():
                 _put(draft / name, content)
             manifest = _with(manifest, {name: draft / name for name in documents})

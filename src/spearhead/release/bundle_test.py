@@ -175,7 +175,7 @@ def test_what_fails_leaves_no_release(made: Made) -> None:
     with pytest.raises(InputError, match="is no name"):
         bundle(made.home, declared(), **made.inputs, version="../1")
     with pytest.raises(InputError, match="is no file"):
-        bundle(made.home, declared(), **(made.inputs | {"report": made.home.root / "nothing"}))
+        bundle(made.home, declared(), **(made.inputs | {"reports": [made.home.root / "nothing"]}))
     assert not [path for path in place.glob("*") if path.is_dir()]
     assert not list(made.home.root.parent.glob("evil*"))
 

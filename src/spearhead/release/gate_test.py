@@ -159,7 +159,7 @@ def test_gold_needs_baselines_beaten_rights_clean_and_costs_covered() -> None:
     assert len(reasons) == 3
     assert [str(reason) for reason in reasons] == [
         "it reaches all 1 bars, 1 of them against trivial baselines",
-        "its 1 licences allow what is asked of them",
+        "all of its licences (1) allow what is asked of them",
         "an accepted piece costs 0.000000005 EUR and earns 0.000000005 EUR (projected)",
     ]
     bound_only = gate.judge([Bar("bleu", minimum=3)], [BLEU], 500)

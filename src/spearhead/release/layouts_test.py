@@ -12,6 +12,7 @@ from spearhead.core.errors import BarMissed, InputError, SpearheadError
 from spearhead.core.generation import Progress, Prompt
 from spearhead.core.template import Segment
 from spearhead.nn import gguf_adapter, gguf_file
+from spearhead.nn.gguf_header import Array, read_header
 from spearhead.release import calibration, fidelity, quantise
 from spearhead.runtimes.conftest import needs_openvino
 from spearhead.runtimes.llamacpp.engines import OPENVINO, WISH
@@ -28,6 +29,12 @@ def run(steps: Generator[Progress, None, T]) -> tuple[list[Progress], T]:
             seen.append(next(steps))
         except StopIteration as end:
             return seen, end.value
+
+
+def state_of(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The weights of a file as `transformers` names them, and their config.json."""
+    file = read_header(path)
+    return run(gguf_file.read_state(file))[1], gguf_file.read_config(file)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +134,7 @@ def test_an_adapter_is_measured_over_every_layout_of_its_base_and_the_merged_fil
     tiny: tuple[Path, Path], tmp_path: Path
 ) -> None:
     model, tokenizer = tiny
-    state, config = gguf_file.read_state(model)
+    state, config = state_of(model)
     generator = np.random.default_rng(3)
     name = "model.layers.1.mlp.up_proj"
     a, b = (generator.normal(0, 0.3, shape).astype(np.float32) for shape in ((2, 64), (96, 2)))
@@ -174,7 +181,7 @@ def reference(model: Path, prefixes: list[list[int]]) -> np.ndarray[Any, Any]:
     import torch
     import transformers
 
-    state, config = gguf_file.read_state(model)
+    state, config = state_of(model)
     kind = config.pop("model_type")
     assert kind == "llama"
     network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config)).eval()
@@ -194,7 +201,7 @@ def test_an_export_says_what_the_trained_model_says_and_a_wrong_one_is_refused(
     fidelity.require(good, layout="F32")
     assert good.agreement == 1.0
     assert good.largest < 0.02
-    state, config = gguf_file.read_state(model)
+    state, config = state_of(model)
     name = "model.layers.0.self_attn.q_proj.weight"  # as if the rows had not been put in llama.cpp's order
     from spearhead.nn import gguf_names
 
@@ -240,7 +247,7 @@ def test_the_moments_are_those_of_what_each_layer_reads(tiny: tuple[Path, Path],
     import transformers
 
     model, _ = tiny
-    state, config = gguf_file.read_state(model)
+    state, config = state_of(model)
     config.pop("model_type")
     network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config))
     network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()}, strict=False)
@@ -259,7 +266,7 @@ def test_the_moments_are_those_of_what_each_layer_reads(tiny: tuple[Path, Path],
     plain, ours = tmp_path / "plain.gguf", tmp_path / "ours.gguf"
     list(gguf_file.requantise(model, plain, "Q4_0"))
     list(gguf_file.requantise(model, ours, "Q4_0", moments=found))
-    one, other = gguf_file.read_state(plain)[0], gguf_file.read_state(ours)[0]
+    one, other = state_of(plain)[0], state_of(ours)[0]
     for name, seen in (("model.layers.0.self_attn.q_proj", first), ("model.layers.0.mlp.up_proj", None)):
         inputs = found[name] if seen is None else seen
         change, plainly = (

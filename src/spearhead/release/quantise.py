@@ -77,6 +77,7 @@ def choose(
     prompts: Sequence[Prompt],
     most_loss: float,
     moments: Mapping[str, Array] | None = None,
+    sources: Mapping[str, Path] = {},
     over: Over | None = None,
     threads: int = 0,
 ) -> Generator[Progress, None, Choice]:
@@ -84,7 +85,8 @@ def choose(
 
     The loss is the mean of -ln p of the answers' tokens less the same under `source`; speed is that of `CLIENTS`
     prompts at once, every generated token counted, on `threads` (0: one a core). Raises BarMissed, with the figures,
-    when every layout loses more than `most_loss`. `moments` (see `calibration`) lower the loss of Q4_0.
+    when every layout loses more than `most_loss`. `moments` (see `calibration`) lower the loss of Q4_0. What `sources`
+    names for a layout is written from that file: numbers that it holds in this layout stay bit by bit.
 
     With `over` it is `source` under the adapter that is chosen, in each layout `Q8_0 + adapter`, and `Q8_0 merged` is
     only measured. The base is rounded without `moments`: they are one model's own, and it is to be shared by many.
@@ -93,7 +95,7 @@ def choose(
         raise InputError("choosing a layout needs layouts, pairs and prompts: one of them is empty")
     for layout in layouts:
         weight_layouts.known(layout)
-    candidates = _candidates(source, folder, layouts, moments=moments, over=over)
+    candidates = _candidates(source, folder, layouts, moments=moments, sources=sources, over=over)
     for name, one in candidates.items():
         for step in gguf_file.requantise(one.source, one.path, one.layout, moments=one.moments):
             yield Progress("quantise", step.done, step.total, note=name, unit="byte")
@@ -132,6 +134,7 @@ def _candidates(
     layouts: Sequence[str],
     *,
     moments: Mapping[str, Array] | None,
+    sources: Mapping[str, Path],
     over: Over | None,
 ) -> dict[str, _Candidate]:
     """What is measured, by the name that it has in tables."""
@@ -140,7 +143,7 @@ def _candidates(
         stem = layout.replace("/", "-")
         path = folder / f"{stem}.gguf"
         if over is None:
-            found[layout] = _Candidate(path, layout, source, moments)
+            found[layout] = _Candidate(path, layout, sources.get(layout, source), moments)
             continue
         whole = folder / f"{stem}.merged.gguf"
         found[f"{layout} merged"] = _Candidate(whole, layout, over.merged, moments, wanted=False)

@@ -73,11 +73,11 @@ def feedback(store: Engine | Connection, *, scenario: str) -> Feedback:
     return Feedback(tuple(pairs), dict(alone), dict(sorted(left_out.items())))
 
 
-def words(prompt: str) -> str | None:
-    """The one thing that a person said, where the messages are no more than that: what a scenario trains on."""
-    messages = json.loads(prompt)
+def asked(prompt: str) -> str | list[dict[str, str]]:
+    """The one thing that a person said, or the messages where there are more than that."""
+    messages: list[dict[str, str]] = json.loads(prompt)
     if len(messages) != 1 or messages[0].get("role") != "user":
-        return None
+        return messages
     return str(messages[0]["content"])
 
 

@@ -3,17 +3,24 @@
 Every character is folded on its own, so folding a stream piece by piece equals folding it whole.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable
 
-# Letters of other alphabets that are drawn like Latin ones, and letters that NFKD leaves alone.
-_LOOKALIKES = dict(
-    zip(
-        "аеорсухіѕјԁһԛԝкмтвнґүαοριντυκχεηωβγϲϳıłøđɡħŧƀɑɩɪʏᴀʙᴄᴅᴇɢʜᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡᴢ",
-        "aeopcyxisjdhqwkmtbhryaopivtukxenwbycjilodghtbaiiyabcdeghjklmnoprstuvwz",
-        strict=True,
-    )
-)
+# Letters of other alphabets that are drawn like Latin ones: Greek and Cyrillic, Armenian, Coptic, Cherokee, Lisu,
+# Deseret and Osage, and Latin ones whose names do not say so. As they are and in small letters, whichever comes first.
+_LOOKALIKES = {
+    shape: letter
+    for letter, shapes in {
+        "a": "аαɑⲁᎪꓮ", "b": "вβьⲃᏴᏏꓐ", "c": "сϲⲥᏟꓚ", "d": "ԁᎠᏧꓓ", "e": "еεєҽⲉᎬꓰ", "f": "ғꓝ", "g": "ɡցԍᏀꓖ",
+        "h": "нһհΗⲏᎻꓧ", "i": "іιɩıⲓᎥꓲ", "j": "јյϳᎫꓙ", "k": "кκҝⲕᏦꓗ", "l": "ӏլᏞꓡ", "m": "мΜⲙᎷꓟ", "n": "ηΝⲛꓠ",
+        "o": "оοօⲟꓳ𐐬𐓪", "p": "рρⲣᏢꓑ", "q": "ԛզ", "r": "гґᎡꓣ", "s": "ѕᏚꓢ", "t": "тτⲧᎢꓔ", "u": "υսꓴ",
+        "v": "νѵᏙꓦ", "w": "ԝωᎳꓪ", "x": "хχҳⲭꓫ", "y": "уүγΥⲩᎩꓬ", "z": "ΖⲍᏃꓜ",
+    }.items()
+    for shape in shapes
+}  # fmt: skip
+# Latin letters that NFKD leaves alone say in their names what they are: o with stroke, small capital b.
+_LATIN = re.compile(r"LATIN (?:SMALL LETTER|LETTER SMALL CAPITAL) ([A-Z])(?: WITH .+)?")
 # What people write in place of a letter. Only signs that do not end sentences, so that "kill!" stays "kill".
 _INSTEAD = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "€": "e", "£": "l"}
 # Traditional to simplified, for the characters that the Chinese lists use.
@@ -26,9 +33,11 @@ _VARIANTS = dict(
 )
 _FILLERS = "\u115f\u1160\u3164\uffa0\u034f\u2800\u17b4\u17b5"
 BEYOND = "\ufffd"
-"""Stands for every character outside the basic plane in the Chinese folding."""
-# Signs that are put between Chinese characters to break a word up; the end of a sentence is not among them.
-_JOINTS = frozenset("-_*·.•~|/\\'\"`^+=#・‧∙,")
+"""Stands for every letter outside the basic plane in the Chinese folding."""
+_FLAGS = range(0x1F1E6, 0x1F200)
+"""Letters that come in pairs as flags."""
+# Signs that end a sentence or a clause. All others are put between Chinese characters to break a word up.
+_STOPS = frozenset("。!?;:")
 
 
 def is_hidden(character: str) -> bool:
@@ -63,12 +72,21 @@ def _letters(character: str) -> str:
     if is_hidden(character):
         return ""
     number = ord(character)
-    for first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6):  # squared, negative circled, negative squared, regional
+    for first in (0x1F130, 0x1F150, 0x1F170, _FLAGS.start):  # squared, negative circled, negative squared, regional
         if first <= number < first + 26:
             return chr(ord("a") + number - first)
-    plain = unicodedata.normalize("NFKD", character).casefold()
-    parts = (part for part in plain if not is_hidden(part))
-    return "".join(_INSTEAD.get(part, _LOOKALIKES.get(part, part)) for part in parts)
+    found = []
+    for part in unicodedata.normalize("NFKD", character):
+        drawn = _LOOKALIKES.get(part)  # a capital eta is drawn as H, a small one as n
+        found += [drawn] if drawn else [_drawn(small) for small in part.casefold() if not is_hidden(small)]
+    return "".join(found)
+
+
+def _drawn(small: str) -> str:
+    if small.isascii() or small in _LOOKALIKES:
+        return _LOOKALIKES.get(small, small)
+    named = _LATIN.fullmatch(unicodedata.name(small, ""))
+    return named.group(1).lower() if named else small
 
 
 def latin(character: str) -> str:
@@ -80,7 +98,8 @@ def latin(character: str) -> str:
     plain = _letters(character)
     if not plain:
         return ""
-    return "".join(part if part.isascii() and part.isalnum() else " " for part in plain)
+    parts = (_INSTEAD.get(part, part) for part in plain)
+    return "".join(part if part.isascii() and part.isalnum() else " " for part in parts)
 
 
 def chinese(character: str) -> str:
@@ -89,11 +108,16 @@ def chinese(character: str) -> str:
     >>> "".join(map(chinese, "炸 彈*製。作"))
     '炸弹制。作'
     """
-    plain = _letters(character)
-    kept = (_VARIANTS.get(part, part) for part in plain if not part.isspace() and part not in _JOINTS)
+    plain = "" if ord(character) in _FLAGS else _letters(character)
+    kept = (_VARIANTS.get(part, part) for part in plain if not _is_joint(part))
     # pyahocorasick 2.3.1 corrupts the heap when a stream mixes characters of the basic plane with others
     # (WojciechMula/pyahocorasick#221): what lies beyond it never reaches the automaton.
     return "".join(part if part <= "\uffff" else BEYOND for part in kept)
+
+
+def _is_joint(part: str) -> bool:
+    """Whether a compatible character is a space, a sign or a picture that ends no sentence."""
+    return part.isspace() or (part not in _STOPS and unicodedata.category(part)[0] in "PSZ")
 
 
 class Fold(dict[int, str]):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -38,13 +37,21 @@ def set_policy(
     return made.digest
 
 
+def newest(store: Engine | Connection, scenario: str) -> Policy | None:
+    """The live policy of `scenario`, if one was ever set; raises InputError where it is none any more."""
+    query = sa.select(settings.c.value).where(settings.c.scenario == scenario, settings.c.kind == KIND)
+    with reading(store) as connection:
+        found = connection.scalar(query.order_by(settings.c.id.desc()).limit(1))
+    return None if found is None else _read(found, scenario)
+
+
 def history(store: Engine | Connection, scenario: str) -> list[tuple[str, str, Policy]]:
     """Since when, by whom and which, the newest first."""
     wanted = sa.select(settings).where(settings.c.scenario == scenario, settings.c.kind == KIND)
     with reading(store) as connection:
         rows = connection.execute(wanted.order_by(settings.c.id.desc())).all()
-    return [(row.created, row.actor, _read(json.loads(row.value), scenario)) for row in rows]
+    return [(row.created, row.actor, _read(row.value, scenario)) for row in rows]
 
 
-def _read(raw: dict[str, Any], scenario: str) -> Policy:
-    return policy.read(raw, name=f"the live policy of {scenario}")
+def _read(text: str, scenario: str) -> Policy:
+    return policy.read(json.loads(text), name=f"the live policy of {scenario}")

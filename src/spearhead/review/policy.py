@@ -42,6 +42,22 @@ def consequence(policy: Policy, finding: Finding, direction: Direction) -> Decis
     return max((_by_rule(rule, finding.severity) for rule in rules), key=_RANK.__getitem__)
 
 
+def limits(policy: Policy, direction: Direction) -> dict[str, float | None]:
+    """The severity from which a finding of a category is stopped in a direction, held or blocked; None: none is.
+
+    `*` stands for every category without a rule of its own; empty when no rule speaks of the direction.
+
+    >>> limits(Policy((), (Rule("*", Direction.DATA, block=0.5), Rule("hate", Direction.DATA))), Direction.DATA)
+    {'*': 0.5, 'hate': None}
+    """
+    found: dict[str, float | None] = {}
+    for rule in policy.rules:
+        if rule.direction == direction:
+            marks = [mark for mark in (rule.hold, rule.block, found.get(rule.category)) if mark is not None]
+            found[rule.category] = min(marks, default=None)
+    return found
+
+
 def _by_rule(rule: Rule, severity: float) -> Decision:
     if rule.block is not None and severity >= rule.block:
         return Decision.BLOCK

@@ -140,8 +140,9 @@ def test_a_template_that_is_none_is_refused() -> None:
 
 
 # -- vocabularies ------------------------------------------------------------------------------------------------------
-def test_every_word_of_both_vocabularies_can_be_said() -> None:
-    assert list(categories.vocabularies()) == ["mlcommons", "openai"]
+def test_every_word_of_every_vocabulary_can_be_said() -> None:
+    assert list(categories.vocabularies()) == ["azure", "mlcommons", "openai"]
+    assert set(categories.vocabularies()["azure"].words) == {"Hate", "SelfHarm", "Sexual", "Violence"}
     assert set(categories.vocabularies()["mlcommons"].words) == {f"S{number}" for number in range(1, 15)}
     assert set(categories.vocabularies()["openai"].words) == {
         "hate",
@@ -162,7 +163,7 @@ def test_every_word_of_both_vocabularies_can_be_said() -> None:
     assert {"prompt-injection", "profanity"} <= set(categories.silent("mlcommons"))
 
 
-def test_one_decision_is_told_in_two_vocabularies() -> None:
+def test_one_decision_is_told_in_every_vocabulary() -> None:
     verdict = decide(POLICY, [finding("hate", 0.7), finding("threats", 0.4), finding("privacy", 1.0)], OUTPUT)
     theirs = report(verdict, POLICY, OUTPUT, vocabulary="openai")
     assert (theirs.decision, theirs.scores["hate"], theirs.flagged["hate"]) == (Decision.BLOCK, 0.7, True)
@@ -170,7 +171,10 @@ def test_one_decision_is_told_in_two_vocabularies() -> None:
     assert (theirs.scores["violence"], theirs.scores["sexual"]) == (0.4, 0.0)
     hazards = report(verdict, POLICY, OUTPUT, vocabulary="mlcommons")
     assert (hazards.flagged["S10"], hazards.flagged["S1"], hazards.scores["S7"]) == (True, False, 1.0)
-    with pytest.raises(InputError, match="there are mlcommons, openai"):
+    azure = report(verdict, POLICY, OUTPUT, vocabulary="azure")
+    assert azure.scores == {"Hate": 0.7, "Sexual": 0.0, "Violence": 0.4, "SelfHarm": 0.0}
+    assert azure.flagged == {"Hate": True, "Sexual": False, "Violence": False, "SelfHarm": False}
+    with pytest.raises(InputError, match="there are azure, mlcommons, openai"):
         report(verdict, POLICY, OUTPUT, vocabulary="esperanto")
 
 

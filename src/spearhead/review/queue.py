@@ -138,8 +138,9 @@ def claim(
     Never an item that they decided on before: a second approval and an appeal are another person's.
     """
     moment = clock()
-    decided = (
+    decided = (  # asked of the few that wait, not of all that this person ever decided on
         sa.select(review_transitions.c.review)
+        .where(review_transitions.c.review == reviews.c.id)
         .where(review_transitions.c.actor == reviewer)
         .where(review_transitions.c.from_state == "claimed")
         .where(review_transitions.c.to_state.in_(("escalated", "rejected", "approved")))
@@ -147,7 +148,7 @@ def claim(
     )
     wanted = (
         sa.select(reviews)
-        .where(reviews.c.state.in_(WAITING), reviews.c.expires > stamp(moment), reviews.c.id.not_in(decided))
+        .where(reviews.c.state.in_(WAITING), reviews.c.expires > stamp(moment), ~sa.exists(decided))
         .order_by(reviews.c.created, reviews.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -168,14 +169,18 @@ def claim(
 def renew(
     store: Engine | Connection, review: str, *, reviewer: str, lease: timedelta = LEASE, clock: Clock = now
 ) -> Item:
-    """Let a lease that still runs begin anew; raises Moved when it does not. No transition: the item stays theirs."""
+    """Let a lease that still runs begin anew; raises Moved when it does not. No transition: the item stays theirs.
+
+    It never ends later than one that began when the item's own time ran out: what it costs is held no longer.
+    """
     moment = clock()
     with writing(store) as connection:
         item = _claimed(connection, review, reviewer=reviewer, moment=moment)
+        last = datetime.fromisoformat(item.expires)
         changed = connection.execute(
             reviews.update()
             .where(reviews.c.id == item.id, reviews.c.version == item.version, reviews.c.state == item.state)
-            .values(lease=stamp(moment + lease))
+            .values(lease=stamp(min(moment, last) + lease))
         )
         if changed.rowcount != 1:
             raise Moved(f"someone else moved {item.id} first: look at it again")
@@ -379,7 +384,7 @@ def _by(store: Engine | Connection, review: str, target: str, *, actor: str, rea
 def _found(connection: Connection, review: str) -> Item:
     row = connection.execute(sa.select(reviews).where(reviews.c.id == review).with_for_update()).one_or_none()
     if row is None:
-        raise InputError(f"there is no review {review!r}")
+        raise InputError(said("review.queue.none", review=review))
     return _item(row)
 
 

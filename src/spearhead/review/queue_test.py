@@ -296,6 +296,22 @@ def test_a_lease_that_runs_can_begin_anew_and_one_that_ended_cannot(store: Engin
     assert states(store, item) == ["needs_human", "claimed"]
 
 
+def test_a_lease_does_not_begin_anew_for_ever(store: Engine) -> None:
+    watch = Watch()
+    item = held(store, watch)
+    watch.time += timedelta(hours=23, minutes=59)
+    queue.claim(store, reviewer="ann", clock=watch)
+    ends = []
+    for minutes in (10, 4):  # past the item's own day
+        watch.time += timedelta(minutes=minutes)
+        ends.append(queue.renew(store, item.id, reviewer="ann", clock=watch).lease)
+    assert ends == ["2026-11-23T00:15:00Z"] * 2
+    watch.time += timedelta(minutes=3)
+    with pytest.raises(queue.Moved, match="lease of ann"):
+        queue.renew(store, item.id, reviewer="ann", clock=watch)
+    assert [one.id for one in queue.expire(store, clock=watch)] == [item.id]
+
+
 def test_a_decision_on_what_went_through_other_hands_meanwhile_is_refused(store: Engine) -> None:
     watch = Watch()
     item = held(store, watch)

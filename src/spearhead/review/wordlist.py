@@ -1,8 +1,8 @@
 """Looks for listed words and phrases, whatever they are dressed in, with one pass of an Aho-Corasick automaton a
 script. Knows no list and no policy: a check brings its lists.
 
-Words in Latin letters match whole words only. They are also found when they are spelled apart (`b o m b`, `b.o.m.b`)
-or cut elsewhere (`how tomake abomb`); Chinese is found wherever its characters stand.
+Words in Latin letters match whole words only. They are also found when they are spelled apart (`b o m b`, `b.o.m.b`),
+cut by a sign (`b-omb`) or cut elsewhere (`how tomake abomb`); Chinese is found wherever its characters stand.
 """
 
 import itertools
@@ -24,10 +24,12 @@ from spearhead.review.folding import BEYOND, Fold, chinese, latin
 from spearhead.review.scanner import place
 
 _RUNS = re.compile("  +")
-_SPELLED = re.compile(" [a-z0-9] [a-z0-9](?= )")
-"""Two single letters in a row: without them, no short word is spelled apart."""
 _LONG = 10
 """Letters from which a phrase is no accident, wherever its spaces are."""
+_CUT = 4
+"""Letters from which a word that a sign cuts in two is no accident."""
+_APOSTROPHES = frozenset("'\u2019\u02bc`\u00b4")
+"""Signs that words have of themselves: `coon's` is no plural."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,10 @@ class _Script:
 
 @dataclass(frozen=True, slots=True)
 class _Joined:
-    """Latin terms without their spaces: `automaton` holds all of them, `long` those that are no accident."""
+    """Latin terms without their spaces."""
 
     fold: Fold
     automaton: Any
-    long: Any
     longest: int
 
 
@@ -121,15 +122,11 @@ def _joined(terms: Iterable[Term], fold: Fold) -> _Joined:
         lengths = tuple(map(len, parts))
         if lengths not in ways or ways[lengths].severity < term.severity:
             ways[lengths] = term
-    every, long = ahocorasick.Automaton(), ahocorasick.Automaton()
+    automaton = ahocorasick.Automaton()
     for letters, ways in held.items():
-        every.add_word(letters, (len(letters), tuple(ways.items())))
-        if len(letters) >= _LONG:
-            long.add_word(letters, True)
-    every.make_automaton()
-    if len(long):
-        long.make_automaton()
-    return _Joined(fold, every, long if len(long) else None, max(map(len, held)))
+        automaton.add_word(letters, (len(letters), tuple(ways.items())))
+    automaton.make_automaton()
+    return _Joined(fold, automaton, max(map(len, held)))
 
 
 @cache
@@ -231,9 +228,11 @@ class _JoinedScanner:
         self.letters = ""  # the tail; its first letter has number `base`
         self.places: list[int] = []
         self.begins: list[bool] = []
+        self.cuts: list[bool] = []  # whether a word begins there after signs alone, without a space
         self.digits: list[bool] = []
         self.base, self.length = 0, 0
         self.gap = True  # nothing but signs since the last letter
+        self.space = True  # a space among them, or what else parts words
         self.ended: list[tuple[int, Any]] = []  # matches that end with the last letter: does a word end there?
         self.walk = joined.automaton.iter("")
 
@@ -243,12 +242,14 @@ class _JoinedScanner:
             for plain in char(character):
                 if plain == " ":
                     self.gap = True
+                    self.space |= character.isspace() or character.isalnum() or character in _APOSTROPHES
                     continue
                 added.append(plain)
                 self.places.append(offset)
                 self.begins.append(self.gap)
+                self.cuts.append(self.gap and not self.space)
                 self.digits.append(character.isdigit())
-                self.gap = False
+                self.gap = self.space = False
         self.length += len(piece)
         return self._walk("".join(added))
 
@@ -278,6 +279,7 @@ class _JoinedScanner:
         if (drop := len(self.letters) - self.joined.longest) > 0:
             self.letters, self.places, self.base = self.letters[drop:], self.places[drop:], self.base + drop
             self.begins, self.digits = self.begins[drop:], self.digits[drop:]
+            self.cuts = self.cuts[drop:]
         return found
 
     def _findings(self, last: int, size: int, ways: tuple[tuple[tuple[int, ...], Term], ...]) -> list[Finding]:
@@ -286,13 +288,14 @@ class _JoinedScanner:
             return []
         begins = [n for n in range(size) if self.begins[first + n]]
         tokens = tuple(after - before for before, after in itertools.pairwise([*begins, size]))
+        cuts = tuple(self.cuts[first + n] for n in begins)
         start, end = self.places[first], self.places[last] + 1
         # What is written as it is listed was found with its spaces.
         return [
             _finding(self.check, term, start=start, end=end)
             for lengths, term in ways
             if tokens != lengths
-            and (size >= _LONG or _is_spelled(tokens, lengths))
+            and (size >= _LONG or _is_spelled(tokens, lengths) or _is_cut(tokens, lengths, cuts))
             and not _is_number(self.digits[first : last + 1], term)
         ]
 
@@ -312,6 +315,19 @@ def _is_spelled(tokens: tuple[int, ...], lengths: tuple[int, ...]) -> bool:
         else:
             return False
     return not left
+
+
+def _is_cut(tokens: tuple[int, ...], lengths: tuple[int, ...], cuts: tuple[bool, ...]) -> bool:
+    """Whether every word of a term is one token, but for one of at least `_CUT` letters that a sign cuts in two.
+
+    >>> _is_cut((4, 1, 3), (4, 4), (False, False, True)), _is_cut((1, 3), (4,), (False, False))
+    (True, False)
+    """
+    for at, length in enumerate(lengths):
+        if tokens[at] != length:
+            whole = (*tokens[:at], sum(tokens[at : at + 2]), *tokens[at + 2 :])
+            return whole == lengths and length >= _CUT and cuts[at + 1]
+    return False
 
 
 def _is_number(digits: list[bool], term: Term) -> bool:
@@ -415,7 +431,12 @@ class ListCheck:
 
 
 def _is_apart(joined: _Joined, folded: str) -> bool:
-    """Whether a term may stand in the text with other spaces than it is listed with."""
-    if _SPELLED.search(folded):
-        return True
-    return joined.long is not None and any(True for _ in joined.long.iter(folded.replace(" ", "")))
+    """Whether a term stands in the text from the beginning of a word to the end of one, whatever spaces are in it."""
+    words = folded.split()
+    ends: set[int] | None = None
+    for last, (size, _) in joined.automaton.iter("".join(words)):
+        if ends is None:
+            ends = {0, *itertools.accumulate(map(len, words))}
+        if last + 1 in ends and last + 1 - size in ends:
+            return True
+    return False

@@ -13,6 +13,7 @@ CONTEXT = Context("s", Direction.OUTPUT)
 TERMS = (
     Term("hate", 0.9, "zig"),
     Term("hate", 0.9, "big zag"),
+    Term("hate", 0.9, "big swag"),
     Term("privacy", 0.5, "the long forbidden phrase"),
     Term("hate", 0.9, "坏词"),
     Term("hate", 0.9, "1488"),
@@ -31,6 +32,10 @@ def spans(text: str) -> list[str]:
         ("z.i.g and z-i-g", ["z.i.g", "z-i-g"]),
         ("b i g z a g", ["b i g z a g"]),
         ("big z a g", ["big z a g"]),
+        ("b-ig zag", []),  # of three letters a sign may be an accident
+        ("big swag, big sw-ag, b\u200big s.wag", ["big swag", "big sw-ag", "b\u200big s.wag"]),
+        ("big swa\u200b*-g", ["big swa\u200b*-g"]),
+        ("big sw'ag, big sw- ag, big s-wa-g, big sw\u2019ag", []),
         ("bigzag", []),  # six letters in one word may be another word
         ("thelong forbid denphrase", ["thelong forbid denphrase"]),
         ("the long forbidden phrase", ["the long forbidden phrase"]),  # found once
@@ -52,6 +57,6 @@ def test_parts_of_other_words_are_left_alone(text: str) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text("zigbaZ. -坏词148", max_size=30))
+@given(st.text("zigbswaZ.' -坏词148", max_size=30))
 def test_the_quick_look_at_a_whole_text_misses_nothing(text: str) -> None:
     assert CHECK(media.text(text), CONTEXT) == scan(CHECK.scanner(), text)

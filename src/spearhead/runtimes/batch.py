@@ -1,4 +1,4 @@
-"""Many prompts through one generator, for evaluation: as they come, or as a step that reports its progress.
+"""Many prompts through one generator, for evaluation: each answer as it is complete.
 
 Knows no particular runtime and nothing of metrics.
 """
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from spearhead.core import generation
-from spearhead.core.generation import Progress, Prompt, Usage
+from spearhead.core.generation import Prompt, Usage
 from spearhead.core.media import Media
+from spearhead.runtimes.failure import PromptTooLong
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class Runtime(generation.Generator, Protocol):
     """A generator that holds something open."""
 
     async def aclose(self) -> None: ...
+
+
+Start = Callable[[], Awaitable[Runtime]]
 
 
 async def answer_all(
@@ -56,48 +60,52 @@ async def answer_all(
         await asyncio.gather(*running, *done, return_exceptions=True)
 
 
-def run_all(
-    start: Callable[[], Awaitable[Runtime]], prompts: Sequence[Prompt], *, stage: str = "generate", parallel: int = 16
-) -> Generator[Progress, None, list[Answer]]:
-    """Start a runtime, answer every prompt, close it: yields after each answer, returns them in the prompts' order.
+def streamed(start: Start, prompts: Sequence[Prompt], *, parallel: int = 16) -> Generator[Answer, None, None]:
+    """Answers as they are ready; the runtime is started for them and ended with them, and not at all for no prompts.
 
     For callers that are not async; it runs an event loop of its own.
     """
-    answers: list[Answer] = []
-    total = sum(prompt.count for prompt in prompts)
+    if not prompts:
+        return
+    steps = _stream(start, prompts, parallel)
     with asyncio.Runner() as runner:
-        runtime = runner.run(_started(start))
-        running = answer_all(runtime, prompts, parallel=parallel)
         try:
-            yield Progress(stage, 0, total, unit="answers")
-            while (answer := runner.run(_next(running))) is not None:
-                answers.append(answer)
-                yield Progress(stage, len(answers), total, unit="answers")
+            while (item := runner.run(_next(steps))) is not None:
+                yield item
         finally:
-            runner.run(_closed(running, runtime))
-    return sorted(answers, key=lambda answer: (answer.prompt, answer.index))
+            runner.run(_close(steps))
 
 
 async def _answers(runtime: generation.Generator, prompt: Prompt, number: int) -> list[Answer]:
+    """The answers of one prompt; empty ones of no units where it leaves no room for any, as a client is refused."""
     texts: list[list[str]] = [[] for _ in range(prompt.count)]
     last: dict[int, tuple[Usage, str, Media | None]] = {}
-    async for draft in runtime.generate(prompt):
-        texts[draft.index].append(draft.delta)
-        if draft.finish is not None:
-            last[draft.index] = (draft.usage, draft.finish, draft.media)
+    try:
+        async for draft in runtime.generate(prompt):
+            texts[draft.index].append(draft.delta)
+            if draft.finish is not None:
+                last[draft.index] = (draft.usage, draft.finish, draft.media)
+    except PromptTooLong as error:
+        return [Answer(number, index, "", Usage(), error.code) for index in range(prompt.count)]
     return [Answer(number, index, "".join(texts[index]), *last[index]) for index in range(prompt.count)]
 
 
-async def _started(start: Callable[[], Awaitable[Runtime]]) -> Runtime:
-    return await start()
-
-
-async def _next(answers: AsyncGenerator[Answer, None]) -> Answer | None:
-    return await anext(answers, None)
-
-
-async def _closed(answers: AsyncGenerator[Answer, None], runtime: Runtime) -> None:
+async def _stream(start: Start, prompts: Sequence[Prompt], parallel: int) -> AsyncGenerator[Answer, None]:
+    runtime = await start()
     try:
-        await answers.aclose()
+        answers = answer_all(runtime, prompts, parallel=parallel)
+        try:
+            async for item in answers:
+                yield item
+        finally:
+            await answers.aclose()
     finally:
         await runtime.aclose()
+
+
+async def _next(steps: AsyncGenerator[Answer, None]) -> Answer | None:
+    return await anext(steps, None)
+
+
+async def _close(steps: AsyncGenerator[Answer, None]) -> None:
+    await steps.aclose()

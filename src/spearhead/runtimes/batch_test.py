@@ -14,7 +14,7 @@ import pytest
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Prompt
 from spearhead.core.template import Segment
-from spearhead.runtimes.batch import Answer, answer_all, run_all
+from spearhead.runtimes.batch import answer_all, streamed
 from spearhead.runtimes.conftest import Table
 from spearhead.runtimes.failure import RuntimeFailed
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
@@ -27,17 +27,10 @@ def ask(words: str, tokens: int, *, count: int = 1) -> Prompt:
     return Prompt((Segment(words, False),), count=count, options={"temperature": 0, "max_tokens": tokens}, seed=1)
 
 
-def test_all_answers_come_back_in_the_order_of_their_prompts(table: Table) -> None:
+def test_all_answers_come_back_and_say_which_prompt_they_are_for(table: Table) -> None:
     prompts = [ask("a", 7 * (1 + number % 4), count=1 + number % 2) for number in range(30)]
-    running = run_all(lambda: LlamaCpp.start(table.model, table.tokenizer, settings=SMALL), prompts, parallel=12)
-    progress = []
-    while True:
-        try:
-            progress.append(next(running))
-        except StopIteration as end:
-            answers: list[Answer] = end.value
-            break
-    assert [step.done for step in progress] == list(range(46)) and progress[-1].total == 45
+    running = streamed(lambda: LlamaCpp.start(table.model, table.tokenizer, settings=SMALL), prompts, parallel=12)
+    answers = sorted(running, key=lambda answer: (answer.prompt, answer.index))
     wanted = [(n, index, "é😀a" * (1 + n % 4)) for n in range(30) for index in range(1 + n % 2)]
     assert [(answer.prompt, answer.index, answer.text) for answer in answers] == wanted
     assert sum(answer.usage.completion for answer in answers) == sum(7 * (1 + n % 4) * (1 + n % 2) for n in range(30))
@@ -45,7 +38,7 @@ def test_all_answers_come_back_in_the_order_of_their_prompts(table: Table) -> No
 
 def test_a_prompt_that_is_refused_ends_the_run_with_its_reason(table: Table) -> None:
     prompts = [ask("a", 7), ask("", 7), *[ask("a", 7)] * 20]
-    running = run_all(lambda: LlamaCpp.start(table.model, table.tokenizer, settings=SMALL), prompts)
+    running = streamed(lambda: LlamaCpp.start(table.model, table.tokenizer, settings=SMALL), prompts)
     with pytest.raises(InputError, match="empty"):
         for _ in running:
             pass
@@ -97,7 +90,7 @@ def test_an_endpoint_answers_like_the_model_behind_it(endpoint: str) -> None:
 def test_an_endpoint_that_is_not_there_is_one_line() -> None:
     async def main() -> None:
         async with Remote("http://127.0.0.1:9/v1", model="x") as remote:
-            with pytest.raises(RuntimeFailed, match="127.0.0.1:9"):
+            with pytest.raises(RuntimeFailed, match="127.0.0.1:9/v1: nobody answers there .*is the server running"):
                 async for _ in remote.generate(ask("a", 7)):
                     pass
         with pytest.raises(InputError, match="ftp"):
@@ -111,7 +104,7 @@ def test_many_prompts_to_an_endpoint_that_is_not_there_are_one_failure(caplog: p
         return Remote("http://127.0.0.1:9/v1", model="x")
 
     with pytest.raises(RuntimeFailed, match="127.0.0.1:9"):
-        for _ in run_all(start, [ask("a", 7)] * 40):
+        for _ in streamed(start, [ask("a", 7)] * 40):
             pass
     gc.collect()  # what asyncio says of a failure that nobody took, it says when the task is collected
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []

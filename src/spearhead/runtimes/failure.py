@@ -8,12 +8,16 @@ class PromptTooLong(InputError):
     """The prompt leaves no room for an answer in the model's context."""
 
     code = "context_length_exceeded"
+    number: int | None = None
+    """Which of several prompts it is."""
 
 
 class OptionRefused(InputError):
     """An option of a request that cannot be honoured at all, or not with this value; `prompt` is one of them."""
 
     code = "invalid_value"
+    number: int | None = None
+    """Which of several prompts it is about."""
 
     def __init__(self, option: str, message: Said) -> None:
         super().__init__(message)

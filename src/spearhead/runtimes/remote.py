@@ -126,6 +126,11 @@ class Remote:
                         logprobs = (choice.get("logprobs") or {}).get("content")
                         if delta or logprobs:
                             yield Draft(index, delta or "", usage=usage, logprobs=logprobs)
+        except httpx.ConnectError as error:
+            where = f"{self._client.base_url}".rstrip("/")
+            raise RuntimeFailed(
+                f"{where}: nobody answers there ({error}): is the server running, at this port?"
+            ) from error
         except (httpx.HTTPError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise RuntimeFailed(f"{self._client.base_url}: {type(error).__name__}: {error}") from error
         if not whole and finish is None:

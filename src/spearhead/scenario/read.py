@@ -19,7 +19,7 @@ from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.review import policy
 from spearhead.scenario import sourced
-from spearhead.scenario.schema import Scenario, model_table, read_family_config
+from spearhead.scenario.schema import CURRENCY, NAME, WORDS, Scenario, model_table, read_family_config
 
 LARGEST = 1 << 20
 """Bytes a scenario file may have."""
@@ -63,6 +63,8 @@ def load(path: Path, *, preset: str = "", changes: tuple[str, ...] = ()) -> Load
         raw = merge(raw, presets[preset])
     for change in changes:
         raw = merge(raw, _change(change))
+    if raw.get("presets", {}) != presets:
+        raise InputError("--set presets: choose a preset with --preset, and change the key itself: training.steps=20")
     scenario = check(raw, str(file))
     for name in presets:  # a mistake in one that is not asked for now is found now, and not when it is
         if name != preset:
@@ -178,7 +180,11 @@ def json_schema() -> dict[str, Any]:
         )
     schema["properties"]["model"] = {"oneOf": families}
     rules = definitions["Policy"]
-    rules["properties"]["template"] = {"type": "string", "enum": list(policy.templates())}
+    rules["properties"]["template"] = {
+        "type": "string",
+        "enum": list(policy.templates()),
+        "description": "The policy that stands here; other keys of this table change it.",
+    }
     rules["anyOf"] = [{"required": ["template"]}, {"required": rules.pop("required")}]
     changes = {name: _loose(table, definitions) for name, table in schema["properties"].items() if name != "presets"}
     schema["properties"]["presets"]["additionalProperties"] = {
@@ -243,6 +249,8 @@ _WANTED = {
 }
 
 
+_FORMS = {NAME: "lower-case letters, digits and dashes", CURRENCY: "three capitals, as in USD", WORDS: "a name"}
+
 _BOUNDS = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -264,6 +272,8 @@ def _sentence(error: ValidationError, root: type, *, renamed: dict[str, str] | N
     given = repr(first["input"])
     given = given if len(given) <= 60 else given[:57] + "..."
     kind = first["type"]
+    if kind == "string_pattern_mismatch":
+        return f"{where}: {given} was given, wanted {_FORMS[first['ctx']['pattern']]}{more}"
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         known = _keys(root, parts[:-1])
         near = difflib.get_close_matches(parts[-1], known, 1)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import pytest
 from spearhead.core.errors import InputError
 from spearhead.data import readers
 from spearhead.data.items import Item
+from spearhead.data.sources import hub
 from spearhead.scenario import read
 from spearhead.scenario.scaffold import new
+from spearhead.scenario.table import Shape, shape
+from spearhead.store.home import Home
 
 ROOT = Path(__file__).parents[3]
 GOOD = ROOT / "scenarios" / "modern-english" / "scenario.toml"
@@ -75,6 +79,38 @@ def test_half_precision_is_refused_where_it_would_do_nothing() -> None:
     assert read.load(folder, changes=('training.precision="fp32"',)).scenario.training.precision == "fp32"
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("fashion", "evaluation.noise_cases=4"),
+        ("fashion", "evaluation.perplexity_cases=0"),
+        ("fashion", 'release.layouts=["Q8_0"]'),
+        ("fashion", "generation.top_k=5"),
+        ("tang-quatrains", 'evaluation.features="classifier"'),
+        ("tang-quatrains", "generation.guidance=2.0"),
+    ],
+)
+def test_what_means_nothing_for_a_modality_is_refused(name: str, change: str) -> None:
+    with pytest.raises(InputError, match=f"{change.partition('=')[0]} means nothing for modality"):
+        read.load(ROOT / "scenarios" / name, changes=(change,))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ('release.layouts=["Q8_0"]', r"which tunes Q4_0, and release.layouts are \['Q8_0'\]: add it; wanted 0"),
+        ('release.form="adapter"', "a base that many share is tuned for none of them; wanted 0"),
+    ],
+)
+def test_tuning_of_what_is_not_released_is_refused(change: str, said: str) -> None:
+    folder = ROOT / "scenarios" / "modern-english"
+    assert read.load(folder, changes=("release.tune=60",)).scenario.release.tune == 60
+    with pytest.raises(InputError, match=f"release.tune is 60, .*{said}"):
+        read.load(folder, changes=("release.tune=60", change))
+    with pytest.raises(InputError, match="release.tune: -1 was given, wanted at least 0"):
+        read.load(folder, changes=("release.tune=-1",))
+
+
 def test_what_a_picture_cannot_be_drawn_with_is_refused_before_anything_is_learnt() -> None:
     folder = ROOT / "scenarios" / "fashion"
     with pytest.raises(InputError, match="generation.mixing means nothing to this model, which knows truncation"):
@@ -89,6 +125,51 @@ def test_what_a_picture_cannot_be_drawn_with_is_refused_before_anything_is_learn
         read.load(folder, changes=(styles, "generation.mixing=3"))
     with pytest.raises(InputError, match="generation.mixing: 2000 was given, wanted at most 1024"):
         read.load(folder, changes=(styles, "generation.mixing=2000"))
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "said"),
+    [
+        *(
+            (family, change, f"training.{change.partition('=')[0]} means nothing to a {family}: ")
+            for family in ("gan", "vae", "flow", "tokenizer")
+            for change in ("embedding_noise=5.0", 'adversarial="fgm"', "prune=0.5")
+        ),
+        ("gpt", "embedding_noise=5.0", "training.embedding_noise means nothing to a gpt: "),
+        ("gan", 'optimiser="muon"', "training.optimiser means nothing to a gan: both networks learn by Adam"),
+        ("gan", "betas=[0.5, 0.9]", "training.betas means nothing to a gan"),
+        ("gan", "weight_decay=0.1", "training.weight_decay means nothing to a gan"),
+        ("gan", "label_smoothing=0.1", "training.label_smoothing is of training.objective 'dpo'"),
+        ("vae", "beta=4.0", "training.beta is of training.objective 'dpo'"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(family: str, change: str, said: str) -> None:
+    folder = ROOT / "scenarios" / ("tang-quatrains" if family == "gpt" else "fashion")
+    model = () if family == "gpt" else (f'model={{family="{family}"}}',)
+    with pytest.raises(InputError, match=said):
+        read.load(folder, changes=(*model, f"training.{change}"))
+    if family in ("vae", "flow", "tokenizer"):
+        heeded = (*model, 'training.optimiser="muon"', "training.weight_decay=0.1", "training.betas=[0.5, 0.9]")
+        read.load(folder, changes=heeded)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ('{family="flow", size=9}', "model.size 9 must be a multiple of model.patch 2"),
+        ('{family="flow", levels=[1, 2, 4, 8]}', "model.size 28 must be a multiple of .* each of 3 levels"),
+        ('{family="flow", heads=3}', "the last level's width of model.heads 3"),
+        ('{family="flow", network="dit", patch=3}', "model.size 28 must be a multiple of model.patch 3"),
+        ('{family="tokenizer", halvings=3}', "model.size 28 cannot be halved 3 times: wanted a multiple of 8"),
+        ('{family="tokenizer", levels=[60, 60, 60]}', "model.levels are .60, 60, 60.: wanted one at least, and 65,536"),
+        ('{family="vae", channels=3}', "model.likelihood 'bernoulli' is for grey pictures, model.channels is 3"),
+        *((f'{{family="{family}", channels=2}}', "model.channels: 2 was given, wanted 1, 3 or 4")
+          for family in ("gan", "vae", "flow", "tokenizer")),
+    ],
+)  # fmt: skip
+def test_a_network_that_cannot_be_is_refused_before_the_data_are_read(model: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read.load(ROOT / "scenarios" / "fashion", changes=(f"model={model}",))
 
 
 @pytest.mark.parametrize("metric", ["class_balance", "class_accuracy"])
@@ -119,7 +200,16 @@ def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_train
         ("bars.0.metric", "blue", "metric 'blue' is not in evaluation.metrics"),
         ("evaluation.metrics", ["bleu", "chrff"], "did you mean 'chrf'?"),
         ("data.sources.0.kind", "packages", "did you mean 'package'?"),
+        ("evaluation.metrics", ["bleu", "chrff"], "evaluation.metrics: 'chrff' is unknown; did you mean 'chrf'?"),
+        ("evaluation.metrics", ["bleu", "frechet"], "'frechet' measures image, and this scenario makes text"),
+        ("data.checks", ["term"], "data.checks: 'term' is unknown; did you mean 'terms'?"),
+        ("data.checks", ["nsfw"], "data.checks: 'nsfw' looks at image, and these data are text"),
+        ("review.checks", ["term"], ": review: 'term' is unknown"),
         ("review.checks", ["term"], "did you mean 'terms'?"),
+        ("review.rules.0.category", "hatte", "review.rules.0.category: 'hatte' is unknown; did you mean 'hate'?"),
+        ("labels.producer", " ", "labels.producer: ' ' was given, wanted a name"),
+        ("price.currency", "usd", "price.currency: 'usd' was given, wanted three capitals, as in USD"),
+        ("data.sources.0.encoding", "utf-99", "data.sources.0.encoding: 'utf-99' is unknown: try utf-8 or gb18030"),
         ("data.test", 0.0, "data.validation and data.test must both be above 0"),
         ("release.form", "adaptor", "release.form: 'adaptor' was given"),
         ("scenario.name", "Modern English", "scenario.name: 'Modern English' was given"),
@@ -192,7 +282,9 @@ def test_a_mistake_is_one_line_that_says_what_to_do(path: str, value: Any, wante
         ("gpt", "dropout", 1.0, "less than 1"),
     ],
 )
-def test_a_network_that_cannot_be_is_refused_by_its_key(family: str, key: str, value: Any, wanted: str) -> None:
+def test_a_number_that_no_network_can_have_is_refused_by_its_key(
+    family: str, key: str, value: Any, wanted: str
+) -> None:
     raw = tomllib.loads((ROOT / "scenarios" / "fashion" / "scenario.toml").read_text(encoding="utf-8"))
     raw["model"] = {"family": family, key: value}
     with pytest.raises(InputError, match=rf"^a.toml: model\.{key}(\.1)?: .* was given, wanted {wanted}"):
@@ -257,6 +349,17 @@ def test_data_that_are_not_there_are_missed_by_the_check(tmp_path: Path) -> None
         read.load(folder)
 
 
+def test_a_key_that_the_method_takes_no_notice_of_is_refused() -> None:
+    for method, key, value in (
+        ("prefix", "dropout", "0.1"),
+        ("full", "targets", '["q_proj"]'),
+        ("ia3", "first_layer", "3"),
+    ):
+        with pytest.raises(InputError, match=f"model.{key} does nothing with method '{method}', only with"):
+            read.load(GOOD, changes=(f"model.method={method}", "model.first_layer=0", f"model.{key}={value}"))
+    read.load(GOOD, changes=("model.method=full", "model.first_layer=0", "model.rank=64", "model.alpha=1.0"))
+
+
 def test_an_impossible_combination_is_named() -> None:
     raw = changed("training.adversarial", "freelb")
     raw["model"]["method"] = "none"
@@ -297,6 +400,9 @@ def test_presets_and_changes_reach_the_value() -> None:
         read.load(GOOD, preset="tiny")
     with pytest.raises(InputError, match="wanted KEY=VALUE"):
         read.load(GOOD, changes=("steps",))
+    for preset in ("", "debug"):  # it would change nothing
+        with pytest.raises(InputError, match="choose a preset with --preset, and change the key itself"):
+            read.load(GOOD, preset=preset, changes=("presets.debug.training.steps=7",))
 
 
 def test_the_json_schema_accepts_the_scenarios_and_refuses_an_unknown_key() -> None:
@@ -351,9 +457,53 @@ def test_new_over_a_table_needs_its_licence_and_finds_its_columns(tmp_path: Path
         new("foo", into=tmp_path, table=table, licence="foo bar")
     with pytest.raises(InputError, match="--licence: CC-BY-NC-4.0 does not allow to sell, and the scenario that is"):
         new("foo", into=tmp_path, table=table, licence="CC-BY-NC-4.0")
+    (tmp_path / "poem.txt").write_text("a\n", encoding="utf-8")
+    with pytest.raises(InputError, match="poem.txt: holds 1 text of 2 characters, with 0 texts"):
+        new("texts", into=tmp_path, table=tmp_path / "poem.txt", licence="MIT")
     (tmp_path / "bin.csv").write_bytes(b"\xff\x00\xfe")
-    with pytest.raises(InputError, match="not UTF-8"):
+    with pytest.raises(InputError, match="looks binary"):
         new("bin", into=tmp_path, table=tmp_path / "bin.csv", licence="MIT")
+
+
+ENGLISH = "Delivery takes three to five working days. You get a link by e-mail as soon as the parcel is on its way."
+CHINESE = (
+    "寄到杭州需要三到五个工作日，发货后会把物流链接发到您的邮箱。如果一直没有收到，请回复订单号，我们马上为您查询。"
+)
+GERMAN = (
+    "Die Lieferung dauert drei bis fünf Werktage. Sobald das Paket unterwegs ist, bekommen Sie einen Link zugeschickt."
+)
+
+
+@pytest.mark.parametrize(
+    ("answers", "languages"),
+    [
+        ([ENGLISH], ("en",)),
+        ([CHINESE] * 3, ("zh",)),
+        ([CHINESE] * 5 + [ENGLISH] * 9, ("en", "zh")),
+        ([CHINESE] * 40 + ["Tidal filter, 230 V."], ("zh",)),
+        ([GERMAN, GERMAN], ("de",)),
+        (["2024-03-05", "42"], ("en",)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_new_takes_the_languages_of_a_scenario_from_the_answers_of_its_table(
+    kind: str, answers: list[str], languages: tuple[str, ...], tmp_path: Path
+) -> None:
+    table = tmp_path / f"my.{kind}"
+    if kind == "csv":
+        rows = "".join(f'"How long is the wait? {n}","{answer}"\n' for n, answer in enumerate(answers))
+        table.write_text(f"question,answer\n{rows}", encoding="utf-8")
+    elif kind == "json":
+        talks = [[{"role": "user", "content": "Ask"}, {"role": "assistant", "content": one}] for one in answers]
+        table.write_text(json.dumps([{"messages": talk} for talk in talks]), encoding="utf-8")
+    else:
+        import pyarrow
+        import pyarrow.parquet
+
+        columns = {"input": ["How long?"] * len(answers), "number": list(range(len(answers))), "output": answers}
+        pyarrow.parquet.write_table(pyarrow.table(columns), table)
+    folder = new("mine", into=tmp_path, template="customer-service", table=table, licence="CC0-1.0")
+    assert read.load(folder).scenario.scenario.languages == languages
 
 
 @pytest.mark.parametrize(
@@ -365,6 +515,9 @@ def test_new_over_a_table_needs_its_licence_and_finds_its_columns(tmp_path: Path
         ("a.csv", "\n\r\nask,tell\na,b\n", ("ask", "tell")),
         ("a.csv", "id,output,input\n1,a,b\n", ("input", "output")),
         ("a.csv", '"ask\nme",tell\na,b\n', ("ask\nme", "tell")),
+        ("a.csv", "sep=;\nask;tell\na;b\n", ("ask", "tell")),
+        ("a.csv", '"ask, or not, or what";tell\na;b\n', ("ask, or not, or what", "tell")),
+        ("a.csv", f"ask,tell\n{'x' * 1_000_000},b\n", ("ask", "tell")),
         ("a.ndjson", '\n{"ask": "a", "tell": "b"}\n', ("ask", "tell")),
         ("a.json", '{"rows": [{"ask": "a", "tell": "b"}]}', ("ask", "tell")),
     ],
@@ -381,12 +534,32 @@ def test_new_takes_tables_as_people_have_them_and_the_reader_reads_them(
     assert isinstance(item, Item) and set(item.texts) == {"input", "output"}
 
 
+@pytest.mark.parametrize(("encoding", "found"), [("gb18030", "gb18030"), ("utf-16", "utf-16"), ("utf-8-sig", "utf-8")])
+def test_new_finds_the_encoding_in_which_spreadsheets_write_chinese(encoding: str, found: str, tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_bytes("问题,回答\n今天天气怎么样？,晴，naïve\n".encode(encoding))
+    made = new("mine", into=tmp_path, table=table, licence="MIT", credit="me")
+    (source,) = read.load(made).scenario.data.sources
+    assert source.encoding == found
+    (item,) = readers.read("a.csv", table.read_bytes(), source, alone=True)
+    assert isinstance(item, Item) and item.texts == {"input": "今天天气怎么样？", "output": "晴，naïve"}
+
+
+def test_new_takes_no_accents_for_chinese(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_bytes("input,output\nnaïve,Zoë a mangé\n".encode("latin-1"))
+    with pytest.raises(InputError, match="not UTF-8 text at byte 15: save it as UTF-8"):
+        new("mine", into=tmp_path, table=table, licence="MIT", credit="me")
+
+
 @pytest.mark.parametrize(
     ("content", "named", "wanted"),
     [
-        ("id,question,answer\n1,a,b\n", "", "which columns. Give --columns .*, of: id, question, answer"),
-        ("id,question,answer\n1,a,b\n", "question", "--columns 'question': wanted two names"),
-        ("id,question,answer\n1,a,b\n", "question,reply", "has no column 'reply'; there are: id, question, answer"),
+        ('input,output\n"a,b\nc,d\n', "", "not a table in CSV: unexpected end of data"),
+        ("id,ask,answer\n1,a,b\n", "", "which columns. Give --columns .*, of: id, ask, answer"),
+        ("prompt,question,answer\n1,a,b\n", "", "which columns. Give --columns"),
+        ("id,ask,answer\n1,a,b\n", "ask,ask", "--columns 'ask,ask': wanted two names"),
+        ("id,ask,answer\n1,a,b\n", "ask,reply", "has no column 'reply'; there are: id, ask, answer"),
         ("a,a\nb,c\n", "", "two columns are named 'a'"),
         ("the cat sat down.,le chat\na dog,un chien\n", "", r"first line looks like data \('the cat sat down.'\)"),
         ("cat,animal\nrose,plant\ncow,animal\n", "", r"first line looks like data \('animal'\)"),
@@ -399,8 +572,245 @@ def test_new_does_not_guess_which_columns_are_meant(content: str, named: str, wa
     with pytest.raises(InputError, match=wanted):
         new("mine", into=tmp_path, table=table, columns=named, licence="MIT", credit="me")
     if "answer" in content:
-        made = new("mine", into=tmp_path, table=table, columns="question, answer", licence="MIT", credit="me")
-        assert read.load(made).scenario.data.sources[0].columns == {"input": "question", "output": "answer"}
+        asked = "ask" if "ask" in content else "question"
+        made = new("mine", into=tmp_path, table=table, columns=f"{asked}, answer", licence="MIT", credit="me")
+        assert read.load(made).scenario.data.sources[0].columns == {"input": asked, "output": "answer"}
+
+
+SYSTEM = {"role": "system", "content": 'Be "short".\n'}
+TALK = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}]
+SHARED = [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "I."}]
+PREFERRED = {"input": "prompt", "output": "chosen", "rejected": "rejected"}
+NAMED = {"input": "ask", "output": "good", "rejected": "bad"}
+INSTRUCTED = {"instruction": "Who?", "input": "", "output": "I."}
+
+
+@pytest.mark.parametrize(
+    ("rows", "named", "columns", "system", "aside"),
+    [
+        ([{"messages": [SYSTEM, *TALK], "id": 1}] * 3, "", {"messages": "messages"}, 'Be "short".', ("id",)),
+        ([{"messages": [SYSTEM, *TALK]}, {"messages": TALK}], "", {"messages": "messages"}, "", ()),
+        (
+            [{"messages": TALK, "prompt": "Who?", "completion": "I."}],
+            "",
+            {"messages": "messages"},
+            "",
+            ("prompt", "completion"),
+        ),
+        ([{"id": 7, "conversations": SHARED}], "", {"messages": "conversations"}, "", ("id",)),
+        (
+            [{"conversations": SHARED, "system": "Go."}],
+            "",
+            {"messages": "conversations", "system": "system"},
+            "Go.",
+            (),
+        ),
+        ([{"talk": TALK, "n": 1}], "talk", {"messages": "talk"}, "", ("n",)),
+        ([INSTRUCTED], "", {name: name for name in INSTRUCTED}, "", ()),
+        ([{**INSTRUCTED, "n": 1}], "input,output", {"input": "input", "output": "output"}, None, ("instruction", "n")),
+        (
+            [{"prompt": "Who?", "completion": "I.", "n": 1}],
+            "",
+            {"input": "prompt", "output": "completion"},
+            None,
+            ("n",),
+        ),
+        ([{"prompt": TALK[:1], "completion": TALK[1:]}], "", {"input": "prompt", "output": "completion"}, "", ()),
+        (
+            [{"id": "a", "question": "Who?", "answer": "I."}],
+            "",
+            {"input": "question", "output": "answer"},
+            None,
+            ("id",),
+        ),
+        (
+            [{"question": "Who?", "response": "I.", "system_prompt": "Go."}] * 2,
+            "",
+            {"input": "question", "output": "response", "system": "system_prompt"},
+            "Go.",
+            (),
+        ),
+        ([{"prompt": "Who?", "chosen": "I.", "rejected": "A."}], "", PREFERRED, "", ()),
+        ([{"ask": "Who?", "good": "I.", "bad": "A."}], "ask,good,bad", {**PREFERRED, **NAMED}, "", ()),
+        (
+            [{"chosen": [SYSTEM, *TALK], "rejected": [SYSTEM, TALK[0], {**TALK[1], "content": "A."}], "score": 1.5}]
+            * 2,
+            "",
+            {"output": "chosen", "rejected": "rejected"},
+            'Be "short".',
+            ("score",),
+        ),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet"])
+def test_new_knows_the_shapes_that_people_fine_tune_on_and_the_reader_reads_them(
+    suffix: str,
+    rows: list[dict[str, Any]],
+    named: str,
+    columns: dict[str, str],
+    system: str | None,
+    aside: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    file = tmp_path / f"a.{suffix}"
+    if suffix == "parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    else:
+        file.write_text(json.dumps(rows) if suffix == "json" else "\n".join(map(json.dumps, rows)), encoding="utf-8")
+    scenario = read.load(new("mine", into=tmp_path, table=file, columns=named, licence="MIT", credit="me")).scenario
+    (source,) = scenario.data.sources
+    assert source.columns == columns and shape(file, named=named).aside == aside
+    assert (scenario.template.style, scenario.template.system) == (
+        ("plain", "") if system is None else ("chat", system)
+    )
+    found = [item for item in readers.read(file.name, file.read_bytes(), source, alone=True) if isinstance(item, Item)]
+    assert len(found) == len(rows)
+    assert (scenario.training.objective == "dpo") == ("rejected" in columns)
+    if named != "input,output":
+        assert all((item.texts["input"], item.texts["output"]) == ("Who?", "I.") for item in found)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (
+            {"messages": "talk"},
+            "column 'talk' holds conversations: each answer of the assistant's is learnt, given what",
+        ),
+        (
+            {"instruction": "a", "input": "b", "output": "c"},
+            "column 'a', with 'b' under it, is what is given, 'c' what is",
+        ),
+        ({"input": "a", "output": "b"}, "column 'a' is what is given, 'b' what is wanted"),
+        (
+            {"input": "a", "output": "b", "rejected": "c"},
+            "column 'a' is what is given, 'b' the answer that is preferred to 'c'",
+        ),
+        (
+            {"output": "b", "rejected": "c"},
+            "what 'b' and 'c' begin with alike is what is given, 'b' the answer that is",
+        ),
+        ({"text": "a"}, "column 'a' holds texts, each of which is learnt whole"),
+    ],
+)
+def test_what_was_taken_for_what_is_told_in_a_line(columns: dict[str, str], told: str) -> None:
+    assert Shape("json", "utf-8", columns, ()).told.startswith(told)
+
+
+@pytest.mark.parametrize(("columns", "named"), [({"text": "a b c"}, ""), ({"id": 1, "body": "a b c"}, "body")])
+def test_texts_alone_are_learnt_whole_and_judged_by_their_likelihood(
+    columns: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    table = tmp_path / "a.jsonl"
+    table.write_text(json.dumps(columns), encoding="utf-8")
+    scenario = read.load(new("mine", into=tmp_path, table=table, columns=named, licence="MIT", credit="me")).scenario
+    assert scenario.data.sources[0].columns == {"text": named or "text"}
+    assert scenario.template.single("") == [], "nothing stands around them"
+    assert [bar.metric for bar in scenario.bars] == ["bits_per_byte"]
+
+
+def test_new_says_of_a_file_without_rows_or_with_several_lists_what_it_is(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table({"text": pyarrow.array([], "string")}), tmp_path / "a.parquet")
+    (tmp_path / "a.json").write_text(json.dumps({"train": [{"text": "a"}], "test": [{"text": "b"}]}), encoding="utf-8")
+    for name, wanted in (("a.parquet", "no row below them"), ("a.json", r"holds several lists \(train, test\)")):
+        with pytest.raises(InputError, match=wanted):
+            new("mine", into=tmp_path, table=tmp_path / name, licence="MIT", credit="me")
+
+
+def test_new_takes_a_folder_that_datasets_saved_and_one_of_its_splits(tmp_path: Path) -> None:
+    import datasets
+
+    rows = {"chosen": [TALK], "rejected": [[TALK[0], {**TALK[1], "content": "A."}]], "score": [0.5]}
+    one = datasets.Dataset.from_dict(rows)
+    datasets.DatasetDict({"train": one, "test": one}).save_to_disk(str(tmp_path / "both"))
+    datasets.DatasetDict({"train_prefs": one, "train_sft": one}).save_to_disk(str(tmp_path / "odd"))
+    for place, split in (("both", "train"), ("odd/train_prefs", "train")):
+        made = new(place[:3], into=tmp_path / "s", table=tmp_path / place, licence="MIT", credit="me")
+        loaded = read.load(made)
+        (source,) = loaded.scenario.data.sources
+        assert (source.kind, source.dataset, source.split) == ("hub", str(tmp_path / place), split)
+        assert source.columns == {"output": "chosen", "rejected": "rejected"}
+        (item,) = hub.SOURCE.read(source, home=Home(tmp_path, tmp_path), folder=made)
+        assert isinstance(item, Item) and item.texts == {"input": "Who?", "output": "I.", "rejected": "A."}
+    with pytest.raises(InputError, match="which split. Name its folder, one of train_prefs, train_sft"):
+        new("mine", into=tmp_path, table=tmp_path / "odd", licence="MIT", credit="me")
+    with pytest.raises(InputError, match="name a file in it, or a folder that `datasets` has saved"):
+        new("mine", into=tmp_path, table=tmp_path / "s", licence="MIT", credit="me")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "state.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be read"):
+        new("mine", into=tmp_path, table=tmp_path / "broken", licence="MIT", credit="me")
+
+
+def test_of_rows_of_several_shapes_the_commonest_is_taken_and_the_others_are_told(tmp_path: Path) -> None:
+    rows = [{"messages": TALK}] * 3 + [{"prompt": "a", "chosen": "b", "rejected": "c"}, {"text": "d"}]
+    table = tmp_path / "a.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    found = shape(table)
+    assert found.columns == {"messages": "messages"}
+    assert found.left_out.startswith("of its first 5 rows 2 cannot be read and are left out: has no column 'messages'")
+    table.write_text("\n".join(map(json.dumps, rows[:3])), encoding="utf-8")
+    assert shape(table).left_out == ""
+
+
+def test_a_column_that_only_later_rows_have_is_seen(tmp_path: Path) -> None:
+    rows = [{"instruction": "Go.", "output": "I go."}, {"instruction": "Say it.", "input": "Who?", "output": "Who."}]
+    table = tmp_path / "a.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (source,) = read.load(new("mine", into=tmp_path, table=table, licence="MIT", credit="me")).scenario.data.sources
+    found = list(readers.read("a.jsonl", table.read_bytes(), source, alone=True))
+    assert [item.texts["input"] for item in found if isinstance(item, Item)] == ["Go.", "Say it.\nWho?"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        ([{"messages": ["a", "b"]}], "its column 'messages' holds no messages: wanted a list of objects with role and"),
+        ([{"messages": []}], "its column 'messages' holds no messages"),
+        ([[*TALK]], "holds no rows: wanted objects in JSON, each with its columns by name"),
+        ([{"mapping": {"a": {}}, "title": "t", "n": 1}], "which columns. Give --columns"),
+        ([{"messages": TALK[:1]}] * 2, "none of its first 2 rows can be read: holds no answer of the assistant's"),
+        ([{"messages": [*TALK, TALK[1]]}], "not even its first row can be read: message 3 is the assistant's and"),
+        ([{"chosen": "yes", "rejected": "no"}], "begin with nothing in common, and no column holds what they answer"),
+        ([{"prompt": "a", "rejected": "b"}], "column 'rejected' holds the answers that are liked less, and no column"),
+        ([{"prompt": "a", "completion": "b", "label": True}], "its column 'label' says which answers are good"),
+        ([{"prompt": "a", "completion": "b", "label": "False"}], "its column 'label' says which answers are good"),
+    ],
+)
+def test_new_says_in_a_line_why_nothing_can_be_learnt_from_a_table(
+    rows: list[Any], wanted: str, tmp_path: Path
+) -> None:
+    table = tmp_path / "a.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(InputError, match=wanted):
+        new("mine", into=tmp_path, table=table, licence="MIT", credit="me")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_label_that_is_something_else_is_left_aside(tmp_path: Path) -> None:
+    table = tmp_path / "a.jsonl"
+    for label in (["law", "tax"], {"law": 1}, "law"):
+        table.write_text(json.dumps({"prompt": "a", "completion": "b", "label": label}), encoding="utf-8")
+        assert shape(table).aside == ("label",)
+
+
+def test_columns_that_do_not_go_together_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    folder = new("dates", into=tmp_path)
+    for change, wanted in (
+        ('{ messages = "a", output = "b" }', "data.sources.0.columns: messages hold what is given"),
+        ('{ instructions = "a", output = "b" }', "columns.instructions: unknown part; did you mean 'instruction'?"),
+    ):
+        text = (folder / "scenario.toml").read_text(encoding="utf-8")
+        changed = text.replace('{ input = "input", output = "output" }', change)
+        (tmp_path / "b.toml").write_text(changed, encoding="utf-8")
+        with pytest.raises(InputError, match=re.escape(wanted)):
+            read.load(tmp_path / "b.toml")
 
 
 @pytest.mark.parametrize("name", ["general", "marketing", "medicine", "finance"])

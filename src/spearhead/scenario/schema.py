@@ -1,13 +1,16 @@
 """The shape of `scenario.toml`. Knows which keys exist and which combinations are impossible; reads no data."""
 
+import dataclasses
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from spearhead.core import money
+from spearhead.core.bounds import Whole
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.core.family import Owed
@@ -15,15 +18,17 @@ from spearhead.core.manifest import PriceTag
 from spearhead.core.review import Policy
 from spearhead.core.sampler import MOST_LAYERS, MOST_STEPS
 from spearhead.core.template import Template
+from spearhead.core.ways import fault
 from spearhead.data import licences
 from spearhead.data.config import DataConfig
 from spearhead.release.bars import Bar
-from spearhead.review import reviewer
+from spearhead.review import categories, policy, reviewer
 from spearhead.scenario import sourced
 from spearhead.training.plan import Plan
 
-STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 Share = Annotated[float, Field(ge=0, le=1)]
+NAME, CURRENCY, WORDS = r"^[a-z0-9][a-z0-9-]{0,62}$", r"^[A-Z]{3}$", r"\S"
 UNITS = {"text": "token", "image": "picture"}
 LIKELIHOODS = ("bits_per_byte", "perplexity")
 """Measured of every text model whose evaluation.perplexity_cases is not 0."""
@@ -51,11 +56,17 @@ class About(BaseModel):
     """The `[scenario]` table."""
 
     model_config = STRICT
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    name: Annotated[str, Field(pattern=NAME)]
+    """What the API and the release folder call it: lower-case letters, digits and dashes."""
     title: str
+    """What people read in the studio, the report and the card."""
     description: str = ""
+    """One sentence on what it makes of what it is given."""
     modality: Literal["text", "image"] = "text"
+    """What it makes."""
     languages: tuple[str, ...]
+    """ISO 639 codes of what it answers in, as en or zh; where there is one, the check `language` wants every answer in
+    it."""
 
 
 PICTURES = {"steps", "guidance", "truncation", "mixing"}
@@ -67,10 +78,15 @@ class Generation(BaseModel):
 
     model_config = STRICT
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """How freely tokens are drawn; 0: always the likeliest."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Draw only from the likeliest tokens that together have this share; 1: from all."""
     top_k: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Draw only from so many of the likeliest tokens; 0: from all."""
     min_p: Share = 0.0
+    """Draw only tokens that have this share of the likeliest one's probability; 0: all."""
     max_tokens: Annotated[int, Field(ge=1, le=8192)] = 256
+    """Tokens an answer has at most."""
     stop_repeats: Annotated[int, Field(ge=0, le=100)] = 3
     """An answer that says the same run of 12 to 240 characters so many times in a row is ended; 0: never."""
     context: Annotated[int, Field(ge=64, le=1_048_576)] = 8192
@@ -98,6 +114,7 @@ class Evaluation(BaseModel):
 
     model_config = STRICT
     metrics: tuple[str, ...]
+    """Names of what is measured on held-out answers, as in plug-ins.md; likelihoods are measured by themselves."""
     cases: Annotated[int, Field(ge=0)] = 0
     """Held-out records to judge; 0: the whole test split."""
     baselines: tuple[str, ...] = ()
@@ -107,9 +124,10 @@ class Evaluation(BaseModel):
     features: Literal["classifier", "efficientnet-lite0"] = "classifier"
     """What pictures are looked at through: a classifier trained on the scenario's own data, or ImageNet's."""
     draws: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Bootstrap draws behind every interval and p-value."""
     perplexity_cases: Annotated[int, Field(ge=0)] | Literal["all"] = 100
-    """Held-out references whose likelihood is measured; "all": the whole test split, however few are answered; 0: not
-    measured."""
+    """Held-out references whose likelihood is measured, as long as the model learns from (model.longest); "all": the
+    whole test split, however few are answered; 0: not measured."""
     noise_cases: Annotated[int, Field(ge=0)] = 40
     """Inputs with typing noise, for robustness; 0: not measured."""
     extraction_cases: Annotated[int, Field(ge=0)] = 20
@@ -127,16 +145,22 @@ class ReleaseTable(BaseModel):
     """Candidate layouts of the weights; the fastest whose loss stays within `most_loss` is released."""
     most_loss: Annotated[float, Field(ge=0)] = 0.05
     """Nats per token that a layout may lose against the trained model."""
+    tune: Whole = 0
+    """Steps by which Q4_0 is tuned after it was calibrated: it learns on training texts to say what the model said in
+    full precision, and is taken where it loses less on validation texts (docs/lab/0007 took 60 steps). 0: no tuning.
+    Takes the memory and time of so many steps of method full."""
     form: Literal["merged", "adapter"] = "merged"
+    """One file with the tuning inside, or a GGUF adapter over a shared base, which is slower."""
 
 
 class Labels(BaseModel):
     """The `[labels]` table: what every output says of itself."""
 
     model_config = STRICT
-    producer: str
+    producer: Annotated[str, Field(pattern=WORDS)]
     """Name or 27-character code of the service (GB 45438 `ContentProducer`)."""
     visible: bool = True
+    """Whether files carry words or a mark that people see."""
     watermark: bool = False
     """Whether pieces carry an invisible mark too, which survives a lost label. In pictures it costs about 30 ms and
     some noise. In texts it lies in the choice of tokens, counts from 200 on, and needs OpenVINO and a temperature."""
@@ -146,10 +170,14 @@ class Price(BaseModel):
     """The `[price]` table: decimal text per million units."""
 
     model_config = STRICT
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    currency: Annotated[str, Field(pattern=CURRENCY)]
+    """Three capital letters, as in USD."""
     prompt: str
+    """What a million units that are read cost, as in `"0.20"`."""
     completion: str
+    """What a million units that are made cost."""
     unit: Literal["token", "picture", "second"] = "token"
+    """What is counted: tokens of texts, or pictures."""
 
     @field_validator("prompt", "completion")
     @classmethod
@@ -190,25 +218,47 @@ class Economics(BaseModel):
         return text
 
 
+_UNHEARD = {
+    "text": {"generation": PICTURES, "evaluation": {"features"}},
+    "image": {
+        "generation": Generation.model_fields.keys() - PICTURES,
+        "evaluation": {"base_template", "perplexity_cases", "noise_cases", "extraction_cases"},
+        "release": set(ReleaseTable.model_fields),
+    },
+}
+"""Keys by modality and table that nothing would come of."""
+
+
 class Scenario(BaseModel):
     """A whole `scenario.toml`."""
 
     model_config = STRICT
     scenario: About
+    """What it is."""
     data: DataConfig
+    """What is learnt from, and the right to."""
     model: dict[str, Any]
     """`family` and the keys of that family's configuration."""
     template: Template = Template()
+    """How a person's words become the prompt."""
     training: Plan = Plan()
+    """How long and how it learns."""
     generation: Generation = Generation()
+    """What the API uses where the client says nothing."""
     evaluation: Evaluation
+    """What is measured."""
     bars: tuple[Bar, ...]
+    """What a release must reach."""
     release: ReleaseTable = ReleaseTable()
+    """How the weights are written."""
     review: Policy
     """In the file `template = "finance"` stands for that template's policy; other keys of the table change it."""
     labels: Labels
+    """What every output says of itself."""
     price: Price
+    """What is charged."""
     economics: Economics
+    """What a piece costs the operator."""
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Named changes to the tables above: `[presets.quick.training]`."""
 
@@ -255,10 +305,9 @@ class Scenario(BaseModel):
             raise wrong(f"price.unit is {self.price.unit!r}: wanted {self.unit!r}, which {modality} is counted in")
         if odd := [name for name in self.evaluation.baselines if name not in BASELINES[modality]]:
             raise wrong(f"evaluation.baselines: {odd[0]!r} is none of {', '.join(BASELINES[modality])}")
-        given = self.generation.model_fields_set
-        other = given - PICTURES if modality == "image" else given & PICTURES
-        if other:
-            raise wrong(f"generation.{sorted(other)[0]} means nothing for modality {modality!r}: remove it")
+        for name, keys in _UNHEARD[modality].items():
+            if other := sorted(keys & getattr(self, name).model_fields_set):
+                raise wrong(f"{name}.{other[0]} means nothing for modality {modality!r}: remove it")
         if modality == "image" and (why := _undrawable(self.family.draws(config), self.generation)):
             raise wrong(f"generation.{why}")
         if self.labels.watermark and modality == "text" and (rigid := _greedy(self.generation)):
@@ -281,18 +330,28 @@ class Scenario(BaseModel):
         if sentence := next(sourced.faults(data, price=asked), ""):
             raise wrong(sentence)
         for metric in self.evaluation.metrics:
-            found = Catalogue("spearhead.metrics", "METRIC")[metric]
+            found = _named("spearhead.metrics", "METRIC", metric, "evaluation.metrics")
+            if found.modality != modality:
+                raise wrong(
+                    f"evaluation.metrics: {metric!r} measures {found.modality}, and this scenario makes {modality}"
+                )
             if getattr(found, "classifies", False) and self.evaluation.features != "classifier":
                 raise wrong(
                     f"evaluation.metrics: {metric!r} needs a classifier, and evaluation.features is "
                     f"{self.evaluation.features!r}: set that to 'classifier', or leave the metric out"
                 )
         for check in data.checks:
-            Catalogue("spearhead.review", "CHECK")[check]
+            looks = _named("spearhead.review", "CHECK", check, "data.checks").modality
+            if looks not in (modality, "text"):  # pictures have words beside them
+                raise wrong(f"data.checks: {check!r} looks at {looks}, and these data are {modality}")
         try:
             checks = reviewer.configured(self.review)
         except InputError as error:
-            raise wrong(f"review: {error}") from error
+            raise wrong(f"review: {str(error).removeprefix('review: ')}") from error
+        for number, rule in enumerate(self.review.rules):
+            if rule.category != policy.ANY and rule.category not in categories.NAMES:
+                hint = _nearest(rule.category, sorted(categories.NAMES))
+                raise wrong(f"review.rules.{number}.category: {rule.category!r} is unknown; {hint}")
         if not reviewer.sees(checks, modality):
             raise wrong(
                 f"review: none of its checks looks at {modality}, so that all of it would wait for a person: add "
@@ -314,14 +373,21 @@ class Scenario(BaseModel):
                 f"training.precision is {half!r}, but a {self.model['family']} learns in float32: "
                 f"{self.family.single}; leave it out"
             )
+        for name, why in self.family.unheard.items():
+            if name in _set(self.training):
+                raise wrong(f"training.{name} means nothing to a {self.model['family']}: {why}; leave it out")
         if self.training.objective == "dpo":
             _prefers(self.family.unpreferring(config), self.training)
+        elif odd := [name for name in ("beta", "label_smoothing", "sft") if name in _set(self.training)]:
+            raise wrong(f"training.{odd[0]} is of training.objective 'dpo', and that is 'likelihood': leave it out")
         if self.training.adversarial != "none" and getattr(config, "method", "") == "none":
             raise wrong("training.adversarial is set, but model.method is 'none': nothing is trained")
         method = getattr(config, "method", "")
         if self.release.form == "adapter" and method not in ("lora", "rslora"):
             made = f"model.method {method!r}" if method else f"model.family {self.model['family']!r}"
             raise wrong(f"release.form is 'adapter', which needs method lora or rslora; for {made} wanted 'merged'")
+        if self.release.tune and (why := _untunable(self.release)):
+            raise wrong(f"release.tune is {self.release.tune}, {why}; wanted 0")
         if self.generation.max_tokens >= self.generation.context:
             raise wrong("generation.max_tokens must be below generation.context")
         if self.training.device not in ("auto", "cpu", "cuda", "mps"):
@@ -329,8 +395,30 @@ class Scenario(BaseModel):
         return self
 
 
+def _untunable(release: ReleaseTable) -> str:
+    """Why no file of this release can be tuned, in words; empty: one can."""
+    if release.form == "adapter":
+        return "and release.form is 'adapter': a base that many share is tuned for none of them"
+    if "Q4_0" not in release.layouts:
+        return f"which tunes Q4_0, and release.layouts are {list(release.layouts)}: add it"
+    return ""
+
+
 _LOOKS = {"image": '"nsfw" and "writing"', "text": '"terms" and "personal"'}
 """Checks that a scenario of a modality begins with."""
+
+
+def _named(package: str, attribute: str, name: str, key: str) -> Any:
+    """A plug-in that the scenario names under `key`; raises a sentence."""
+    found = Catalogue(package, attribute)
+    if name not in found:
+        raise wrong(f"{key}: {name!r} is unknown; {_nearest(name, list(found))}")
+    return found[name]
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"wanted one of {', '.join(known)}"
 
 
 def _readable(owed: Owed) -> None:
@@ -390,11 +478,14 @@ def _augments(plan: Plan, modality: str) -> None:
         from spearhead.media.image.change import WAYS as ways
     else:
         from spearhead.data.augment import WAYS as ways  # type: ignore[assignment]
-    for name, chance in (plan.augment or {}).items():
-        if name not in ways:
-            raise wrong(f"training.augment: {name!r} is unknown: wanted {', '.join(ways)}")
-        if not 0 <= chance <= 1:
-            raise wrong(f"training.augment.{name} is {chance:g}: wanted a probability between 0 and 1")
+    if told := fault(plan.augment or {}, ways):
+        raise wrong(told)
+
+
+def _set(plan: Plan) -> set[str]:
+    """The keys of a plan that are not what they are by default."""
+    usual = Plan()
+    return {field.name for field in dataclasses.fields(plan) if getattr(plan, field.name) != getattr(usual, field.name)}
 
 
 def _prefers(why: str, plan: Plan) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from spearhead.core.catalogue import Catalogue
 from spearhead.core.errors import InputError
 from spearhead.core.rights import Right
-from spearhead.data import clean, language, licences, readers
+from spearhead.data import clean, language, licences, readers, shapes
 from spearhead.data.config import DataConfig, Source
 
 
@@ -49,10 +49,17 @@ def _of_source(source: Source, wanted: Right, price: str) -> Iterator[str]:
     known = ("auto", *readers.READERS, *readers.NAMED)
     if source.reader not in known:
         yield f"reader: {source.reader!r} was given, {_near(source.reader, known)}"
-    parts = (*readers.PARTS, "key")
+    try:
+        "".encode(source.encoding)
+    except LookupError:
+        yield f"encoding: {source.encoding!r} is unknown: try utf-8 or gb18030"
     for part in source.columns:
-        if part not in parts:
-            yield f"columns.{part}: unknown part; {_near(part, parts)}"
+        if part not in readers.FILLED:
+            yield f"columns.{part}: unknown part; {_near(part, readers.FILLED)}"
+    if odd := shapes.misshapen(source.columns):
+        yield f"columns: {odd}"
+    if source.part and not source.columns.keys().isdisjoint(shapes.SHAPES):
+        yield f"part: {source.part!r} was given, but columns name both sides of a pair: leave it out"
     if not source.licence_column:  # else every row brings its own
         yield from _of_licence(source, wanted, price)
 

@@ -26,7 +26,8 @@ def create_app(engine: Engine, *, home: Home, limits: Limits | None = None) -> F
 
     async def elsewhere(scope: Any, receive: Any, send: Any) -> None:
         """Where no route of the API leads."""
-        if scope["type"] != "http" or scope["path"].partition("?")[0].startswith("/v1"):
+        path = scope["path"].partition("?")[0]
+        if scope["type"] != "http" or path.startswith("/v1") or api.misses_base(path):
             raise HTTPException(404)
         await pages(scope, receive, send)
 

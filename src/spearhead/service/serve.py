@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spearhead.service.api.limits import Limits
     from spearhead.service.studio.line import Line
 
+log = logging.getLogger(__name__)
 DRAIN_SECONDS = 30
 
 
@@ -92,6 +93,7 @@ async def _serve(
         await web  # another half, which has passed while models were loaded
         import uvicorn
 
+        from spearhead.ledger import keys as ledger_keys
         from spearhead.service.api.app import front
         from spearhead.service.api.limits import Limits
         from spearhead.service.app import create_app
@@ -120,6 +122,8 @@ async def _serve(
             memory.trim()  # reading tokenizers and importing took more than it keeps
             host, port = listener.getsockname()[:2]
             names = ", ".join(sorted(engine.releases))
+            if not await engine.desk.read(ledger_keys.of_account):
+                log.warning("no key may ask yet: `spearhead keys create` makes the first, while this runs too")
             announce(f"serving {names} on http://{f'[{host}]' if ':' in host else host}:{port}/v1")
         await work
         await app.state.line.aclose()

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ BUSY_MILLISECONDS = 10_000
 LOG_PAGES, LAZY_LOG_PAGES = 1_000, 10_000
 """Length of SQLite's log at which a durable commit, and one that is not, copies it into the database (4 KiB each)."""
 _flush_file: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+MIGRATES = 7370656172
+"""The advisory lock of PostgreSQL that who migrates holds."""
 _MAGIC = b"SQLite format 3\x00"
 _WRITER, _FILE = "spearhead_writer", "spearhead_file"
 _NEXT, _LAZY, _AT_ONCE = "spearhead_next", "spearhead_lazy", "spearhead_at_once"
@@ -164,7 +167,12 @@ def migrate(url: str) -> None:
                 return
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7370656172)"))
+                # An index over a long history takes minutes, and so does the wait for who makes it; a table is not
+                # waited for as long, for everybody else stands in line behind that.
+                connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+                connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
+                connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATES})"))
+                connection.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
             if (found := revision(connection)) != HEAD:
                 _upgrade(connection, found)
     finally:
@@ -236,12 +244,29 @@ def restore(path: Path, url: str, *, clock: clock.Clock = clock.now) -> Path | N
         connect(url).dispose()
         with closing(_raw(path)) as source, closing(_raw(target)) as live:
             source.backup(live)
-            live.execute("PRAGMA journal_mode=WAL")
+            _keep_log(live.cursor())
     except sqlite3.Error as error:
         raise StoreUnavailable(f"The backup {path} could not be restored to {target}: {error}.") from error
     except OSError as error:
         raise StoreUnavailable(f"The backup {path} could not be restored to {target}: {error.strerror}.") from error
     return kept
+
+
+def problem(url: str) -> str | None:
+    """Why the database at `url` cannot be used; None where it is sound, or not there yet. Changes nothing."""
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = _path(parsed)
+        return _problem(path) if path.is_file() else "is no file" if path.exists() else None
+    engine = connect(url)
+    try:
+        with reading(engine) as connection:
+            revision(connection)
+    except StoreUnavailable as error:
+        return f"does not answer ({error})"
+    finally:
+        engine.dispose()
+    return None
 
 
 def trouble(error: BaseException, dialect: str) -> SpearheadError | None:
@@ -293,11 +318,25 @@ def _open_sqlite(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself: see `_begin_sqlite`
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")  # first, for the next line takes a lock
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _keep_log(cursor)
     cursor.execute("PRAGMA synchronous=FULL")  # see `_begin_sqlite`
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA recursive_triggers=ON")  # REPLACE deletes rows; without this no trigger sees it
     cursor.close()
+
+
+def _keep_log(cursor: sqlite3.Cursor) -> None:
+    """Have a write-ahead log from now on. While another process is about to do the same, or to write to a file that has
+    none yet, SQLite refuses this at once, whatever its busy_timeout."""
+    until = time.monotonic() + BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def _there(path: Path, *_: Any) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,6 +110,42 @@ def test_processes_that_migrate_at_once_do_it_once(url: str) -> None:
     code = f"from spearhead.store import database; database.migrate({url!r})"
     racers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     assert [racer.wait(timeout=60) for racer in racers] == [0, 0, 0]
+
+
+def test_a_file_that_another_process_is_about_to_write_to_for_the_first_time_is_waited_for(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        leaves = threading.Timer(0.3, other.execute, ["COMMIT"])
+        leaves.start()
+        database.migrate(f"sqlite:///{tmp_path / 'new.db'}")
+        leaves.join()
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_long_history_may_take_longer_to_migrate_than_a_statement_and_who_comes_second_waits(url: str) -> None:
+    if url.startswith("sqlite"):
+        pytest.skip("SQLite knows no such limits")
+    slow = """
+        CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.4); END';
+        CREATE EVENT TRIGGER slow ON ddl_command_end WHEN TAG IN ('DROP INDEX') EXECUTE FUNCTION slow();
+    """
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    limits = {"options": "-c statement_timeout=200ms -c lock_timeout=200ms"}
+    impatient = sa.make_url(url).update_query_dict(limits).render_as_string(hide_password=False)
+    first = sa.create_engine(url)
+    with ThreadPoolExecutor(1) as second:
+        with first.begin() as connection:
+            connection.exec_driver_sql(slow)
+        with first.begin() as connection:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({database.MIGRATES})")
+            done = second.submit(database.migrate, impatient)
+            while not done.done() and not connection.exec_driver_sql(waits).scalar():
+                time.sleep(0.01)
+            time.sleep(0.4)
+        done.result(60)
+    with first.connect() as connection:
+        assert database.revision(connection) == migrations.HEAD
+    first.dispose()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(place: Path) -> None:
@@ -280,6 +317,8 @@ def test_a_backup_taken_while_others_write_is_one_moment_of_the_database(place: 
     writer = threading.Thread(target=write)
     writer.start()
     copies = [tmp_path / f"copy {number}" for number in range(3)]
+    while not withdrawn(place):
+        time.sleep(0.01)
     for copy in copies:
         time.sleep(0.1)
         database.backup(f"sqlite:///{place}", copy)

@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Engine
 from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.manifest import Manifest, Part
+from spearhead.core.sentence import LANGUAGES, said
 from spearhead.store import tables
 from spearhead.store.database import reading, writing
 from spearhead.store.home import Home
@@ -59,11 +60,25 @@ class Release:
             raise InputError(f"{self.name} has {len(found)} files of role {role!r}: wanted one; release it again")
         return self.folder / found[0].path
 
+    def report(self, language: str = LANGUAGES[0]) -> Part | None:
+        """Its report in this language, else the English one, which is all that older releases have; None without."""
+        there = {part.path: part for part in self.manifest.parts}
+        return there.get(report_name(language), there.get(report_name()))
+
     @property
     def adapter(self) -> Path | None:
         """The adapter over the model, in a release that has one."""
         adapted = any(part.role == "adapter" for part in self.manifest.parts)
         return self.file("adapter") if adapted else None
+
+
+def report_name(language: str = LANGUAGES[0]) -> str:
+    """The file of a run's report in a language.
+
+    >>> report_name(), report_name("zh")
+    ('report.html', 'report.zh.html')
+    """
+    return "report.html" if language == LANGUAGES[0] else f"report.{language}.html"
 
 
 def read(folder: Path) -> Release:
@@ -171,12 +186,21 @@ class Stopped(InputError):
     """A withdrawn record ended the serving of what was asked for."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} learnt from withdrawn records, and its policy ends its serving then; run it again")
+        super().__init__(said("store.release.stopped", release=name))
 
 
 def stopped(release: Release) -> bool:
     """Whether a withdrawn record ends its serving, by the policy that it was released under."""
     return bool(release.affected) and release.manifest.policy.get("withdrawn") == "stop"
+
+
+def expected(home: Home) -> None:
+    """Raises InputError where a home holds no release at all; asked before anything is written there."""
+    if not published(home):
+        raise InputError(
+            f"there is no release in {home.releases}: `spearhead run SCENARIO` makes one; "
+            "--home or SPEARHEAD_HOME names another home"
+        )
 
 
 def live(home: Home, store: Engine | Connection, name: str) -> Release:
@@ -191,8 +215,10 @@ def live(home: Home, store: Engine | Connection, name: str) -> Release:
             raise Stopped(ended[-1])
         known = sorted({release.manifest.scenario for release in published(home)})
         near = difflib.get_close_matches(scenario, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}" if known else ""
-        raise InputError(f"there is no release of {scenario!r} to serve{hint}")
+        if near:
+            raise InputError(said("store.release.near", scenario=scenario, near=near[0]))
+        some = said("store.release.known", scenario=scenario, known=tuple(known))
+        raise InputError(some if known else said("store.release.none", scenario=scenario))
     return chosen
 
 
@@ -232,7 +258,7 @@ def go_back(home: Home, connection: Connection, current: Release, target: Releas
     """Carry out what `way_back` found; raises InputError when it is so no more."""
     scenario = current.manifest.scenario
     if [one.name for one in _before(home, connection, scenario)] != [current.name, target.name]:
-        raise InputError(f"the releases of {scenario!r} changed meanwhile: look again; nothing changed here")
+        raise InputError(said("store.release.changed", scenario=scenario))
     for release in (current, target):
         register(connection, release)
     _set(connection, scenario, "retired", where=tables.releases.c.version == current.manifest.version)
@@ -246,7 +272,7 @@ def gc(home: Home, store: Engine | Connection, *, keep: int = 3, scenario: str |
     crash left behind go too.
     """
     if keep < 1:
-        raise InputError(f"keep is {keep}: wanted at least 1")
+        raise InputError(f"--keep {keep}: wanted at least 1")
     scenarios = sorted({release.manifest.scenario for release in published(home, scenario=scenario)})
     gone: list[str] = []
     for each in scenarios:
@@ -392,11 +418,10 @@ def _learnt(release: Release, ids: set[str]) -> set[str]:
 
 def _whole(release: Release, *, public_key: bytes | None) -> None:
     if problems := verify(release.folder, public_key=public_key):
-        raise InputError(f"{release.name} is not promoted: {problems[0]}" + _more(len(problems) - 1))
-
-
-def _more(count: int) -> str:
-    return f" (and {count} more)" if count else ""
+        first, more = problems[0], len(problems) - 1
+        alone = said("store.release.unsound", release=release.name, problem=first)
+        with_more = said("store.release.unsound_more", release=release.name, problem=first, more=more)
+        raise InputError(with_more if more else alone)
 
 
 # -- in the database ---------------------------------------------------------------------------------------------
@@ -437,7 +462,7 @@ def _before(home: Home, store: Engine | Connection, scenario: str) -> tuple[Rele
     found = standing(home, store, scenario)
     older = [r for r in found if r.state != "retired" and _age(r) < _age(current) and not stopped(r)]
     if not older:
-        raise InputError(f"there is no release of {scenario!r} before {current.name} to go back to; nothing changed")
+        raise InputError(said("store.release.first", scenario=scenario, release=current.name))
     return current, older[-1]
 
 

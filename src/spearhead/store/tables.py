@@ -138,6 +138,7 @@ reservations = Table(
     Column("team", String(64)),
     Column("requests", Integer, nullable=False, server_default="0"),
     Column("tokens", BigInteger, nullable=False, server_default="0"),
+    Column("server", String(32)),  # whose work it is for; none where it waits for a person
     CheckConstraint("amount >= 0", name="reservation_not_negative"),
     Index("reservations_by_expiry", "state", "expires"),  # the sweep's question
     Index("reservations_of_key", "key_id", "created"),
@@ -191,6 +192,7 @@ grants = Table(  # money or units with an order of use and an end; what is left 
     Column("closed", String(32)),  # nothing is left and nothing can come back: looked at no more
     CheckConstraint("amount > 0", name="grant_positive"),
     Index("grants_live", "account", "closed", "expires"),
+    Index("grants_running", "expires", sqlite_where=text("closed IS NULL"), postgresql_where=text("closed IS NULL")),
 )
 plans = Table(
     "plans",
@@ -246,6 +248,7 @@ limit_windows = Table(  # a cache: what the reservations of a window come to; re
     Column("span", String(16), primary_key=True),
     Column("start", String(32), primary_key=True),
     Column("used", BigInteger, nullable=False),
+    Index("limit_windows_by_start", "start"),  # whoever looks for what is over
 )
 rate_leases = Table(  # what each process has taken of a key's rates, until then (milliseconds since 1970)
     "rate_leases",
@@ -255,6 +258,13 @@ rate_leases = Table(  # what each process has taken of a key's rates, until then
     Column("process", String(32), primary_key=True),
     Column("amount", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False, index=True),
+)
+servers = Table(  # that live; each counts its own beats
+    "servers",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("beat", BigInteger, nullable=False),
+    Column("started", String(32), nullable=False),
 )
 invoices = Table(
     "invoices",
@@ -288,6 +298,8 @@ idempotency = Table(
     Column("body", Text),
     Column("created", String(32), nullable=False),
     Column("expires", String(32), nullable=False),
+    Column("server", String(32)),  # that runs it
+    Index("idempotency_by_end", "state", "expires"),  # whoever looks for what is over reads no body
 )
 
 # -- outputs and review -------------------------------------------------------------------------------------------
@@ -296,7 +308,7 @@ outputs = Table(
     metadata,
     Column("id", String(64), primary_key=True),  # the ProduceID in the label
     Column("request", String(200), nullable=False, index=True),
-    Column("account", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("account", ForeignKey("accounts.id"), nullable=False),
     Column("release", String(200), nullable=False, index=True),
     Column("state", String(16), nullable=False),  # released, held, rejected, blocked, withdrawn, edited
     Column("text", Text),
@@ -314,8 +326,18 @@ outputs = Table(
     Column("edits", String(64)),  # the output whose words a person changed into these
     Column("asked", Text),  # JSON: count, seed and options as asked for, to ask again
     Column("erased", String(32)),  # prompt, text and bytes are gone since then; the row says that there were some
+    Column("placed", BigInteger, nullable=False, server_default="0"),  # microseconds since 1970: order within a second
     Index("outputs_edited_once", "edits", unique=True),
     Index("outputs_of_account", "account", "created"),
+    Index("outputs_by_model", "account", "release"),
+    Index("outputs_by_state", "account", "state", "created"),
+    Index(
+        "outputs_erased",
+        "account",
+        "created",
+        sqlite_where=text("erased IS NOT NULL"),
+        postgresql_where=text("erased IS NOT NULL"),
+    ),
     # Few of many: whoever looks for what was decided reads these alone.
     Index("outputs_held", "id", sqlite_where=text("state = 'held'"), postgresql_where=text("state = 'held'")),
 )

@@ -98,6 +98,11 @@ class Batches(Generic[E]):
         parts = list(parted(examples, plan=self.plan))
         return [self.pack(part, closes=part is parts[-1]) for part in parts]
 
+    @property
+    def longest(self) -> Any:
+        """The longest example of all as a micro-batch of its own: the dearest, where `at` makes none as long."""
+        return self.pack([max(self.examples, key=lambda example: example.units)])
+
     def _place(self, position: int) -> int:
         epoch, offset = divmod(position, len(self.examples))
         if self._epoch[0] != epoch:

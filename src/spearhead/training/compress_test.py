@@ -1,17 +1,15 @@
-"""Passes that make a model smaller: what is trained is what is written, nothing is remembered, no silent nothing."""
+"""What makes a model smaller while it learns: gone is gone, nothing is remembered, no silent nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from spearhead.core.errors import InputError
-from spearhead.nn import weight_layouts
 from spearhead.nn.model import Model
 from spearhead.training import compress
 from spearhead.training.loop import train
@@ -87,37 +85,6 @@ def planned(**more: Any) -> Plan:
     return Plan(**{**{name: getattr(PLAN, name) for name in PLAN.__slots__}, **more})
 
 
-@pytest.mark.parametrize("layout", ["Q8_0", "Q4_0"])
-def test_what_is_trained_under_is_what_the_file_holds(layout: Literal["Q8_0", "Q4_0"]) -> None:
-    values = torch.randn(40, 64, generator=torch.Generator().manual_seed(1)) * torch.logspace(-3, 2, 40)[:, None]
-    values[0] = 0
-
-    def written(array: Any) -> Any:
-        return weight_layouts.decode(weight_layouts.encode(array, layout=layout), layout=layout, shape=(40, 64))
-
-    rounded = compress.rounding(values, layout=layout).numpy()
-    np.testing.assert_allclose(written(rounded), rounded, rtol=1e-3)
-    # As near to the exact ones as the writer's own rounding of them: only ties may fall to the other side.
-    ours, theirs = (np.square(one - values.numpy()).sum(1) for one in (rounded, written(values.numpy())))
-    np.testing.assert_allclose(ours, theirs, rtol=0.02)
-
-
-def test_four_bits_that_were_trained_for_lose_less_than_four_bits_afterwards() -> None:
-    def loss(model: Map) -> float:
-        with torch.no_grad():
-            return float(next(model.losses(points(77)))[1])
-
-    plain, _ = learn(planned(steps=150, schedule="cosine"))
-    exact = loss(plain)
-    with torch.no_grad():
-        for matrix in plain.matrices():
-            matrix.copy_(compress.rounding(matrix, layout="Q4_0"))
-    aware, _ = learn(planned(steps=150, schedule="cosine", round_to="Q4_0"))
-    assert loss(aware) - exact < 0.6 * (loss(plain) - exact)
-    for matrix in aware.matrices():  # and they need no further rounding
-        assert torch.allclose(matrix, compress.rounding(matrix, layout="Q4_0"), rtol=2e-3, atol=1e-6)
-
-
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_the_least_weights_are_zero_in_the_end(average: float) -> None:
     model, steps = learn(planned(prune=0.75, average=average))
@@ -139,7 +106,7 @@ def test_weights_from_before_the_thinning_are_never_the_best_ones() -> None:
 
 
 def test_a_run_that_was_broken_off_ends_with_the_same_bits(tmp_path: Path) -> None:
-    plan = planned(round_to="Q4_0", prune=0.5, average=0.9)
+    plan = planned(prune=0.5, average=0.9)
     whole, _ = learn(plan, folder=tmp_path / "whole")
     learn(plan, folder=tmp_path / "cut", until=31)
     again, _ = learn(plan, folder=tmp_path / "cut")
@@ -154,7 +121,7 @@ class Closed(Map):
 @pytest.mark.parametrize(
     ("model", "plan", "said"),
     [
-        (Closed(), planned(round_to="Q4_0"), "matrices learn"),
+        (Closed(), planned(prune=0.5), "matrices learn"),
         (Map(), planned(prune=1.0), "from 0 to below 1"),
         (Map(), planned(prune=-0.1), "from 0 to below 1"),
     ],

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from spearhead.nn.model import Model
-from spearhead.training import compress, devices
-from spearhead.training.loop import Source, autocast
+from spearhead.training import devices
+from spearhead.training.batches import Batches
+from spearhead.training.loop import autocast
 from spearhead.training.plan import Plan
 
 OPTIMISER_COPIES = {"adamw": 2, "muon": 2, "sgd": 1}
@@ -35,23 +36,29 @@ class Estimate:
     parameters: int
 
 
-def estimate(model: Model, batches: Source, plan: Plan, *, validation: Sequence[Any] = (), hour: int = 0) -> Estimate:
+def estimate(
+    model: Model, batches: Batches[Any], plan: Plan, *, validation: Sequence[Any] = (), hour: int = 0
+) -> Estimate:
     """Measure two micro-batches of the first step, forward and backward; change neither weights nor random state.
 
-    They are computed in the precision of the run, and where the plan rounds weights, one rounding of them is measured.
+    An example that is longer than any micro-batch of that step is measured too: memory is that of the largest.
+
+    They are computed in the precision of the run.
     Of `validation`, the micro-batches that are validated on, one is measured, forward alone.
     A model of several groups is measured until each had its turn: both of a GAN's losses are in its forecast, the
     maker's for as many of the critic's as it waits for. `hour` is what an hour of this machine costs, in billionths.
     """
     micros = batches.at(0)
     measured = [micros[0], micros[-1]]  # the longest first: it also warms the caches
+    if (alone := batches.longest).units > max(micro.units for micro in micros):
+        measured.insert(0, alone)  # it comes later, and what it takes must be there
     device = next(model.parameters()).device
     kind = devices.precision(plan.precision, device)
     before = _resident()
     seconds = [_measured(model, micro, within=autocast(device, kind)) for micro in measured][-1]
     working = max(0, _resident() - before)
     speed = measured[-1].units / seconds
-    step_seconds = sum(micro.units for micro in micros) / speed + _rounding(model, plan)
+    step_seconds = sum(micro.units for micro in micros) / speed
     whole = plan.steps * step_seconds
     limit = plan.minutes * 60
     whole, steps = (limit, int(limit / step_seconds)) if 0 < limit < whole else (whole, plan.steps)
@@ -88,16 +95,6 @@ def _validating(model: Model, validation: Sequence[Any], *, within: AbstractCont
             next(iter(model.losses(micro)))
         seconds = time.perf_counter() - began
     return float(seconds / micro.units * sum(one.units for one in validation))
-
-
-def _rounding(model: Model, plan: Plan) -> float:
-    """Seconds that a step spends on rounding weights, in the mean over the run."""
-    smaller = compress.of(model, plan)
-    if smaller is None or not smaller.layout:
-        return 0.0
-    began = time.perf_counter()
-    with smaller.rounded(1.0):
-        return (time.perf_counter() - began) * (1 - compress.ROUNDS)
 
 
 def _measured(model: Model, micro: Any, *, within: AbstractContextManager[Any]) -> float:

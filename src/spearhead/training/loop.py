@@ -30,6 +30,11 @@ from spearhead.training.checkpoint import Position
 from spearhead.training.plan import NOT_THE_RESULT, Plan
 from spearhead.training.scaling import Scale
 
+MOST_LOST = 60.0
+"""Seconds of training that a crash may cost where `save_every` steps take longer than that."""
+SAVING = 0.05
+"""Share of the time that such checkpoints may take."""
+
 
 class Source(Protocol):
     """Where micro-batches come from; see `batches.Batches`."""
@@ -113,7 +118,8 @@ def train(
     While a step with a validation is out, the model holds what was validated: the average, where the plan keeps one.
 
     `validation` are micro-batches whose loss decides what is best (without them: the last weights). With a `folder`,
-    the run is kept there every `save_every` steps and goes on from there, bit for bit, when it is called again.
+    the run is kept there every `save_every` steps, or every minute where so many take longer, and goes on from there,
+    bit for bit, when it is called again.
     Raises Diverged, and InputError when the folder holds another run. A run that has diverged after a validation is
     kept as ended: called again, it gives its best weights.
     """
@@ -185,6 +191,8 @@ class _Run:
         self.validation, self.device, self.smaller = validation, device, smaller
         self.saved_at = position.step if position.step or position.ended else -1
         self.pace = position.elapsed / position.step if position.step else 0.0
+        self.kept, self.saving = position.elapsed, 0.0
+        """Where in the run's own time it was last saved, and the seconds that saving took."""
 
     def go(self, batches: Source) -> Generator[Step, None, Trained]:
         self.model.train()
@@ -195,7 +203,7 @@ class _Run:
                     self.whole = False
                     step = self._step(batches)
                     self.whole = True
-                    if self.plan.save_every and self.position.step % self.plan.save_every == 0:
+                    if self._due():
                         step = dataclasses.replace(step, saved=self._save())
                 if interrupted:
                     raise KeyboardInterrupt
@@ -210,7 +218,7 @@ class _Run:
         elif self.average is not None:
             checkpoint.put_back(self.model, self.average)
         if self.smaller is not None:
-            self.smaller.finish()
+            self.smaller.prune(1.0)
         self.model.eval()
         return self._trained()
 
@@ -293,19 +301,18 @@ class _Run:
         while True:
             names: set[str] = set()
             value = torch.zeros((), device=self.device)
-            with self._rounded():
-                for stream, micro in zip(streams, micros, strict=True):
-                    with self._autocast():
-                        given = next(stream, None)
-                    if given is None:
-                        continue
-                    name, loss = given
-                    if not names:
-                        self._forget(name)
-                    names.add(name)
-                    share = loss * (micro.weight / total)
-                    (share * scale.factor).backward()
-                    value += share.detach()
+            for stream, micro in zip(streams, micros, strict=True):
+                with self._autocast():
+                    given = next(stream, None)
+                if given is None:
+                    continue
+                name, loss = given
+                if not names:
+                    self._forget(name)
+                names.add(name)
+                share = loss * (micro.weight / total)
+                (share * scale.factor).backward()
+                value += share.detach()
             if not names:
                 break
             if len(names) > 1:
@@ -365,9 +372,6 @@ class _Run:
         finally:
             checkpoint.put_back(self.model, raw)
 
-    def _rounded(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.smaller is None else self.smaller.rounded(self._progress())
-
     def _diverged(self, told: str) -> None:
         """Say why and end the run: with its best weights where there are any, so that calling it again gives them."""
         checkpoint.put_back(self.model, self.best)
@@ -391,7 +395,7 @@ class _Run:
         self.model.eval()
         summed = weight = 0.0
         try:
-            with self._averaged(), self._rounded():
+            with self._averaged():
                 for batch in self.validation:
                     with self._autocast():
                         _, loss = next(iter(self.model.losses(batch)))
@@ -417,9 +421,16 @@ class _Run:
             return "minutes"
         return ""
 
+    def _due(self) -> bool:
+        """Whether a checkpoint is wanted after this step."""
+        every = self.plan.save_every
+        late = self.position.elapsed - self.kept > max(MOST_LOST, self.saving / SAVING)
+        return bool(every) and (self.position.step % every == 0 or late)
+
     def _save(self) -> bool:
         if self.folder is None or self.saved_at == self.position.step or not processes.first():
             return False
+        began = time.perf_counter()
         checkpoint.save(
             self.folder,
             self.position,
@@ -428,7 +439,7 @@ class _Run:
             best=self.best,
             average=self.average,
         )
-        self.saved_at = self.position.step
+        self.saved_at, self.kept, self.saving = self.position.step, self.position.elapsed, time.perf_counter() - began
         return True
 
     def _trained(self) -> Trained:

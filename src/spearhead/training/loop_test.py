@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,45 @@ def test_a_network_learns(points: list[Point]) -> None:
     assert steps[-1].loss < 0.01 < steps[0].loss
     assert (trained.steps, trained.ended, steps[-1].progress) == (300, "steps", 1.0)
     assert trained.units == 300 * 32 == sum(step.units for step in steps)
+
+
+def test_a_crash_costs_a_slow_run_no_more_than_the_time_between_two_checkpoints(
+    points: list[Point], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spearhead.training.loop.MOST_LOST", 0.0)
+    monkeypatch.setattr("spearhead.training.loop.SAVING", float("inf"))
+    slow = Plan(steps=6, batch=8, save_every=100)
+    steps, _ = run(Sine(), points, slow, folder=tmp_path / "slow")
+    assert [step.saved for step in steps] == [True] * 6
+    steps, _ = run(Sine(), points, dataclasses.replace(slow, save_every=0), folder=tmp_path / "never")
+    assert [step.saved for step in steps] == [False] * 5 + [True]
+    monkeypatch.setattr("spearhead.training.loop.SAVING", 1e-9)  # where saving is dear, it is not done again for long
+    steps, _ = run(Sine(), points, slow, folder=tmp_path / "dear")
+    assert [step.saved for step in steps] == [True] + [False] * 4 + [True]
+
+
+def test_when_a_run_is_saved_by_the_clock_and_where_it_died_change_no_weight(
+    points: list[Point], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(steps=12, batch=8, save_every=100, average=0.9, validate_every=4)
+    held = held_out(points[:40], pack_points, plan=plan)
+    torch.manual_seed(1)
+    plain, saved, again = Sine(), Sine(), Sine()
+    for model in (saved, again):
+        model.load_state_dict(plain.state_dict())
+    run(plain, points, plan, validation=held)
+    monkeypatch.setattr("spearhead.training.loop.MOST_LOST", 0.0)
+    monkeypatch.setattr("spearhead.training.loop.SAVING", float("inf"))
+    stream = train(saved, Batches(points, pack_points, plan=plan), plan, validation=held, folder=tmp_path / "run")
+    for step in stream:
+        if step.number == 7:  # no rhythm of the plan: only the clock has saved it
+            shutil.copytree(tmp_path / "run", tmp_path / "died")
+    monkeypatch.setattr("spearhead.training.loop.MOST_LOST", 1e9)
+    steps, _ = run(again, points, plan, validation=held, folder=tmp_path / "died")
+    assert steps[0].number == 8
+    for model in (saved, again):
+        for name, weight in weights(plain).items():
+            assert torch.equal(weight, weights(model)[name]), name
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -23,24 +23,28 @@ class Plan:
     micro_batch: Whole = 0
     """Examples a forward pass; 0: as many as `micro_tokens` allows. Gradients are the large batch's to 1e-5."""
     micro_tokens: Count = 4096
+    """Tokens a forward pass; fewer take less memory and change no result."""
     optimiser: Literal["adamw", "muon", "sgd"] = "adamw"
     """`muon` moves matrices; embeddings, heads and vectors stay with AdamW."""
     learning_rate: Positive = 1e-3
+    """Greatest rate of the run."""
     muon_rate: Positive = 0.02
     """Learning rate of what Muon moves; `learning_rate` is for the rest then."""
     betas: tuple[Part, Part] = (0.9, 0.99)
+    """AdamW's two decays."""
     weight_decay: NotNegative = 0.0
+    """Share of a weight that a step of rate 1 would take away."""
     clip: NotNegative = 1.0
+    """Greatest length of the gradient; 0: any."""
     average: Part = 0.0
     """Decay of the moving average of the weights, 0: none. The average is what is validated, kept and released;
     training goes on with the weights themselves."""
-    round_to: Literal["", "Q8_0", "Q4_0"] = ""
-    """Quantisation-aware: from half of the run on the loss is that of matrices in this layout; release that layout."""
     prune: Part = 0.0
     """Share of the weights (or units) that is zero in the end; it grows from a fifth of the run to three fifths."""
     prune_what: Literal["weights", "units"] = "weights"
     """`units` leaves hidden units of the gated layers out whole: the released file is smaller and faster by them."""
     schedule: Literal["constant", "step", "cosine", "wsd"] = "wsd"
+    """How the rate goes after the warm-up: `wsd` stays and falls at the end."""
     warmup: Share = 0.05
     """Share of the run."""
     decay: Share = 0.4
@@ -51,6 +55,7 @@ class Plan:
     """Of products of matrices. `auto`: bf16 where the hardware has units for it, else fp32; `fp16` scales the loss, for
     older cards."""
     device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `mps`."""
     validate_every: Whole = 50
     """Steps between two looks at the held-out loss; 0: only at the end, so nothing can be stopped by `patience`."""
     patience: Whole = 0
@@ -59,13 +64,16 @@ class Plan:
     """Stop when the loss has lain, for 25 steps in a row, this many times its first value (or its lowest level, where
     that is further from zero) above its lowest level; 0: never. The best weights are kept."""
     save_every: Whole = 100
-    """Steps between two checkpoints; 0: only when the run ends or is interrupted."""
+    """Steps between two checkpoints, or a minute where so many take longer; 0: only when the run ends or is
+    interrupted."""
     seed: Whole = 0
+    """Of first weights, order and noise: the same seed, the same bytes."""
     embedding_noise: NotNegative = 0.0
     """NEFTune alpha (arXiv 2310.05914); 0: off."""
     adversarial: Literal["none", "freelb", "fgm"] = "none"
     """Perturbation of input embeddings: FreeLB (arXiv 1909.11764) or one-step FGM (arXiv 1605.07725)."""
     adversarial_size: Positive = 0.05
+    """Length of that perturbation, as a share of the length of a sequence's embeddings."""
     augment: dict[str, float] | None = None
     """Ways to change a training input by name to their probability, drawn anew each time it is seen. Texts, in pairs
     alone: typos, drop_words, swap_words, lower_case. Pictures: flip, shift, crop, noise, light."""
@@ -78,3 +86,5 @@ class Plan:
     sft: float = 0.0
     """dpo: weight of the chosen answers' own mean negative log-likelihood (nats a token) beside it."""
     track: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
+
+    """Where curves are written as it goes."""

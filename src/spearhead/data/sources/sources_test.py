@@ -18,7 +18,7 @@ def home(tmp_path: Path) -> Home:
     return Home(root=tmp_path / "home", cache=tmp_path / "cache")
 
 
-def source(kind: str, **fields: str | dict[str, str]) -> Source:
+def source(kind: str, **fields: str | dict[str, str] | tuple[str, ...]) -> Source:
     return Source(**{"kind": kind, "licence": "CC0-1.0", "credit": "", **fields})  # type: ignore[arg-type]
 
 
@@ -86,6 +86,17 @@ def test_a_folder_is_read_in_the_order_of_names_and_a_glob_chooses(home: Home, t
     assert [item.key for item in items(source("files", path="d/*.txt"), home, tmp_path)] == ["d/a.txt", "d/b.txt"]
 
 
+def test_endings_choose_among_the_files_of_a_folder(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "d/e").mkdir(parents=True)
+    for name in ("d/a.csv", "d/b.TXT", "d/e/c.md", "d/e/txt"):
+        (tmp_path / name).write_text(name)
+    some = source("files", path="d", reader="text", endings=(".txt", ".md"))
+    assert [item.key for item in items(some, home, tmp_path)] == ["b.TXT", "e/c.md"]
+    none = source("files", path="d", endings=(".jsonl",))
+    with pytest.raises(InputError, match=r"'d' names no file that ends in .jsonl"):
+        items(none, home, tmp_path)
+
+
 def test_a_fingerprint_changes_with_the_content_alone(home: Home, tmp_path: Path) -> None:
     one = source("files", path="a.txt")
     (tmp_path / "a.txt").write_text("x")
@@ -125,11 +136,50 @@ def test_a_local_folder_of_data_files_is_read_through_the_library(home: Home, tm
     ]
 
 
+def test_conversations_of_a_hub_data_set_are_read_with_the_tools_that_stand_beside_them(
+    home: Home, tmp_path: Path
+) -> None:
+    import datasets
+
+    talk = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}]
+    rows = {"messages": [talk, talk], "tools": ["", "[{}]"], "score": [1.0, 2.0]}
+    datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "copy"))
+    assert items(source("hub", dataset="copy", columns={"messages": "messages"}), home, tmp_path) == [
+        Item("0.1", {"input": "Who?", "output": "I."}),
+        Unread("1", "column 'tools' offers tools: a scenario calls none"),
+    ]
+
+
+def test_preferences_of_a_hub_data_set_are_known_without_columns(home: Home, tmp_path: Path) -> None:
+    import datasets
+
+    asked, good, bad = (
+        {"role": r, "content": c} for r, c in (("user", "Who?"), ("assistant", "I."), ("assistant", "A."))
+    )
+    rows = {"prompt": ["Who?"], "chosen": [[asked, good]], "rejected": [[asked, bad]], "score": [1.0]}
+    datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "copy"))
+    wanted = [Item("0", {"input": "Who?", "output": "I.", "rejected": "A."})]
+    columns = {"input": "prompt", "output": "chosen", "rejected": "rejected"}
+    assert items(source("hub", dataset="copy"), home, tmp_path) == wanted
+    assert items(source("hub", dataset="copy", columns=columns), home, tmp_path) == wanted
+
+
 def test_a_local_copys_fingerprint_follows_its_files(home: Home, tmp_path: Path, local_copy: Path) -> None:
     one = source("hub", dataset="copy")
     before = SOURCES["hub"].fingerprint(one, home=home, folder=tmp_path)
     (local_copy / "dataset_dict.json").write_text('{"splits": ["train"]}')
     assert SOURCES["hub"].fingerprint(one, home=home, folder=tmp_path) != before
+
+
+def test_a_row_of_a_hub_data_set_that_cannot_be_had_is_told_in_one_line(home: Home, tmp_path: Path) -> None:
+    import datasets
+
+    kinds = datasets.Features({"text": datasets.Value("string"), "seen": datasets.Image()})
+    rows = {"text": ["a"], "seen": [{"bytes": b"no picture", "path": None}]}
+    datasets.Dataset.from_dict(rows, features=kinds).save_to_disk(str(tmp_path / "seen"))
+    with pytest.raises(InputError, match="hub:seen cannot be read: cannot identify image file"):
+        items(source("hub", dataset="seen"), home, tmp_path)
+    assert items(source("hub", dataset="seen", columns={"text": "text"}), home, tmp_path)
 
 
 def test_a_name_of_the_hub_needs_its_commit_and_a_lost_copy_is_named(home: Home, tmp_path: Path) -> None:
@@ -145,3 +195,13 @@ def test_a_broken_local_copy_is_said_in_one_line(home: Home, tmp_path: Path) -> 
     with pytest.raises(InputError, match="hub:broken cannot be read") as error:
         items(source("hub", dataset="broken"), home, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_label_does_not_tell_where_on_a_machine_data_lie(tmp_path: Path) -> None:
+    for kind, field in (("files", "path"), ("hub", "dataset")):
+        assert (
+            SOURCES[kind]
+            .label(source(kind, **{field: str(tmp_path / "my pictures")}))
+            .startswith(f"{kind}:my pictures")
+        )
+        assert SOURCES[kind].label(source(kind, **{field: "own/pictures"})).startswith(f"{kind}:own/pictures")

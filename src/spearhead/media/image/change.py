@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from spearhead.core.errors import InputError
+from spearhead.core.ways import Way, take
 from spearhead.media.image.codec import MOST_PIXELS, Pixels
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -98,7 +99,7 @@ def light(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return contrast(brightness(pixels, rng.uniform(0.8, 1.2)), rng.uniform(0.8, 1.2))
 
 
-WAYS: Mapping[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
+WAYS: Mapping[str, Way[Pixels]] = {
     "flip": flip,
     "shift": shift,
     "crop": crop_and_resize,
@@ -115,15 +116,7 @@ def augment(pixels: Pixels, ways: Mapping[str, float], *, rng: np.random.Generat
     >>> augment(np.array([[[1], [2], [3]]], np.uint8), {"flip": 1.0}, rng=np.random.default_rng(0)).ravel().tolist()
     [3, 2, 1]
     """
-    for name, chance in ways.items():
-        if name not in WAYS:
-            raise InputError(f"training.augment: {name!r} is unknown: wanted {', '.join(WAYS)}")
-        if not 0 <= chance <= 1:
-            raise InputError(f"training.augment.{name} is {chance}: wanted a probability between 0 and 1")
-    for name, way in WAYS.items():
-        if rng.random() < ways.get(name, 0.0):
-            pixels = way(pixels, rng)
-    return pixels
+    return take(pixels, ways, WAYS, rng=rng)
 
 
 def _lit(pixels: Pixels, change: Callable[[Floats], Floats]) -> Pixels:

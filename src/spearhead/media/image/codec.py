@@ -36,8 +36,9 @@ def read(media: Media, *, size: tuple[int, int] | None = None, channels: Channel
     """The pixels of a picture, turned upright as its Exif orientation says: uint8 (h, w, channels).
 
     With `size` (height, width) the middle is cut out in that shape and resampled. Transparency lies on white unless
-    there are 4 channels. Raises InputError on a file over 32 MiB or 16 megapixels (before it is decoded), on an
-    animation, on a damaged file and on a mode that is not named here.
+    there are 4 channels. Of a photograph with further pictures behind it (MPO) it is the first, of 16 bits the upper 8.
+    Raises InputError on a file over 32 MiB or 16 megapixels (before it is decoded), on an animation, on a damaged file
+    and on a mode that is not named here.
     """
     if size is not None and (min(size) < 1 or size[0] * size[1] > MOST_PIXELS):
         raise InputError(f"size {size} cannot be made: wanted height and width, at most {MOST_PIXELS:,} pixels")
@@ -188,6 +189,8 @@ def _decoded(
             return _converted(_upright(image), channels=channels), tables
     except InputError:
         raise
+    except Image.DecompressionBombError as error:  # the header alone was read
+        raise InputError(f"the picture has far too many pixels: wanted at most {MOST_PIXELS:,}") from error
     except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
         raise InputError(f"the picture cannot be read, it is damaged or cut short ({type(error).__name__})") from error
 
@@ -210,7 +213,8 @@ def _refuse(image: "PillowImage.Image") -> None:
     """Raise for what is not to be decoded; reads the header alone."""
     if image.width * image.height > MOST_PIXELS:
         raise InputError(f"the picture has {image.width}x{image.height} pixels: wanted at most {MOST_PIXELS:,}")
-    if getattr(image, "n_frames", 1) > 1:
+    # A telephone keeps brightness, depth or a preview behind its photograph (MPO): those are no film.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise InputError("the picture is an animation: wanted a single frame")
     if image.mode not in _MODES:
         raise InputError(f"the picture has the mode {image.mode!r}, which is not read: save it as RGB or grey first")
@@ -221,7 +225,13 @@ def _converted(image: "PillowImage.Image", *, channels: Channels | None) -> "Pil
 
     clear = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
     if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+        levels = np.asarray(image).astype(np.uint16)
+        upper = (levels >> 8).astype(np.uint8)
+        if clear:  # one level of the 65,536 is none of the 256
+            shown = np.where(levels == image.info["transparency"], 0, 255).astype(np.uint8)
+            image = Image.fromarray(np.stack([upper, shown], axis=2))
+        else:
+            image = Image.fromarray(upper)
     if channels is None:
         channels = 4 if clear else 1 if image.mode in ("1", "L") else 3
     if clear:

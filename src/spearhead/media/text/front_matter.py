@@ -64,7 +64,7 @@ def put(text: str, label: Mapping[str, str]) -> str:
 
     One whose first line is indented has none, and gets ours before it: inside, that line would be read as the label's.
     """
-    body = without(text.removeprefix("\ufeff"))
+    body = without(text)
     lines = "".join(f'  {name}: "{value}"\n' for name, value in label.items())
     if (block := _block(body)) and not body.startswith((" ", "\t"), block[0]):
         return f"{body[: block[0]]}AIGC:\n{lines}{body[block[0] :]}"

@@ -71,6 +71,7 @@ LINES = st.sampled_from(["---", "AIGC:", "  Label: 1", "title: x", "words", "", 
 @given(text=st.one_of(st.text(max_size=60), st.lists(LINES, max_size=10).map("\n".join)))
 @example(text="---\n 0\n---")
 @example(text="---\n\t0\n---\nkey")
+@example(text="---\nAIGC:\n---\n\ufeff")
 def test_labelling_twice_is_labelling_once_and_changes_nothing_else(text: str) -> None:
     piece = media.text(text)
     once = MODALITY.embed(piece, LABEL)

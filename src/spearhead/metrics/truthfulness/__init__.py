@@ -41,7 +41,7 @@ class Truthfulness:
 
     def statistics(self, cases: Sequence[Case]) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """(cases, 2): whether nothing was added, and 1."""
-        pairs = zip(parts.inputs(cases, self.name), parts.outputs(cases, self.name), strict=True)
+        pairs = zip(parts.sources(cases, self.name), parts.outputs(cases, self.name), strict=True)
         return rows(float(not additions(given, made)) for given, made in pairs)
 
     def reduce(self, totals: "np.ndarray[Any, np.dtype[np.float64]]") -> float:

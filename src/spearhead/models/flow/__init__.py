@@ -2,10 +2,11 @@
 
 from collections.abc import Generator, Mapping
 
-from spearhead.core.family import Family, Lesson, Task
+from spearhead.core.family import OF_EMBEDDINGS, OF_MATRICES, Family, Lesson, Task, Words
 from spearhead.core.generation import Progress
 from spearhead.core.sampler import MOST_STEPS
-from spearhead.models.flow.config import Config
+from spearhead.core.sentence import said
+from spearhead.models.flow.config import Config, impossible
 
 
 def _begin(task: Task) -> Generator[Progress, None, Lesson]:
@@ -17,8 +18,9 @@ def _begin(task: Task) -> Generator[Progress, None, Lesson]:
     return (yield from pictures.begin(task, build=build, export=export))
 
 
-def _words(config: Config) -> Mapping[str, str]:
-    return {"network": config.network, "solver": f"{config.solver}, {config.steps} steps, guidance {config.guidance:g}"}
+def _words(config: Config) -> Words:
+    drawn = said("models.flow.drawn", solver=config.solver, steps=config.steps, guidance=config.guidance)
+    return [(said("models.flow.network"), config.network), (said("models.flow.solver"), drawn)]
 
 
 def _draws(config: Config) -> Mapping[str, float]:
@@ -39,6 +41,8 @@ FAMILY = Family(
     },
     begin=_begin,
     modality="image",
+    impossible=impossible,
+    unheard={**OF_EMBEDDINGS, **OF_MATRICES},
     draws=_draws,
     words=_words,
 )

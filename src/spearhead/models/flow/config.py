@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from spearhead.core.bounds import Count, NotNegative, Part, Positive, Share
+from spearhead.core.bounds import Channels, Count, NotNegative, Part, Positive, Share
 from spearhead.core.sampler import MOST_STEPS
 
 
@@ -15,8 +15,10 @@ class Config:
 
     size: Count = 28
     """Height and width in pixels."""
-    channels: Count = 1
+    channels: Channels = 1
+    """1: grey, 3: colour."""
     network: Literal["unet", "dit"] = "unet"
+    """A U-Net, or a small transformer over squares of pixels."""
     patch: Count = 2
     """Side of the squares of pixels that the network sees as one place."""
     width: Count = 64
@@ -35,6 +37,7 @@ class Config:
     time_mean: float = 0.0
     """Training times are sigmoid(normal(mean, deviation)): arXiv 2403.03206, section 3.1."""
     time_deviation: NotNegative = 1.0
+    """Standard deviation of the same."""
     time_uniform: Share = 0.1
     """Share of training times that are uniform instead: the solver starts at 0, where the others hardly ever fall."""
     leaps: Part = 0.0
@@ -44,5 +47,25 @@ class Config:
     steps: Annotated[int, Interval(ge=1, le=MOST_STEPS)] = 25
     """Steps of the solver, unless a request says otherwise; so the next two."""
     solver: Literal["euler", "heun"] = "heun"
+    """Euler's or Heun's method; Heun asks the network twice a step."""
     guidance: NotNegative = 1.5
     """1: none; more follows the class more closely and varies less (arXiv 2207.12598)."""
+
+
+def impossible(config: Config) -> str:
+    """What of a configuration cannot be though each key alone can, as `key: sentence`; empty: nothing."""
+    places, rest = divmod(config.size, config.patch)
+    if config.network == "dit":
+        if rest or config.width % config.heads or config.width // config.heads % 2:
+            return (
+                f"size {config.size} must be a multiple of model.patch {config.patch}, and model.width {config.width} "
+                f"of twice model.heads {config.heads}"
+            )
+        return ""
+    after = len(config.levels) - 1
+    if after < 0 or rest or places % 2**after or config.width * config.levels[-1] % config.heads:
+        return (
+            f"size {config.size} must be a multiple of model.patch {config.patch} times 2 for each of {after} levels "
+            f"after the first, and the last level's width of model.heads {config.heads}"
+        )
+    return ""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spearhead.core.errors import InputError
-from spearhead.models.flow.config import Config
+from spearhead.models.flow.config import Config, impossible
 from spearhead.models.flow.dit import DiT
 from spearhead.models.flow.solve import guided, solve
 from spearhead.models.flow.unet import UNet
@@ -23,6 +23,8 @@ from spearhead.nn.model import Model, Share
 
 RATE = 8.0
 """On 8x8 digits 3e-3, 1e-2 and 2e-2 ended at 0.534, 0.503 and 0.508: so a plan's usual 1e-3 is meant as 8e-3."""
+JUDGED = Config()
+"""How the times of held-out pictures fall: a loss at easier times would be smaller without anything learnt."""
 
 
 class Velocity(nn.Module):
@@ -79,14 +81,14 @@ class Flow(Model):
     def losses(self, batch: Pictures) -> Iterator[tuple[str, Tensor]]:
         """Mean squared error of the velocity, and in training of leaps, over (n, c, h, w).
 
-        In evaluation the noise and the time of a picture are functions of its pixels, no class is hidden and nobody
-        leaps (what a model teaches itself is no measure of it): the losses of two steps, or of two models, differ by
-        what was learnt and by nothing else.
+        In evaluation the noise and the time of a picture are functions of its pixels, times fall as `JUDGED` says
+        whatever a model learns by, no class is hidden and nobody leaps (what a model teaches itself is no measure of
+        it): the losses of two steps, or of two models, differ by what was learnt and by nothing else.
         """
         picture, label = batch.pixels, batch.labels
         length = torch.zeros(len(picture), device=picture.device)
         if self.training:
-            noise, time = torch.randn_like(picture), self._times(len(picture), picture.device)
+            noise, time = torch.randn_like(picture), times(len(picture), self.config, device=picture.device)
             hidden = torch.rand(len(label), device=label.device) < self.config.label_dropout
             label = label.masked_fill(hidden, self.none)
         else:
@@ -138,21 +140,24 @@ class Flow(Model):
     def _field(self, x: Tensor, time: float, label: Tensor, length: float = 0.0) -> Tensor:
         return self._ask(x, x.new_full((len(x),), time), label, x.new_full((len(x),), length))
 
-    def _times(self, count: int, device: torch.device, rng: torch.Generator | None = None) -> Tensor:
-        config = self.config
-        normal = torch.randn(count, device=device, generator=rng) * config.time_deviation + config.time_mean
-        even = torch.rand(count, device=device, generator=rng)
-        which = torch.rand(count, device=device, generator=rng) < config.time_uniform
-        return torch.where(which, even, torch.sigmoid(normal))
-
     def _fixed(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         noise, time = torch.empty(pictures.shape), torch.empty(len(pictures))
         rng = torch.Generator()
         for number, picture in enumerate(pictures.float().cpu().contiguous()):
             rng.manual_seed(zlib.crc32(picture.numpy().tobytes()))
             noise[number] = torch.randn(picture.shape, generator=rng)
-            time[number] = self._times(1, torch.device("cpu"), rng)[0]
+            time[number] = times(1, JUDGED, rng=rng)[0]
         return noise.to(pictures), time.to(pictures)
+
+
+def times(
+    count: int, config: Config, *, device: torch.device | None = None, rng: torch.Generator | None = None
+) -> Tensor:
+    """(count,): times of the way to learn at, as the configuration says they fall."""
+    normal = torch.randn(count, device=device, generator=rng) * config.time_deviation + config.time_mean
+    even = torch.rand(count, device=device, generator=rng)
+    which = torch.rand(count, device=device, generator=rng) < config.time_uniform
+    return torch.where(which, even, torch.sigmoid(normal))
 
 
 def build(config: Config, shape: Shape, *, steps: int, seed: int) -> Flow:
@@ -163,13 +168,9 @@ def build(config: Config, shape: Shape, *, steps: int, seed: int) -> Flow:
 
 
 def _network(config: Config, classes: int) -> nn.Module:
-    places, rest = divmod(config.size, config.patch)
+    if why := impossible(config):
+        raise InputError(f"model.{why}")
     if config.network == "dit":
-        if rest or config.width % config.heads or config.width // config.heads % 2:
-            raise InputError(
-                f"model.size {config.size} must be a multiple of model.patch {config.patch}, and model.width "
-                f"{config.width} of twice model.heads {config.heads}"
-            )
         return DiT(
             size=config.size,
             channels=config.channels,
@@ -180,17 +181,11 @@ def _network(config: Config, classes: int) -> nn.Module:
             heads=config.heads,
             leaps=config.leaps > 0,
         )
-    widths = tuple(config.width * level for level in config.levels)
-    if not widths or rest or places % 2 ** (len(widths) - 1) or widths[-1] % config.heads:
-        raise InputError(
-            f"model.size {config.size} must be a multiple of model.patch {config.patch} times 2 for each of "
-            f"{len(widths)} levels after the first, and the last level's width of model.heads {config.heads}"
-        )
     return UNet(
         channels=config.channels,
         classes=classes,
         patch=config.patch,
-        widths=widths,
+        widths=tuple(config.width * level for level in config.levels),
         blocks=config.blocks,
         heads=config.heads,
         leaps=config.leaps > 0,

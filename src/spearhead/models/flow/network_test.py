@@ -1,7 +1,9 @@
 """What the network learns and gives, against what can be worked out."""
 
+import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from spearhead.core.errors import InputError
 from spearhead.models.flow.blocks import Conv, Dense, Waves, blend, unit
 from spearhead.models.flow.config import Config
 from spearhead.models.flow.conftest import NETWORKS
-from spearhead.models.flow.network import Flow, build
+from spearhead.models.flow.network import Flow, build, times
 from spearhead.models.flow.solve import guided, solve
 from spearhead.models.pictures import Pictures, Shape
 
@@ -135,11 +137,21 @@ def test_validation_loss_is_the_same_every_time_and_in_any_batches(made: Made) -
 
 def test_times_are_logit_normal_with_a_share_that_is_even() -> None:
     config = Config(size=8, width=16, heads=2, time_mean=0.0, time_deviation=1.0, time_uniform=0.25)
-    model = build(config, Shape(8, 8, 1), steps=1, seed=0)
-    times = model._times(200_000, torch.device("cpu"), torch.Generator().manual_seed(0))
+    found = times(200_000, config, rng=torch.Generator().manual_seed(0))
     # P(t < 0.1): a quarter of 0.1, three quarters of Phi(logit 0.1) = Phi(-2.19722) = 0.014003
-    assert float((times < 0.1).float().mean()) == pytest.approx(0.25 * 0.1 + 0.75 * 0.014003, abs=0.001)
-    assert float(times.mean()) == pytest.approx(0.5, abs=0.002)
+    assert float((found < 0.1).float().mean()) == pytest.approx(0.25 * 0.1 + 0.75 * 0.014003, abs=0.001)
+    assert float(found.mean()) == pytest.approx(0.5, abs=0.002)
+
+
+def test_a_model_that_learns_at_easier_times_is_judged_at_the_same_ones() -> None:
+    batch = Pictures(torch.rand(40, 3, 8, 8) * 2 - 1, torch.arange(40) % 2)
+    easier: dict[str, Any] = {"time_mean": 3.0, "time_deviation": 0.1, "time_uniform": 0.0}
+    judged = [
+        loss(build(dataclasses.replace(NETWORKS["unet"], **more), Shape(8, 8, 3, ("a", "b")), steps=1, seed=0).eval(),
+             batch)
+        for more in ({}, easier)
+    ]  # fmt: skip
+    assert judged[0] == judged[1], "a search over these keys would find the easiest times, and nothing learnt"
 
 
 def test_the_class_is_hidden_as_often_as_the_configuration_says() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from spearhead.core.bounds import Channels
 from spearhead.core.errors import InputError
 
 Kind = Literal["colour", "translation", "cutout"]
@@ -21,9 +22,12 @@ class Config:
 
     size: int = 28
     """Height and width in pixels: 4, 5, 6 or 7 doubled once or more, unless both networks are `mlp`."""
-    channels: int = 1
+    channels: Channels = 1
+    """1: grey, 3: colour."""
     maker: Literal["mlp", "dcgan", "residual", "style"] = "residual"
+    """What draws: fully connected, DCGAN's, residual, or with a style for each layer (StyleGAN2)."""
     critic: Literal["mlp", "dcgan", "residual"] = "residual"
+    """What judges, in the same three kinds."""
     loss: Literal["vanilla", "wasserstein", "relativistic"] = "relativistic"
     """`vanilla`: non-saturating (arXiv 1406.2661); `wasserstein`: WGAN-GP (1704.00028); `relativistic`: R3GAN
     (2501.05441)."""

@@ -69,14 +69,10 @@ def export(model: Gan, folder: Path, shape: Shape) -> Mapping[str, Any]:
     difference = onnx_file.write(graph, inputs, ["pixels"], folder / sampler.model)
     write_whole(folder / "sampler.json", sampler.to_json())
     of_step = int(model.taken)
-    told = f"of step {of_step:,}, the last"
-    if model.reached > of_step:
-        told = f"of step {of_step:,} of {model.reached:,}: rolled back to the smallest held-out distance"
     return {
         "maker_parameters": sum(parameter.numel() for parameter in maker.parameters()),
         "weights_of_step": of_step,
         "trained_steps": model.reached,
         "rolled_back": model.reached > of_step,
-        "words": {"weights": told},
         "difference": difference,
     }

@@ -1,9 +1,10 @@
 """Language models learnt from nothing, laid out as Qwen3: what the catalogue sees. Imports no torch."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 
-from spearhead.core.family import Family, Lesson, Task
+from spearhead.core.family import OF_EMBEDDINGS, Family, Lesson, Task, Words
 from spearhead.core.generation import Progress
+from spearhead.core.sentence import said
 from spearhead.models.gpt.config import Config, plan, whole
 
 
@@ -14,10 +15,10 @@ def _begin(task: Task) -> Generator[Progress, None, Lesson]:
     return (yield from begin(task))
 
 
-def _words(config: Config) -> Mapping[str, str]:
+def _words(config: Config) -> Words:
     full = whole(config)
-    size = f"{full.depth} layers, {full.width} wide, {full.heads} heads, {full.context} tokens of context"
-    return {"size": size, "words": full.words}
+    size = said("models.gpt.layers", depth=full.depth, width=full.width, heads=full.heads, context=full.context)
+    return [(said("models.gpt.size"), size), (said("models.gpt.words"), full.words)]
 
 
 FAMILY = Family(
@@ -30,5 +31,6 @@ FAMILY = Family(
     },
     begin=_begin,
     plan=plan,
+    unheard=OF_EMBEDDINGS,
     words=_words,
 )

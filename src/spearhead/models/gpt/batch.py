@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from spearhead.core.template import Segment, Template
+from spearhead.core.template import Given, Segment, Template
 from spearhead.media.text.tokens import Tokenizer
 
 Ids = np.ndarray[Any, np.dtype[np.int32]]
@@ -60,7 +60,7 @@ def pack(examples: Sequence[Example], *, closes: bool = True) -> Sequences:
 
 
 def pairs(
-    given: Iterable[tuple[str, str]], *, tokenizer: Tokenizer, template: Template, longest: int
+    given: Iterable[tuple[Given, str]], *, tokenizer: Tokenizer, template: Template, longest: int
 ) -> tuple[list[Example], int]:
     """Examples of (input, output) pairs, and how many were left out because they exceed `longest` tokens.
 
@@ -68,8 +68,8 @@ def pairs(
     """
     examples: list[Example] = []
     left_out = 0
-    for words, wanted in given:
-        prompt = tokenizer.encode_segments(template.single(words))
+    for asked, wanted in given:
+        prompt = tokenizer.encode_segments(template.single(asked))
         answer = tokenizer.encode_segments([Segment(wanted, False), Segment(template.stop, True)])
         example = Example(np.array([*prompt, *answer], dtype=np.int32), max(len(prompt), 1))
         if example.units > longest or example.weight < 1:

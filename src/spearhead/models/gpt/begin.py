@@ -11,7 +11,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.family import Lesson, Steps, Task
 from spearhead.core.generation import Progress
 from spearhead.core.record import Record
-from spearhead.core.template import Segment
+from spearhead.core.template import Given, Segment, reworded
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.models.gpt import batch, words
 from spearhead.models.gpt.config import Config, whole
@@ -121,17 +121,16 @@ def _every_word(task: Task) -> Iterator[str]:
         yield segment.text
 
 
-def _words_of(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
+def _words_of(records: Iterable[Record]) -> Iterator[tuple[Given, str]]:
     for record in records:
-        given = record.parts.get("input")
-        yield (given.text if given else ""), record.parts["output"].text
+        yield record.given, record.parts["output"].text
 
 
 Lists = tuple[list[batch.Example], list[batch.Example], Callable[..., Any] | None, dict[str, Any]]
 
 
 def _pairs(task: Task, config: Config, tokenizer: Tokenizer) -> Lists:
-    def encoded(some: Iterable[tuple[str, str]]) -> tuple[list[batch.Example], int]:
+    def encoded(some: Iterable[tuple[Given, str]]) -> tuple[list[batch.Example], int]:
         return batch.pairs(some, tokenizer=tokenizer, template=task.template, longest=config.context)
 
     examples, too_long = encoded(_words_of(task.train()))
@@ -151,7 +150,7 @@ def _pairs(task: Task, config: Config, tokenizer: Tokenizer) -> Lists:
 
         def change(number: int, rng: np.random.Generator) -> batch.Example:
             given, wanted = kept[number]
-            new, _ = encoded([(augment(given, rng), wanted)])
+            new, _ = encoded([(reworded(given, lambda words: str(augment(words, rng))), wanted)])
             return new[0] if new else examples[number]  # typing noise can make a text too long
 
     return examples, fits, change, {"too_long": too_long}

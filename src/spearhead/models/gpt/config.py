@@ -46,6 +46,7 @@ class Config:
     vocabulary: Count = 4096
     """Tokens of `bytes-bpe`, markers not counted; characters are as many as the text has."""
     dropout: Part = 0.0
+    """Share of activations left out while learning; for small data."""
     tie: bool = False
     """One matrix for reading and for writing tokens; saves parameters where the vocabulary is large."""
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Generator, Mapping
 from pathlib import Path
+from typing import Any
 
 from spearhead.core.errors import InputError
-from spearhead.core.family import Family, Lesson, Owed, Task
+from spearhead.core.family import Family, Lesson, Owed, Task, Words
 from spearhead.core.generation import Progress
-from spearhead.models.pretrained.config import MERGEABLE, SWITCHED, Base, Config
+from spearhead.core.sentence import said
+from spearhead.models.pretrained.config import LISTENS, MERGEABLE, SWITCHED, Base, Config
 from spearhead.store import packages
 from spearhead.store.home import Home
 
@@ -42,7 +44,10 @@ def _owed(config: Config) -> tuple[Owed, ...]:
 
 
 def _impossible(config: Config) -> str:
-    base = config.base
+    base, defaults = config.base, Config(config.base)
+    for name, methods in LISTENS.items():
+        if config.method not in methods and getattr(config, name) != getattr(defaults, name):
+            return f"{name} does nothing with method {config.method!r}, only with {', '.join(methods)}: leave it out"
     if bool(base.path) == bool(base.package):
         return (
             f"base: names {'a path and a package' if base.path else 'neither a package nor a path'}: wanted one of them"
@@ -72,8 +77,28 @@ def _unpreferring(config: Config) -> str:
     )
 
 
-def _words(config: Config) -> Mapping[str, str]:
-    return {"base": config.base.credit, "method": f"{config.method}, rank {config.rank}"}
+def _words(config: Config) -> Words:
+    method = said("models.pretrained.ranked", method=config.method, rank=config.rank)
+    return [(said("models.pretrained.base"), config.base.credit), (said("models.pretrained.method"), method)]
+
+
+def _found(facts: Mapping[str, Any]) -> Words:
+    return [*_left_out(facts), *_judged(facts)]
+
+
+def _left_out(facts: Mapping[str, Any]) -> Words:
+    if not (long := facts.get("too_long")):
+        return []
+    told = said("models.pretrained.too_long", long=long, every=long + facts["examples"], longest=facts["longest"])
+    return [(said("models.pretrained.left_out"), told)]
+
+
+def _judged(facts: Mapping[str, Any]) -> Words:
+    if (found := facts.get("preference")) is None:
+        return []
+    accuracy, margin, pairs = found["accuracy"], found["margin"], found.get("pairs", "?")
+    told = said("models.pretrained.judged", accuracy=accuracy, margin=margin, pairs=pairs)
+    return [(said("models.pretrained.preference"), told)]
 
 
 FAMILY = Family(
@@ -91,4 +116,5 @@ FAMILY = Family(
     unpreferring=_unpreferring,
     untrained=lambda config: config.method == "none",
     words=_words,
+    found=_found,
 )

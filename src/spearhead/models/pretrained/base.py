@@ -9,30 +9,18 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spearhead.core import digest
 from spearhead.core.errors import InputError
 from spearhead.core.files import whole_folder
 from spearhead.core.generation import Progress
+from spearhead.nn import gguf_file, gguf_names
 from spearhead.nn.disk import trouble_told
+from spearhead.nn.gguf_header import Gguf, read_header
 from spearhead.store.home import Home
 
 FORMAT = 1
 """Part of the cache's name; raised whenever the conversion changes, so that no stale folder is taken."""
 
-_LAYER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-_TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 # How llama.cpp splits text before merging, by the name in `tokenizer.ggml.pre`; other names go through transformers.
 _DIGITS = "smollm"
 _KNOWN_SPLITS = ("gpt-2", _DIGITS)
@@ -74,101 +62,45 @@ def _checked_folder(path: Path) -> Path:
 
 
 def _convert_gguf(path: Path, draft: Path) -> Iterator[Progress]:
-    import gguf
-
+    file = read_header(path)
     try:
-        reader = gguf.GGUFReader(str(path))
-        fields = {name: field.contents() for name, field in reader.fields.items()}
-        ends = [int(tensor.data_offset) + int(tensor.n_bytes) for tensor in reader.tensors]
-    except Exception as error:  # the library raises whatever numpy meets in a damaged file
-        raise InputError(f"base model {path} is damaged or truncated ({error}): fetch it again") from error
-    if not ends or max(ends) > path.stat().st_size:
-        raise InputError(f"base model {path} is truncated: its table promises more bytes than it has; fetch it again")
-    try:
-        yield from _convert_whole(path, draft, reader, fields)
+        yield from _convert_whole(file, draft)
     except (InputError, OSError):
         raise
     except Exception as error:  # a missing field, a merge of unknown tokens: the libraries raise what they like
         raise InputError(f"base model {path} cannot be converted ({type(error).__name__}: {error})") from error
 
 
-def _convert_whole(path: Path, draft: Path, reader: Any, fields: Mapping[str, Any]) -> Iterator[Progress]:
-    names = [str(tensor.name) for tensor in reader.tensors]
-    if fields.get("general.architecture") == "llama" and all(_hf_name(name) for name in names) and _plain_rope(fields):
-        yield from _convert_llama(reader, fields, draft)
+def _convert_whole(file: Gguf, draft: Path) -> Iterator[Progress]:
+    fields = file.metadata
+    try:
+        config = gguf_file.read_config(file)
+    except InputError:
+        yield from _convert_by_transformers(file.path, draft)
     else:
-        yield from _convert_by_transformers(path, draft)
+        yield from _convert_known(file, config, draft)
     if fields.get("tokenizer.ggml.model") == "gpt2" and fields.get("tokenizer.ggml.pre") in _KNOWN_SPLITS:
         _write_tokenizer(fields, draft)
     elif not (draft / "tokenizer.json").exists():
         yield Progress("base model", 1, 1, "tokenizer")
-        _tokenizer_by_transformers(path, draft)
+        _tokenizer_by_transformers(file.path, draft)
 
 
-def _plain_rope(fields: Mapping[str, Any]) -> bool:
-    return not any(name.startswith("llama.rope.scaling") for name in fields) and "llama.expert_count" not in fields
-
-
-def _hf_name(name: str) -> str | None:
-    """`blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`; None for what a plain llama has not."""
-    stem, _, kind = name.rpartition(".")
-    if kind != "weight":
-        return None
-    if stem in _TOP:
-        return f"{_TOP[stem]}.weight"
-    parts = stem.split(".")
-    if len(parts) == 3 and parts[0] == "blk" and parts[1].isdigit() and parts[2] in _LAYER:
-        return f"model.layers.{parts[1]}.{_LAYER[parts[2]]}.weight"
-    return None
-
-
-def _unpermute(weight: np.ndarray[Any, Any], *, heads: int) -> np.ndarray[Any, Any]:
-    """Undo the rotary layout of llama.cpp: in each head it interleaves the two halves that transformers keeps apart."""
-    rows, columns = weight.shape
-    return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
-
-
-def _convert_llama(reader: Any, fields: Mapping[str, Any], draft: Path) -> Iterator[Progress]:
-    from gguf.quants import dequantize
+def _convert_known(file: Gguf, config: Mapping[str, Any], draft: Path) -> Iterator[Progress]:
+    """An architecture that `gguf_file` reads by itself."""
     from safetensors.numpy import save_file
-    from transformers import LlamaConfig
+    from transformers import AutoConfig
 
-    heads = int(fields["llama.attention.head_count"])
-    kv_heads = int(fields.get("llama.attention.head_count_kv", heads))
-    state: dict[str, np.ndarray[Any, Any]] = {}
-    for number, tensor in enumerate(reader.tensors):
-        name = _hf_name(str(tensor.name))
-        assert name is not None
-        shape = tuple(int(side) for side in reversed(tensor.shape))
-        weight = dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(shape)
-        if name.endswith("q_proj.weight"):
-            weight = _unpermute(weight, heads=heads)
-        elif name.endswith("k_proj.weight"):
-            weight = _unpermute(weight, heads=kv_heads)
-        if not np.isfinite(weight).all():
-            raise InputError(f"base model tensor {tensor.name} holds infinities or NaN: the file is damaged")
-        state[name] = np.ascontiguousarray(weight)
-        yield Progress("base model", number + 1, len(reader.tensors), "dequantising", "tensors")
-    width = int(fields["llama.embedding_length"])
-    config = LlamaConfig(
-        vocab_size=state["model.embed_tokens.weight"].shape[0],
-        hidden_size=width,
-        intermediate_size=int(fields["llama.feed_forward_length"]),
-        num_hidden_layers=int(fields["llama.block_count"]),
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        head_dim=int(fields.get("llama.rope.dimension_count", width // heads)),
-        max_position_embeddings=int(fields["llama.context_length"]),
-        rms_norm_eps=float(np.float32(fields["llama.attention.layer_norm_rms_epsilon"])),
-        rope_parameters={"rope_type": "default", "rope_theta": float(fields.get("llama.rope.freq_base", 10000.0))},
-        tie_word_embeddings="lm_head.weight" not in state,
-        bos_token_id=fields.get("tokenizer.ggml.bos_token_id"),
-        eos_token_id=fields.get("tokenizer.ggml.eos_token_id"),
-        pad_token_id=fields.get("tokenizer.ggml.padding_token_id"),
-        architectures=["LlamaForCausalLM"],
+    state = yield from gguf_file.read_state(file)
+    theta, scaling = gguf_names.rope(config)
+    said = {name: value for name, value in config.items() if name not in ("rope_theta", "rope_scaling")}
+    written = AutoConfig.for_model(
+        **said | {"head_dim": gguf_names.heads(config)[2]},
+        rope_parameters={"rope_type": "default", **scaling, "rope_theta": theta},
+        architectures=[f"{config['model_type'].capitalize()}ForCausalLM"],
         dtype="float32",
     )
-    config.save_pretrained(draft)
+    written.save_pretrained(draft)
     save_file(state, draft / "model.safetensors", metadata={"format": "pt"})
 
 

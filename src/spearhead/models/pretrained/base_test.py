@@ -1,5 +1,7 @@
 """A GGUF becomes a folder that computes and tokenizes the same; what cannot be used is said in a sentence."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -13,6 +15,8 @@ from spearhead.core.template import Segment
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.models.pretrained import base, tiny
 from spearhead.models.pretrained.build import load
+from spearhead.nn import gguf_file
+from spearhead.nn.gguf_header import Tensor, Value, read_header
 from spearhead.store.home import Home
 
 
@@ -115,12 +119,57 @@ def test_the_tokenizer_of_a_gguf_splits_digits_merges_and_keeps_markers(file: Pa
     assert tokenizer.decode(tokenizer.encode(words, special=False)) == words
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_a_gguf_of_our_own_comes_back_as_what_it_was_written_from(kind: str, tmp_path: Path) -> None:
+    folder = tiny.speakable(tiny.write(tmp_path / kind, kind=kind))
+    state, config = load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text("utf-8"))
+    file = tmp_path / "own.gguf"
+    gguf_file.write_model(state, config, folder / "tokenizer.json", file, layout="F32")
+    got = converted(file, Home(tmp_path, tmp_path / "cache"))
+    back = load_file(got / "model.safetensors")
+    assert state.keys() == back.keys() and all(np.array_equal(state[name], back[name]) for name in state)
+    ids = torch.tensor([[5, 77, 200, 31, 9]])
+    with torch.no_grad():
+        assert torch.equal(load(got)(ids).logits, load(folder)(ids).logits)
+
+
+def test_what_a_plain_reading_would_get_wrong_is_not_read_plainly(file: Path, tmp_path: Path) -> None:
+    """Other positions by a tensor, heads that turn in part, half of the biases: no file of ours, and none of these."""
+    whole = read_header(file)
+    gguf_file.read_config(whole)
+    tensors, half = dict(whole.tensors), np.ones(8, np.float32).view(np.uint8)
+    one = Tensor("rope_freqs.weight", "F32", (8,), half)
+    odd = {
+        "'rope_freqs.weight' .* has no place": replace(whole, tensors=tensors | {one.name: one}),
+        "biases at some of": replace(whole, tensors=tensors | {"blk.0.attn_q.bias": one}),
+        "'model.norm.weight' is missing": replace(
+            whole, tensors={name: tensor for name, tensor in tensors.items() if name != "output_norm.weight"}
+        ),
+        "turns 8 of the 16": replace(whole, values={**whole.values, "llama.rope.dimension_count": Value(4, 8)}),
+        "layer_norm_rms_epsilon": replace(
+            whole, values={name: value for name, value in whole.values.items() if not name.endswith("epsilon")}
+        ),
+    }
+    for why, other in odd.items():
+        with pytest.raises(InputError, match=why):
+            gguf_file.read_config(other)
+    factor = replace(whole, values={**whole.values, "llama.rope.scaling.factor": Value(6, 4.0)})
+    assert gguf_file.read_config(factor)["rope_scaling"] == {"rope_type": "linear", "factor": 4.0}
+
+
+def test_a_base_that_holds_infinities_is_refused(file: Path) -> None:
+    whole, infinite = read_header(file), np.full(64, np.inf, np.float32).view(np.uint8)
+    odd = replace(whole.tensors["output_norm.weight"], data=infinite)
+    with pytest.raises(InputError, match="'output_norm.weight' of tiny.gguf holds infinities"):
+        list(gguf_file.read_state(replace(whole, tensors={**whole.tensors, odd.name: odd})))
+
+
 def test_a_truncated_gguf_leaves_nothing_behind(file: Path, tmp_path: Path) -> None:
     home = Home(tmp_path, tmp_path / "cache")
     whole = file.read_bytes()
     for cut in (20, 1000, len(whole) - 5000, len(whole) - 1):
         file.write_bytes(whole[:cut])
-        with pytest.raises(InputError, match="truncated"):
+        with pytest.raises(InputError, match="is no GGUF file|cut short"):
             converted(file, home)
     assert not home.models.exists() or not list(home.models.iterdir())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from spearhead.core.template import Segment, Template
+from spearhead.core.template import Given, Segment, Template
 from spearhead.media.text.tokens import Tokenizer
 
 
@@ -54,12 +54,12 @@ class Sequences:
 
 
 def encode(
-    pairs: Iterable[tuple[str, str]], *, tokenizer: Tokenizer, template: Template, longest: int
+    pairs: Iterable[tuple[Given, str]], *, tokenizer: Tokenizer, template: Template, longest: int, cut: bool = False
 ) -> tuple[list[Example], int]:
     """Examples of (input, output) pairs, and how many were left out because they exceed `longest` tokens.
 
     The prompt is `template.single(input)`; what is learnt is the output and the template's stop marker. A pair whose
-    input is empty and whose template adds nothing is learnt whole.
+    input is empty and whose template adds nothing is learnt whole; with `cut`, in pieces where it is too long.
     """
     examples: list[Example] = []
     left_out = 0
@@ -67,7 +67,11 @@ def encode(
         prompt = tokenizer.encode_segments(template.single(given))
         answer = tokenizer.encode_segments([Segment(wanted, False), Segment(template.stop, True)])
         example = Example((*prompt, *answer), len(prompt))
-        if example.units > longest or example.weight < 1:
+        if cut and not prompt and example.units > longest:
+            # the last token of a piece is the first that the next is given, so that each is learnt once
+            starts = range(0, example.units - 1, longest - 1)
+            examples += [Example(example.ids[start : start + longest], 0) for start in starts]
+        elif example.units > longest or example.weight < 1:
             left_out += 1
         else:
             examples.append(example)

@@ -1,5 +1,6 @@
 """From a task to a lesson: the base model converted, the data as tokens, and what the finished model leaves behind."""
 
+import json
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,16 @@ from spearhead.core.errors import InputError
 from spearhead.core.family import Lesson, Preference, Steps, Task
 from spearhead.core.generation import Progress, Prompt
 from spearhead.core.record import Record
-from spearhead.core.template import Segment
+from spearhead.core.template import Given, Segment, reworded
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.models.pretrained import base as bases
 from spearhead.models.pretrained import batch
 from spearhead.models.pretrained.build import build
-from spearhead.models.pretrained.config import MERGEABLE
+from spearhead.models.pretrained.config import MERGEABLE, Config
 from spearhead.models.pretrained.export import export, export_adapter
 from spearhead.models.pretrained.network import Perturbation, Tuned
 from spearhead.models.pretrained.preference import Encoded, Preferring, encode, pack
 
-LONGEST = 1024
-"""Tokens of the longest pair that is trained on; longer ones are counted and left out."""
 VALIDATED = 64
 """Validation records whose loss is watched while training."""
 PROBES = 6
@@ -35,14 +34,19 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
         raise InputError("model.base is missing: a pretrained model needs a base to stand on")
     config = task.config
     folder = yield from bases.convert(task.foundation, home=task.home)
+    known = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    if known is not None and config.longest > max(known, Config(config.base).longest):
+        raise InputError(
+            f"model.longest is {config.longest:,}: the base model knows {known:,} positions, wanted no more"
+        )
     tokenizer = Tokenizer.open(folder / "tokenizer.json")
     yield Progress("training", 0, 1, "reading the data")
     end = _end(task, tokenizer)
     if task.preference is not None:
         return _preferring(task, task.preference, folder, tokenizer)
 
-    def encoded(pairs: Iterable[tuple[str, str]]) -> tuple[list[batch.Example], int]:
-        return batch.encode(pairs, tokenizer=tokenizer, template=task.template, longest=LONGEST)
+    def encoded(pairs: Iterable[tuple[Given, str]]) -> tuple[list[batch.Example], int]:
+        return batch.encode(pairs, tokenizer=tokenizer, template=task.template, longest=config.longest, cut=True)
 
     if task.augment is not None and any("text" in record.parts for record in task.train()):
         raise InputError(
@@ -50,17 +54,24 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
             "everything is learnt: leave it out"
         )
     learnt, long = encoded(pairs(task.train()))
-    held = encoded(pairs(task.validation()))[0][:VALIDATED]
-    if not held:
-        raise InputError("no record is held out for validation: raise data.validation, or give more data")
+    held, held_long = encoded(pairs(task.validation()))
+    held = held[:VALIDATED]
+    for kept, left, split in ((learnt, long, "learn from"), (held, held_long, "validate by")):
+        if not kept:
+            raise InputError(
+                f"there is nothing to {split}: {left} records have more than {config.longest:,} tokens with the "
+                "template, and there are no others; raise model.longest, shorten them (data.cleaning.longest is in "
+                "characters), or give more data"
+            )
     model = _built(task, folder)
     # numbered as the examples are: a pair that is too long is no example
-    kept = [pair for pair in pairs(task.train()) if encoded([pair])[0]] if task.augment is not None else []
+    short = [pair for pair in pairs(task.train()) if encoded([pair])[0]] if task.augment is not None else []
 
     def change(number: int, rng: np.random.Generator) -> batch.Example:
-        assert task.augment is not None
-        given, wanted = kept[number]
-        examples, _ = encoded([(task.augment(given, rng), wanted)])
+        augment = task.augment
+        assert augment is not None
+        given, wanted = short[number]
+        examples, _ = encoded([(reworded(given, lambda words: str(augment(words, rng))), wanted)])
         return examples[0] if examples else encoded([(given, wanted)])[0][0]  # typing noise can make a text too long
 
     def finish(target: Path) -> Steps:
@@ -81,7 +92,7 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
         finish=finish,
         answer=answer if config.method not in MERGEABLE else None,
         change=change if task.augment is not None else None,
-        facts={"examples": len(learnt), "too_long": long},
+        facts={"examples": len(learnt), "too_long": long, "longest": config.longest},
     )
 
 
@@ -127,7 +138,9 @@ def _preferring(task: Task, preference: Preference, folder: Path, tokenizer: Tok
     """The lesson of pairs of a chosen and a rejected answer."""
 
     def encoded(records: Iterable[Record], first: int) -> Encoded:
-        return encode(triples(records), tokenizer=tokenizer, template=task.template, longest=LONGEST, first=first)
+        return encode(
+            triples(records), tokenizer=tokenizer, template=task.template, longest=task.config.longest, first=first
+        )
 
     learnt = encoded(task.train(), 0)
     held = encoded(task.validation(), len(learnt.pairs)).pairs[:VALIDATED]
@@ -144,9 +157,7 @@ def _preferring(task: Task, preference: Preference, folder: Path, tokenizer: Tok
     def finish(target: Path) -> Steps:
         model.insist()
         yield from _finish(policy, [pair.chosen for pair in held], base=folder, target=target)
-        told = model.judged(held)
-        words = f"accuracy {told['accuracy']:.0%}, margin {told['margin']:.3f} on {len(held)} held-out pairs"
-        return {"preference": told, "words": {"preference": words}}
+        return {"preference": {**model.judged(held), "pairs": len(held)}}
 
     return Lesson(
         model=model,
@@ -158,7 +169,7 @@ def _preferring(task: Task, preference: Preference, folder: Path, tokenizer: Tok
     )
 
 
-def triples(records: Iterable[Record]) -> Iterator[tuple[str, str, str]]:
+def triples(records: Iterable[Record]) -> Iterator[tuple[Given, str, str]]:
     """What is given, preferred and rejected of each record; raises InputError on one that holds no such pair."""
     for record in records:
         parts = record.parts
@@ -167,17 +178,15 @@ def triples(records: Iterable[Record]) -> Iterator[tuple[str, str, str]]:
                 f"record {record.id[:12]} has no {missing[0]}: objective dpo wants data.sources.columns that fill "
                 "input, output (the chosen answer) and rejected; `spearhead data from-review` writes such a table"
             )
-        yield parts["input"].text, parts["output"].text, parts["rejected"].text
+        yield record.given, parts["output"].text, parts["rejected"].text
 
 
-def pairs(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
+def pairs(records: Iterable[Record]) -> Iterator[tuple[Given, str]]:
     """What is given and what is wanted of each record."""
     for record in records:
-        parts = record.parts
-        if "text" in parts:
-            yield "", parts["text"].text
-        else:
-            yield parts["input"].text, parts["output"].text
+        wanted = record.parts.get("text", record.parts.get("output"))
+        assert wanted is not None, "a record is a text or has an output"
+        yield record.given, wanted.text
 
 
 def probe(model: Any, held: Sequence[batch.Example]) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
@@ -186,7 +195,7 @@ def probe(model: Any, held: Sequence[batch.Example]) -> tuple["np.ndarray[Any, A
     model.eval()
     with torch.no_grad():
         for number, example in enumerate(held[:PROBES]):
-            cut = example.prompt + number % max(1, example.weight)
+            cut = max(example.prompt, 1) + number % max(1, example.weight)  # a text has nothing before it
             ids = torch.tensor([example.ids[:cut]], device=model.device)
             logits = model.network(input_ids=ids).logits[0, -1].float()
             rows.append(torch.log_softmax(logits, dim=-1).cpu().numpy())

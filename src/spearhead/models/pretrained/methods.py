@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from spearhead.core.errors import InputError
 from spearhead.models.pretrained.config import Config
 
-LINEAR_ADAPTERS = ("lora", "rslora", "dora", "adalora", "ia3")
-"""Methods that change linear layers and can be merged into them."""
+IA3_TARGETS = ("k_proj", "v_proj", "down_proj")
+"""What the paper scales (arXiv 2205.05638): keys, values and the input of the second feed-forward matrix."""
 VIRTUAL_TOKENS = ("prefix", "prompt")
 
 
@@ -110,18 +110,18 @@ def _linear_adapters(network: Any, config: Config, *, steps: int) -> Any:
     import peft
 
     depth = len(layers(network))
+    _there(network, config)
     targets: str | list[str] = "all-linear" if config.targets == ("all-linear",) else list(config.targets)
     chosen = list(range(config.first_layer, depth)) if config.first_layer else None
     if config.method == "ia3":
         if chosen is not None:
             raise InputError("model.first_layer is not possible with ia3: wanted 0")
         if targets == "all-linear":
-            # What the paper scales (arXiv 2205.05638): keys, values and the input of the second feed-forward matrix.
             return peft.get_peft_model(
                 network,
                 peft.IA3Config(
                     task_type="CAUSAL_LM",
-                    target_modules=["k_proj", "v_proj", "down_proj"],
+                    target_modules=list(IA3_TARGETS),
                     feedforward_modules=["down_proj"],
                 ),
             )
@@ -160,6 +160,20 @@ def _linear_adapters(network: Any, config: Config, *, steps: int) -> Any:
             **shared, r=config.rank, use_rslora=config.method == "rslora", use_dora=config.method == "dora"
         ),
     )
+
+
+def _there(network: Any, config: Config) -> None:
+    """Raises InputError on a target that is no layer of the model: peft takes no notice of one among others."""
+    usual = config.targets == ("all-linear",)
+    wanted = (IA3_TARGETS if config.method == "ia3" else ()) if usual else config.targets
+    have = [name for name, _ in network.named_modules()]
+    for target in wanted:
+        if not any(name == target or name.endswith(f".{target}") for name in have):
+            which = "ia3 scales" if usual else "model.targets:"
+            raise InputError(
+                f"{which} {target!r}, which the model does not have: name in model.targets some of "
+                f"{', '.join(_linear_names(network)) or 'its layers'}"
+            )
 
 
 def _linear_names(network: Any) -> list[str]:

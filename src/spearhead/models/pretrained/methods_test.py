@@ -199,5 +199,8 @@ def test_impossible_wishes_are_answered_in_a_sentence(tiny: Path) -> None:
         tuned(tiny, "lora", first_layer=9)
     with pytest.raises(InputError, match="works on every layer"):
         tuned(tiny, "prefix", first_layer=1)
+    for method in ("lora", "ia3"):
+        with pytest.raises(InputError, match="model.targets: 'v_prj', which the model does not have: .* v_proj"):
+            tuned(tiny, method, targets=("q_proj", "v_prj"))
     with pytest.raises(InputError, match="at least 10 steps"):
         tuned(tiny, "adalora", steps=5)

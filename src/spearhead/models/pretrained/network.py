@@ -126,10 +126,26 @@ class Tuned(Model):
     def _row_losses(self, batch: Sequences, embeddings: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
         """Negative log likelihood at each row: (rows,)."""
         short = self._shortcut(embeddings)
+        if short is None and self.packs and not torch.is_grad_enabled():
+            return self._row_losses_few_at_once(batch, embeddings, rows, targets)
         if short is None:
             return functional.cross_entropy(self._logits(batch, embeddings, rows).float(), targets, reduction="none")
         borders = packed.packing(batch.lengths, device=embeddings.device)
         return swift.cross_entropy(short.hidden(embeddings, borders)[rows], short.head, targets)
+
+    def _row_losses_few_at_once(self, batch: Sequences, embeddings: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
+        """The same where no gradient is wanted: the logits of `CHUNK` rows exist at a time."""
+        causal, borders = self.causal, packed.packing(batch.lengths, device=embeddings.device)
+        with self._packed_attention():
+            found = causal.model(
+                inputs_embeds=embeddings.unsqueeze(0), position_ids=borders.positions, use_cache=False, packing=borders
+            )
+        scale = float(getattr(causal.config, "logits_scaling", 1.0))  # granite's
+        hidden, losses = found.last_hidden_state[0][rows], []
+        for start in range(0, len(rows), swift.CHUNK):
+            logits = causal.lm_head(hidden[start : start + swift.CHUNK]).float() / scale
+            losses.append(functional.cross_entropy(logits, targets[start : start + swift.CHUNK], reduction="none"))
+        return torch.cat(losses)
 
     def _shortcut(self, embeddings: Tensor) -> swift.Swift | None:
         """The faster way to the same numbers, where there is one."""

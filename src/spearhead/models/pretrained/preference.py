@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.family import Preference
-from spearhead.core.template import Template
+from spearhead.core.template import Given, Template
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.models.pretrained import batch as batches
 from spearhead.models.pretrained.batch import Example, Sequences
@@ -78,7 +78,7 @@ class Encoded:
 
 
 def encode(
-    triples: Iterable[tuple[str, str, str]], *, tokenizer: Tokenizer, template: Template, longest: int, first: int = 0
+    triples: Iterable[tuple[Given, str, str]], *, tokenizer: Tokenizer, template: Template, longest: int, first: int = 0
 ) -> Encoded:
     """Pairs of (input, chosen, rejected), numbered from `first`."""
     pairs: list[Pair] = []

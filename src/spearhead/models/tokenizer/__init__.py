@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Generator, Mapping
+from typing import Any
 
-from spearhead.core.family import Family, Lesson, Task
+from spearhead.core.family import OF_EMBEDDINGS, OF_MATRICES, Family, Lesson, Task, Words
 from spearhead.core.generation import Progress
-from spearhead.models.tokenizer.config import Config
+from spearhead.core.sentence import said
+from spearhead.models.tokenizer.config import Config, impossible
 
 
 def _begin(task: Task) -> Generator[Progress, None, Lesson]:
@@ -19,9 +21,16 @@ def _unservable(config: Config) -> str:
     return "a tokenizer makes no pictures by itself: it is a codec that other models stand on"
 
 
-def _words(config: Config) -> Mapping[str, str]:
+def _words(config: Config) -> Words:
     codes = math.prod(config.levels) if config.quantiser == "fsq" else config.codes
-    return {"quantiser": config.quantiser, "codes": f"{codes:,}"}
+    return [(said("models.tokenizer.quantiser"), config.quantiser), (said("models.tokenizer.codes"), f"{codes:,}")]
+
+
+def _found(facts: Mapping[str, Any]) -> Words:
+    error = said("models.tokenizer.squares", error=facts["held_error"], psnr=facts["held_psnr"])
+    used, vocab, perplexity = facts["held_used"], facts["held_vocab"], facts["held_perplexity"]
+    share = said("models.tokenizer.share", used=used, vocab=vocab, perplexity=perplexity)
+    return [(said("models.tokenizer.held_out"), error), (said("models.tokenizer.in_use"), share)]
 
 
 FAMILY = Family(
@@ -35,6 +44,9 @@ FAMILY = Family(
     },
     begin=_begin,
     modality="image",
+    impossible=impossible,
+    unheard={**OF_EMBEDDINGS, **OF_MATRICES},
     unservable=_unservable,
     words=_words,
+    found=_found,
 )

@@ -31,11 +31,7 @@ def begin(task: Task) -> Generator[Progress, None, Lesson]:
     def finish(folder: Path) -> Steps:
         facts = yield from lesson.finish(folder)
         found = measure(model, batches())
-        words = {
-            "held-out error": f"{found.error:.2f} in squares of a pixel's 256 levels (PSNR {found.psnr:.1f} dB)",
-            "codes in use": f"{found.used:,} of {found.vocab:,}, perplexity {found.perplexity:,.1f}",
-        }
-        return {**facts, **{f"held_{name}": value for name, value in dataclasses.asdict(found).items()}, "words": words}
+        return {**facts, **{f"held_{name}": value for name, value in dataclasses.asdict(found).items()}}
 
     def preview() -> pictures.Pixels:
         given = lesson.pack(held[:SHOWN]).pixels

@@ -65,10 +65,12 @@ class Levels(nn.Module):
         counts = torch.tensor(levels, dtype=torch.float64)
         half = (counts - 1) * (1 + EDGE) / 2
         offset = torch.where(counts % 2 == 0, 0.5, 0.0).double()
+        # Zero on a level of its own would leave the other one of two to numbers below atanh(-1 / (1 + EDGE)), -3.8.
+        shift = torch.where(counts == 2, 0.0, torch.atanh(offset / half))
         middle = counts.div(2, rounding_mode="floor")
         basis = torch.cumprod(torch.tensor((1, *levels[:-1])), 0)
         digits = torch.arange(math.prod(levels))[:, None] // basis % torch.tensor(levels)  # (vocab, d)
-        fixed = {"reach": half, "offset": offset, "shift": torch.atanh(offset / half), "middle": middle}
+        fixed = {"reach": half, "offset": offset, "shift": shift, "middle": middle}
         for name, value in fixed.items():
             self.register_buffer(name, value.float()[:, None, None], persistent=False)
         self.register_buffer("mean", torch.zeros(len(levels)))
@@ -146,7 +148,10 @@ class Vectors(nn.Module):
 
     def forward(self, z: Tensor) -> Coded:
         rows = z.permute(0, 2, 3, 1)  # (n, gh, gw, d)
-        distance = self.table.square().sum(1) - 2 * rows @ self.table.T  # |z|^2 moves no minimum
+        with torch.autocast(z.device.type, enabled=False):  # in bfloat16 one of several near ones would be as good
+            distance = (
+                self.table.square().sum(1) - 2 * rows.to(self.table.dtype) @ self.table.T
+            )  # |z|^2 moves no minimum
         codes = distance.argmin(-1)
         values = self.look_up(codes)
         pull = COMMITMENT * (z - values.detach()).square().mean()

@@ -89,6 +89,15 @@ def test_vectors_take_the_nearest_and_move_to_the_mean_of_their_own() -> None:
     assert quantiser.table[2].tolist() == pytest.approx([0.01 * 1 / 1.01, (0.99 * 4 + 0.01 * 8) / 1.01], rel=1e-5)
 
 
+def test_the_nearest_vector_is_the_nearest_in_half_precision_too() -> None:
+    quantiser = Vectors(200, 16)
+    z = torch.randn(8, 16, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    rows = z.double().permute(0, 2, 3, 1).reshape(-1, 16)
+    wanted = torch.cdist(rows, quantiser.table.double()).argmin(1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(quantiser(z).codes.flatten(), wanted)
+
+
 def test_a_vector_without_use_is_put_where_a_picture_is() -> None:
     torch.manual_seed(0)
     quantiser = Vectors(4, 2)
@@ -140,6 +149,16 @@ def test_numbers_that_go_together_and_lie_far_out_reach_every_code() -> None:
         quantiser.follow(z, learning.codes)
     same = quantiser.eval()(z).codes == learning.codes
     assert float(same.float().mean()) > 0.99, "what learns and what is judged agree once the moments have settled"
+
+
+@pytest.mark.parametrize("levels", [(2, 2, 2), (2, 5), (3, 2, 4)])
+def test_both_of_two_levels_are_as_easily_reached(levels: tuple[int, ...]) -> None:
+    quantiser = Levels(levels)
+    z = torch.randn(64, len(levels), 8, 8, generator=torch.Generator().manual_seed(0)) * 3 + 1
+    codes = quantiser(z).codes
+    assert len(set(codes.flatten().tolist())) == math.prod(levels), "no dead codes"
+    low = (codes // quantiser.basis.flatten()[levels.index(2)] % 2 == 0).float().mean()
+    assert 0.47 < float(low) < 0.53, "half of them lie below the mean"
 
 
 def test_what_is_not_a_number_stays_one_so_that_the_loop_sees_it(shape: Shape, slopes: Pictures) -> None:

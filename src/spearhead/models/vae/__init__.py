@@ -1,10 +1,12 @@
 """Variational autoencoders, flat and with two latent layers: what the catalogue sees. Imports no torch."""
 
 from collections.abc import Generator, Mapping
+from typing import Any
 
-from spearhead.core.family import Family, Lesson, Task
+from spearhead.core.family import OF_EMBEDDINGS, OF_MATRICES, Family, Lesson, Task, Words
 from spearhead.core.generation import Progress
-from spearhead.models.vae.config import Config
+from spearhead.core.sentence import said
+from spearhead.models.vae.config import Config, impossible
 
 
 def _begin(task: Task) -> Generator[Progress, None, Lesson]:
@@ -14,9 +16,24 @@ def _begin(task: Task) -> Generator[Progress, None, Lesson]:
     return (yield from begin(task))
 
 
-def _words(config: Config) -> Mapping[str, str]:
-    prior = f"vamp, {config.pseudo} pseudo-pictures" if config.prior == "vamp" else config.prior
-    return {"network": config.network, "prior": prior, "likelihood": config.likelihood}
+def _words(config: Config) -> Words:
+    vamp = said("models.vae.vamp", pseudo=config.pseudo)
+    return [
+        (said("models.vae.network"), config.network),
+        (said("models.vae.prior"), vamp if config.prior == "vamp" else config.prior),
+        (said("models.vae.likelihood"), config.likelihood),
+    ]
+
+
+def _found(facts: Mapping[str, Any]) -> Words:
+    told = said(
+        "models.vae.nats",
+        nats=facts["held_nll"],
+        error=facts["held_nll_error"],
+        pictures=facts.get("held_pictures", "?"),
+        draws=facts["held_nll_samples"],
+    )
+    return [(said("models.vae.held_out"), told)]
 
 
 def _draws(config: Config) -> Mapping[str, float]:
@@ -36,6 +53,9 @@ FAMILY = Family(
     },
     begin=_begin,
     modality="image",
+    impossible=impossible,
+    unheard={**OF_EMBEDDINGS, **OF_MATRICES},
     draws=_draws,
     words=_words,
+    found=_found,
 )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from spearhead.core.bounds import Count, Share
+from spearhead.core.bounds import Channels, Count, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class Config:
 
     size: Count = 28
     """Height and width of the pictures in pixels."""
-    channels: Count = 1
+    channels: Channels = 1
+    """1: grey, 3: colour."""
     network: Literal["mlp", "conv", "hierarchical"] = "mlp"
     """`hierarchical` is the MLP with two layers of latent variables (arXiv 1705.07120, section 4)."""
     prior: Literal["gaussian", "vamp"] = "gaussian"
@@ -33,3 +34,10 @@ class Config:
     """Share of the run over which the divergence's weight rises from 0 to 1."""
     conditional: bool = True
     """Whether classes, where the pictures have them, steer what is made."""
+
+
+def impossible(config: Config) -> str:
+    """What of a configuration cannot be though each key alone can, as `key: sentence`; empty: nothing."""
+    if config.likelihood == "bernoulli" and config.channels != 1:
+        return f"likelihood 'bernoulli' is for grey pictures, model.channels is {config.channels}: wanted 'logistic'"
+    return ""

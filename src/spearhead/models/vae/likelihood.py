@@ -7,7 +7,8 @@ from torch import Tensor
 
 from spearhead.core.errors import InputError
 from spearhead.models.pictures import Pictures
-from spearhead.models.vae.network import Vae, log_mixture, log_normal
+from spearhead.models.vae.densities import log_mixture, log_normal
+from spearhead.models.vae.network import Vae
 
 AT_ONCE = 1000
 """Draws decoded at once: more would not fit a processor's cache."""

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from spearhead.core.errors import InputError
 from spearhead.models.pictures import Pictures, Shape
+from spearhead.models.vae.blocks import Head
 from spearhead.models.vae.config import Config
+from spearhead.models.vae.latent import Two
 from spearhead.models.vae.likelihood import likelihood
-from spearhead.models.vae.network import Head, Two, Vae, build
+from spearhead.models.vae.network import Vae, build
 
 FLAT = Config(latent=1, hidden=8, pseudo=5)
 

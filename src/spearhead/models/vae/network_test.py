@@ -12,7 +12,9 @@ from spearhead.core.errors import InputError
 from spearhead.models.pictures import Pictures, Shape
 from spearhead.models.vae import FAMILY
 from spearhead.models.vae.config import Config
-from spearhead.models.vae.network import One, Vae, build, divergence, log_logistic, log_normal
+from spearhead.models.vae.densities import divergence, log_logistic, log_mixture, log_normal
+from spearhead.models.vae.latent import One
+from spearhead.models.vae.network import Vae, build
 
 NETWORKS: tuple[tuple[Literal["mlp", "conv", "hierarchical"], int], ...] = (
     ("mlp", 12),
@@ -74,15 +76,29 @@ def test_the_vamp_prior_is_the_mixture_of_its_classs_components(shape: Shape) ->
         assert found[row].item() == pytest.approx(want.item(), abs=1e-4)
 
 
+def test_the_mixture_of_narrow_components_is_exact_in_half_precision_too() -> None:
+    rng = torch.Generator().manual_seed(0)
+    mean, logvar = torch.randn(20, 40, generator=rng), torch.full((20, 40), -5.0)
+    top = mean[:9] + math.exp(-2.5) * torch.randn(9, 40, generator=rng)  # each near a component of its own
+    wanted = log_normal(top.double(), mean[:9].double(), logvar[:9].double()) - math.log(20)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = log_mixture(top, torch.zeros(9, dtype=torch.long), (mean, logvar), classes=0)
+    assert float((found - wanted).abs().max()) < 0.05
+
+
 def test_a_draw_of_the_vamp_prior_takes_every_component_of_its_class_alike(shape: Shape) -> None:
     model = build(dataclasses.replace(SMALL, prior="vamp"), shape, steps=1, seed=0)
-    numbers = torch.randn(8000, generator=torch.Generator().manual_seed(2))
-    for label, own in ((0, [0, 2, 4, 6]), (1, [1, 3, 5])):
-        counts = torch.bincount(model._choice(numbers, torch.full((8000,), label)), minlength=7)
-        assert counts.nonzero().flatten().tolist() == own
-        assert (counts[own] / 8000 - 1 / len(own)).abs().max() < 0.02
-    ends = torch.tensor([-40.0, 40.0])
-    assert model._choice(ends, torch.tensor([0, 0])).tolist() == [0, 6]
+    means = torch.arange(7.0)[:, None].expand(7, 3)
+    noise = torch.randn(8000, model.noise, generator=torch.Generator().manual_seed(2))
+    for truncation in (1.0, 0.3, 2.0):  # how far a draw may lie from the middle of its component, not which one it is
+        for label, own in ((0, [0, 2, 4, 6]), (1, [1, 3, 5])):
+            labels = torch.full((8000,), label)
+            top, _ = model._top(noise * truncation, labels, (means, torch.full((7, 3), -20.0)))
+            counts = torch.bincount(top[:, 0].round().long(), minlength=7)
+            assert counts.nonzero().flatten().tolist() == own
+            assert (counts[own] / 8000 - 1 / len(own)).abs().max() < 0.02
+    ends = torch.tensor([[-1e-30, -1.0], [0.0, -1.0], [0.0, 0.0]])
+    assert model._choice(ends, torch.tensor([0, 0, 0])).tolist() == [0, 6, 4]
 
 
 @pytest.mark.parametrize("scale", [-6.0, -3.0, 0.0])
@@ -95,6 +111,30 @@ def test_the_levels_of_a_rounded_logistic_sum_to_one(scale: float) -> None:
     wide = log_logistic(middle, torch.tensor(0.0), torch.tensor(scale, dtype=torch.float64))
     cdf = [1 / (1 + math.exp(-edge / math.exp(scale))) for edge in (4 / 255, 2 / 255)]
     assert float(wide.exp()) == pytest.approx(cdf[0] - cdf[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "logistic"])
+def test_pixels_are_summed_up_in_whole_precision(likelihood: Literal["bernoulli", "logistic"]) -> None:
+    model = build(dataclasses.replace(SMALL, likelihood=likelihood), Shape(28, 28, 1), steps=1, seed=0)
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 2, (50, 1, 28, 28), generator=rng).float()
+    out = torch.randn(x.shape, generator=rng).bfloat16()
+    with torch.no_grad():
+        found, wanted = model.score(x, out), model.score(x.double(), out.double())
+    assert float((found - wanted).abs().max()) < 0.01, "what a decoder gives in bfloat16 says one thing"
+
+
+@pytest.mark.parametrize("config", KINDS, ids=name)
+def test_in_half_precision_only_products_of_matrices_are(config: Config, shape: Shape, lines: Pictures) -> None:
+    model = build(config, shape, steps=1, seed=0).eval()
+    noise = torch.randn(20, config.latent * model.body.layers, generator=torch.Generator().manual_seed(0))
+    x, labels = (lines.pixels[:20] > 0).float(), lines.labels[:20]
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model.bound(x, labels, noise)
+    with torch.no_grad():
+        wanted = model.bound(x, labels, noise)
+    assert all(value.dtype == torch.float32 for value in found)
+    assert float((found[1] - wanted[1]).abs().max()) < 0.3
 
 
 def test_pixels_are_drawn_anew_with_the_chance_of_their_grey(shape: Shape) -> None:

@@ -13,7 +13,9 @@ from spearhead.review.scanner import scan
 
 # What every kind has: an @, or six digits with at most some signs between. Most texts have neither.
 _WORTH_A_LOOK = re.compile(r"@|\d(?:[^A-Za-z\d]{0,4}[A-Za-z]{0,4}[^A-Za-z\d]{0,1}\d){5}")
-_FOLD = Fold(compatible)
+_BETWEEN = frozenset("·•‧∙⋅・~*")
+"""Signs that stand between the parts of a number as a hyphen does."""
+_FOLD = Fold(lambda character: "-" if character in _BETWEEN else compatible(character))
 _HINT = 24
 """Characters before a number in which a word may say what it is."""
 

@@ -21,6 +21,8 @@ MOST_TOKENS = 10
 
 FEWEST_DIGITS = 8
 """Of a number in several tokens: no telephone has fewer."""
+MOST_GROUPS = 5
+"""Of a number in several tokens with nothing but spaces between, that is no IBAN and begins with no country code."""
 
 _MAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
 _PART = re.compile(r"[+(]+|[+(]*\d[\d().+-]*X?|[A-Z0-9]{1,4}")
@@ -30,8 +32,12 @@ _NORTH_AMERICAN = re.compile(r"(?:\+?1[-. ])?\(?[2-9]\d{2}\)?[-. ][2-9]\d{2}[-. 
 _CN_PASSPORT = re.compile(r"(?:E[A-HJ-NP-Z]|[EGDSPH]\d)\d{7}")
 _ANY_PASSPORT = re.compile(r"[A-Z]{0,2}\d{6,9}")
 _PASSPORT_WORD = re.compile(r"passport|护照", re.IGNORECASE)
+_WORD = re.compile(r"[+(]?[0-9A-Za-z](?:[0-9A-Za-z+()-]|[._/](?=\d))*")
 _USCC = re.compile(r"[0-9A-HJ-NP-RTUW-Y]{18}")
 _SIGNS = re.compile(r"[^0-9A-Za-z]")
+_IBAN_HEAD = re.compile(r"[A-Z]{2}\d{2}")
+_DIGITS = str.maketrans("", "", "0123456789")
+_ABROAD = ("+", "(+", "00")
 _GROUPS = re.compile(r"[0-9A-Za-z]+")
 
 CARD_GROUPS = frozenset([(4, 4, 4, 4), (4, 6, 5), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 4, 4, 4, 1), (4, 4, 4, 4, 2)])
@@ -71,49 +77,58 @@ def in_token(token: str, *, before: str) -> Iterator[tuple[Kind, int, int]]:
     if "@" in token:
         for found in _MAIL.finditer(token):
             yield MAIL, found.start(), found.end()
-    for found in re.finditer(r"[+(]?[0-9A-Za-z](?:[0-9A-Za-z+()-]|\.(?=\d))*", token):
-        word = found.group()
+    for found in _WORD.finditer(token):
+        word = found.group().rstrip("+(-")
         if sum(map(str.isdigit, word)) >= 6:
             for kind in _number(word, groups=tuple(len(part) for part in _GROUPS.findall(word)), before=before):
-                yield kind, found.start(), found.end()
+                yield kind, found.start(), found.start() + len(word)
                 break
 
 
 def in_tokens(tokens: Sequence[str]) -> Kind | None:
     """The kind of a number that is written as exactly these tokens, two or more."""
     joined = " ".join(tokens)
-    if sum(map(str.isdigit, joined)) < FEWEST_DIGITS:
+    if len(joined) - len(joined.translate(_DIGITS)) < FEWEST_DIGITS:
         return None
     parts = _GROUPS.findall(joined)
-    if not parts:
-        return None
-    groups = tuple(len(part) for part in parts)
-    if re.fullmatch(r"[A-Z]{2}\d{2}", parts[0]) and all(len(part) == 4 for part in parts[:-1]):
+    groups = tuple(map(len, parts))
+    if _IBAN_HEAD.fullmatch(parts[0]) and all(length == 4 for length in groups[:-1]):
         return IBAN if 15 <= sum(groups) <= 34 and iban.is_valid("".join(parts)) else None
+    if len(groups) > MOST_GROUPS and "-" not in joined and not joined.startswith(_ABROAD):
+        return None  # as most ends of a list of numbers are
     return next(_number(joined, groups=groups, before=""), None)
 
 
 def _number(word: str, *, groups: tuple[int, ...], before: str) -> Iterator[Kind]:
     """The kind of a number in one piece or in groups; the strictest form first."""
     plain = _SIGNS.sub("", word)
-    whole = len(groups) == 1
-    if len(plain) == 18 and (whole or groups in IDENTITY_GROUPS) and ric.is_valid(plain.upper()):
+    whole, one = len(groups) == 1, " " not in word
+    if len(plain) == 18 and (one or groups in IDENTITY_GROUPS) and _is_identity(plain.upper()):
         yield IDENTITY
     if plain.isdigit() and _is_card(word, plain, groups):
         yield CARD
     if plain.isdigit() and _is_phone(word, plain, groups):
         yield PHONE
-    if whole or "-" in word:
-        if re.match(r"[A-Z]{2}\d{2}", plain) and 15 <= len(plain) <= 34 and iban.is_valid(plain):
+    if one:
+        bank = plain.upper()
+        if re.match(r"[A-Z]{2}\d{2}", bank) and 15 <= len(bank) <= 34 and iban.is_valid(bank):
             yield IBAN
         if _USCC.fullmatch(plain) and uscc.is_valid(plain):
             yield COMPANY
-        if _CN_PASSPORT.fullmatch(plain) or (_ANY_PASSPORT.fullmatch(plain) and _PASSPORT_WORD.search(before)):
-            yield PASSPORT
+    passport = _CN_PASSPORT.fullmatch(plain) or (_ANY_PASSPORT.fullmatch(plain) and _PASSPORT_WORD.search(before))
+    if passport and (whole or "-" in word):
+        yield PASSPORT
+
+
+def _is_identity(plain: str) -> bool:
+    try:
+        return bool(ric.is_valid(plain))
+    except KeyError:  # of a county that python-stdnum does not know, as many that are no more: the rest was right
+        return True
 
 
 def _is_card(word: str, plain: str, groups: tuple[int, ...]) -> bool:
-    written = len(groups) == 1 or groups in CARD_GROUPS
+    written = len(groups) == 1 or groups in CARD_GROUPS or _apart(word, groups)
     likely = 13 <= len(plain) <= 19 and plain[0] in "3456" and len(set(plain)) > 1
     return written and likely and not word.startswith(("+", "(+")) and bool(luhn.is_valid(plain))
 
@@ -122,8 +137,13 @@ def _is_phone(word: str, plain: str, groups: tuple[int, ...]) -> bool:
     whole = len(groups) == 1
     if _CN_MOBILE.fullmatch(plain):
         local = groups[1:] if plain.startswith(("86", "0086")) and groups[0] in (2, 4) else groups
-        if whole or len(local) == 1 or local in MOBILE_GROUPS:
+        if whole or len(local) == 1 or local in MOBILE_GROUPS or _apart(word, groups):
             return True
-    if word.startswith(("+", "(+", "00")) and (8 if whole else 10) <= len(plain) <= 15:
+    if word.startswith(_ABROAD) and (8 if whole else 10) <= len(plain) <= 15:
         return True
     return bool(_LANDLINE.fullmatch(word) or _NORTH_AMERICAN.fullmatch(word))
+
+
+def _apart(word: str, groups: tuple[int, ...]) -> bool:
+    """Whether a number is written digit by digit, with signs between: with spaces it may be a list of any."""
+    return " " not in word and set(groups) == {1}

@@ -24,6 +24,7 @@ def spans(text: str) -> list[str]:
         "The bomb disposal unit explained how bombs are defused; how to make a bomber jacket.",
         "The nuclear weapons treaty of 1968. How to make a cake. Breast cancer and suicide prevention.",
         "他研究炸弹的历史。怎么制作蛋糕？中国的儿童教育。",
+        "怎么制造？炸弹的历史；怎么制造：炸弹一词的来历。",
         "Raise your spices: niggardly amounts of chinked armour, a coon's age of raccoons.",
     ],
 )
@@ -39,8 +40,14 @@ def test_harmless_text_that_sounds_alike_is_left_alone(text: str) -> None:
         ("so ｈｏｗ　ｔｏ　ｍａｋｅ　ａ　ｂｏｍｂ?", "ｈｏｗ　ｔｏ　ｍａｋｅ　ａ　ｂｏｍｂ"),
         ("h\u200bow t\u00ado m\ufe0fake a bo\u0301mb", "h\u200bow t\u00ado m\ufe0fake a bo\u0301mb"),
         ("\U0001d421\U0001d428\U0001d430 to make a 🅱🅾🅼🅱", "\U0001d421\U0001d428\U0001d430 to make a 🅱🅾🅼🅱"),
+        ("where is a pi\u2010pe bomb sold", "pi\u2010pe bomb"),
+        ("a pipe b*omb, a n.ail bomb", "pipe b*omb"),
         ("请问怎么製造炸彈", "怎么製造炸彈"),
         ("怎\u3000么 制|造 炸弹", "怎\u3000么 制|造 炸弹"),
+        ("怎么制💣造「炸」—☆弹", "怎么制💣造「炸」—☆弹"),
+        ("怎么制🇨🇳造炸、弹", "怎么制🇨🇳造炸、弹"),
+        ("ΗΟW ΤΟ ΜΑΚΕ Α ΒΟΜΒ", "ΗΟW ΤΟ ΜΑΚΕ Α ΒΟΜΒ"),  # Greek capitals
+        ("Ꮋow tօ maⲕe a ꓐøƃb, hօw tօ maⲕe a ꓐøⲙƀ", "hօw tօ maⲕe a ꓐøⲙƀ"),
     ],
 )
 def test_dress_does_not_hide_a_term_and_offsets_lead_back_to_it(text: str, found: str) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import logging
 import random
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Draft, Prompt, Usage, seed_of
+from spearhead.core.sentence import said
 from spearhead.core.template import Segment
 from spearhead.media.text.tokens import Tokenizer
 from spearhead.runtimes.failure import OptionRefused, PromptTooLong, RuntimeFailed
@@ -22,8 +24,11 @@ from spearhead.runtimes.llamacpp import options, wire
 from spearhead.runtimes.llamacpp.ahead import Ahead
 from spearhead.runtimes.llamacpp.process import Moved, Settings, Worker, launch
 from spearhead.runtimes.loops import LoopWatch
+from spearhead.runtimes.merged import merged
 
 log = logging.getLogger("spearhead.runtimes")
+MOST_MEASURED = 64
+"""Prompts whose token ids are remembered: those of one request."""
 _FINISH = {"eos": "stop", "word": "stop", "limit": "length"}
 
 
@@ -34,7 +39,7 @@ class LlamaCpp:
         """Use `start`."""
         self._model, self._tokenizer, self._settings = model, tokenizer, settings
         self._worker: Worker | None = None
-        self._last: tuple[tuple[Segment, ...] | None, list[int]] = (None, [])
+        self._measured: OrderedDict[int, tuple[tuple[Segment, ...], list[int]]] = OrderedDict()
         self._changed = asyncio.Condition()
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,11 +101,14 @@ class LlamaCpp:
         return self._worker.rss() if self._worker else 0
 
     def encode(self, prompt: Prompt) -> list[int]:
-        """The token ids of a prompt; the last one's are remembered, for it is measured before it is answered."""
-        segments, ids = self._last
+        """The token ids of a prompt; they are remembered until it is answered, for it is measured before."""
+        name = id(prompt.segments)  # of nothing else while they are kept here
+        segments, ids = self._measured.get(name, (None, []))
         if segments is not prompt.segments:
             ids = self._tokenizer.encode_segments(prompt.segments)
-            self._last = (prompt.segments, ids)
+            self._measured[name] = (prompt.segments, ids)
+            if len(self._measured) > MOST_MEASURED:
+                self._measured.popitem(last=False)
         return ids
 
     def measure(self, prompt: Prompt) -> int:
@@ -113,6 +121,7 @@ class LlamaCpp:
         Raises InputError on a prompt or option that cannot be honoured, RuntimeFailed when the worker dies.
         """
         tokens = self.encode(prompt)
+        self._measured.pop(id(prompt.segments), None)
         self._check(tokens)
         seed = prompt.seed if prompt.seed is not None else random.SystemRandom().getrandbits(31)
         bodies = [
@@ -129,7 +138,7 @@ class LlamaCpp:
         if len(bodies) == 1:
             drafts = self._answer(bodies[0], index=0, times=times)
         else:
-            drafts = _merge([self._answer(body, index=index, times=times) for index, body in enumerate(bodies)])
+            drafts = merged([self._answer(body, index=index, times=times) for index, body in enumerate(bodies)])
         try:
             async for draft in drafts:
                 yield draft
@@ -295,11 +304,11 @@ class LlamaCpp:
             async with asyncio.timeout(30), self._changed:
                 while self._worker is None or not self._worker.alive:
                     if self._closing:
-                        raise RuntimeFailed("the runtime is closed")
+                        raise RuntimeFailed(said("runtimes.closed"))
                     await self._changed.wait()
                 return self._worker
         except TimeoutError:
-            raise RuntimeFailed(f"the model's process does not come back: {self.last_failure}") from None
+            raise RuntimeFailed(said("runtimes.llamacpp.gone", why=self.last_failure)) from None
 
     async def _open(self, units: int) -> tuple[Worker, wire.Exchange]:
         """A connection to a worker that has `units` of its context set aside for it."""
@@ -321,12 +330,9 @@ class LlamaCpp:
 
     def _check(self, tokens: Sequence[int]) -> None:
         if not tokens:
-            raise OptionRefused("prompt", "the prompt is empty: wanted at least one token")
+            raise OptionRefused("prompt", said("runtimes.llamacpp.empty"))
         if len(tokens) >= self.context:
-            raise PromptTooLong(
-                f"the prompt has {len(tokens):,} tokens and the context {self.context:,}: shorten it so that an "
-                "answer fits behind it"
-            )
+            raise PromptTooLong(said("runtimes.llamacpp.long", tokens=len(tokens), context=self.context))
 
     async def _answer(self, body: dict[str, Any], *, index: int, times: int = 0) -> AsyncGenerator[Draft, None]:
         """One answer; it ends as `length` when it goes round in circles `times` times (see `loops`)."""
@@ -359,7 +365,7 @@ class LlamaCpp:
                     if finished:
                         break
                 if not finished:
-                    raise RuntimeFailed("the model's process ended an answer without saying why; try again")
+                    raise RuntimeFailed(said("runtimes.llamacpp.silent"))
             except wire.Disconnected as error:
                 if begun or again:  # a second try only: a prompt that kills workers must not kill them all
                     raise _failure(error) from error
@@ -379,7 +385,7 @@ class LlamaCpp:
             raise _failure(error) from error
         finally:
             self._leave(worker, exchange, units)
-        raise RuntimeFailed("the model's process gave an empty answer; try again")
+        raise RuntimeFailed(said("runtimes.llamacpp.nothing"))
 
     def _leave(self, worker: Worker, exchange: wire.Exchange, units: int) -> None:
         """Close the connection; what it held of the context is free once the server knows."""
@@ -410,40 +416,9 @@ def _draft(value: dict[str, Any], before: str, index: int) -> Draft:
 
 def _failure(error: wire.Disconnected | wire.Rejected) -> InputError | RuntimeFailed:
     if isinstance(error, wire.Disconnected):
-        return RuntimeFailed(f"the model's process broke off ({error}); try again")
+        return RuntimeFailed(said("runtimes.llamacpp.broke_off", why=str(error)))
     if error.kind == "exceed_context_size_error":
         return PromptTooLong(str(error))
     if 400 <= error.status < 500:
-        return InputError(f"the runtime refuses the request: {error}")
-    return RuntimeFailed(f"the runtime failed: {error}")
-
-
-async def _merge(answers: Sequence[AsyncGenerator[Draft, None]]) -> AsyncGenerator[Draft, None]:
-    """Drafts of several answers as they come; the first failure ends them all, and so does closing this."""
-    queue: asyncio.Queue[Draft | BaseException | None] = asyncio.Queue(maxsize=64)
-
-    async def pump(answer: AsyncGenerator[Draft, None]) -> None:
-        try:
-            async for draft in answer:
-                await queue.put(draft)
-            await queue.put(None)
-        except Exception as error:
-            await queue.put(error)
-        finally:
-            await answer.aclose()
-
-    tasks = [asyncio.create_task(pump(answer)) for answer in answers]
-    try:
-        left = len(tasks)
-        while left:
-            item = await queue.get()
-            if isinstance(item, BaseException):
-                raise item
-            if item is None:
-                left -= 1
-            else:
-                yield item
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        return InputError(said("runtimes.llamacpp.refuses", why=str(error)))
+    return RuntimeFailed(said("runtimes.llamacpp.failed", why=str(error)))

@@ -8,6 +8,7 @@ for its release to say. The order is llama.cpp's: penalties, top_k, top_p, min_p
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spearhead.core.sentence import said
 from spearhead.runtimes.failure import OptionRefused
 
 # name -> (key of llama.cpp, type, least, most)
@@ -64,7 +65,7 @@ def body(
         else:
             raise OptionRefused(name, f"option {name!r} cannot be honoured here: there are {', '.join(NAMES)}")
     if len(stop) > _MOST_STOPS or any(not 0 < len(word) <= _LONGEST_STOP for word in stop):
-        raise OptionRefused("stop", f"stop: wanted at most {_MOST_STOPS} texts of 1 to {_LONGEST_STOP} characters")
+        raise OptionRefused("stop", said("runtimes.llamacpp.stop", most=_MOST_STOPS, longest=_LONGEST_STOP))
     if seed is not None:
         out["seed"] = seed & 0xFFFFFFFF
         if out["seed"] == 0xFFFFFFFF:  # llama.cpp reads this one as "draw a seed"

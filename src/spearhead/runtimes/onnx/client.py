@@ -16,6 +16,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.generation import Draft, Prompt, Usage
 from spearhead.core.media import Media
 from spearhead.core.sampler import Sampler
+from spearhead.core.sentence import said
 from spearhead.media.image import codec
 from spearhead.runtimes.failure import RuntimeFailed
 from spearhead.runtimes.onnx import options, pictures
@@ -124,9 +125,9 @@ class Onnx:
         """
         wishes = options.wishes(prompt, self.sampler)
         if self._closed:
-            raise RuntimeFailed("the runtime is closed")
+            raise RuntimeFailed(said("runtimes.closed"))
         if len(self._orders) + len(wishes) > self._settings.queue:
-            raise RuntimeFailed(f"{len(self._orders)} pictures are waiting already; try again later")
+            raise RuntimeFailed(said("runtimes.onnx.waiting", pictures=len(self._orders)))
         drafts: asyncio.Queue[_Look | RuntimeFailed] = asyncio.Queue()
         mine = [_Order(index, wish, pictures.begin(self.sampler, wish), drafts) for index, wish in enumerate(wishes)]
         self._orders += mine
@@ -153,7 +154,7 @@ class Onnx:
             self._server.cancel()
             await asyncio.gather(self._server, return_exceptions=True)
         for order in self._orders:
-            order.drafts.put_nowait(RuntimeFailed("the runtime was closed; try again"))
+            order.drafts.put_nowait(RuntimeFailed(said("runtimes.onnx.closed")))
         await asyncio.to_thread(self._thread.shutdown)
 
     async def __aenter__(self) -> "Onnx":
@@ -175,7 +176,7 @@ class Onnx:
             await asyncio.get_running_loop().run_in_executor(self._thread, _advance, self._graph, now)
             for order in now:
                 if order.failure:
-                    order.drafts.put_nowait(RuntimeFailed(f"{order.failure}; try again"))
+                    order.drafts.put_nowait(RuntimeFailed(said("runtimes.onnx.broken", why=order.failure)))
                 elif order.look is not None:
                     order.drafts.put_nowait(order.look)
                 order.look = None

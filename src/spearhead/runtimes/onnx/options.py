@@ -9,6 +9,7 @@ from typing import Any
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Prompt, seed_of
 from spearhead.core.sampler import MOST_STEPS, Sampler
+from spearhead.core.sentence import said
 from spearhead.runtimes.failure import OptionRefused
 
 # name -> (type, least, most)
@@ -80,9 +81,7 @@ def wishes(prompt: Prompt, sampler: Sampler) -> list[Wish]:
             "guidance", "guidance: this model knows no classes, so there is nothing to guide towards: leave it out"
         )
     if found["mixing_seed"] is not None and not found["mixing"]:
-        raise OptionRefused(
-            "mixing_seed", "mixing_seed says whose style is the second one: give mixing too, the layer where it begins"
-        )
+        raise OptionRefused("mixing_seed", said("runtimes.onnx.whose_style"))
     seed = found.pop("seed", prompt.seed)
     seed = secrets.randbits(31) if seed is None else int(_number("seed", seed, int, 0, MOST_SEED))
     number = label(prompt, sampler)

@@ -15,8 +15,10 @@ from urllib.parse import quote
 from spearhead.core.generation import Usage
 from spearhead.core.media import Label, Media
 
-Kind = Literal["chat", "completion", "image"]
+Kind = Literal["chat", "completion", "image", "response"]
 DONE = b"data: [DONE]\n\n"
+MOST_LABELS = 16
+"""In a header of their own each: some clients take no line of more than 8,190 characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ def whole(kind: Kind, *, id: str, created: int, model: str, choices: Sequence[Ch
     )
 
 
-def pictures(*, created: int, choices: Sequence[Choice], usage: Usage, link: bool) -> bytes:
-    """The body of an answer in pictures: their labelled files, or addresses that want the caller's key.
+def pictures(*, created: int, choices: Sequence[Choice], usage: Usage, site: str = "") -> bytes:
+    """The body of an answer in pictures: their labelled files, or addresses at `site` that want the caller's key.
 
     One that waits for a person or was withheld has neither, and `finish_reason` says so.
     """
@@ -56,7 +58,7 @@ def pictures(*, created: int, choices: Sequence[Choice], usage: Usage, link: boo
     return _json(
         {
             "created": created,
-            "data": [_picture(choice, link=link) for choice in choices],
+            "data": [_picture(choice, site=site) for choice in choices],
             **({"output_format": formats.pop()} if len(formats) == 1 else {}),
             "usage": {
                 "input_tokens": usage.prompt,
@@ -69,11 +71,11 @@ def pictures(*, created: int, choices: Sequence[Choice], usage: Usage, link: boo
     )
 
 
-def _picture(choice: Choice, *, link: bool) -> dict[str, Any]:
+def _picture(choice: Choice, *, site: str) -> dict[str, Any]:
     if choice.file is None:
         return {"b64_json": None, "url": None, "revised_prompt": None, "finish_reason": choice.finish}
-    where = f"/v1/outputs/{choice.output}/file"
-    body = {"url": where} if link else {"b64_json": base64.b64encode(choice.file.data).decode("ascii")}
+    where = f"{site}/v1/outputs/{choice.output}/file"
+    body = {"url": where} if site else {"b64_json": base64.b64encode(choice.file.data).decode("ascii")}
     return {**body, "revised_prompt": None, "finish_reason": choice.finish}
 
 
@@ -106,7 +108,7 @@ class Chunks:
     """The events of one stream. What is the same in each is encoded once."""
 
     def __init__(self, kind: Kind, *, id: str, created: int, model: str, count: int, include_usage: bool) -> None:
-        self._kind = kind
+        self._kind, self._count, self._include_usage = kind, count, include_usage
         object = "chat.completion.chunk" if kind == "chat" else "text_completion"
         head = {"id": id, "object": object, "created": created, "model": model, "system_fingerprint": None}
         self._head = _json(head).decode()[:-1]
@@ -120,11 +122,12 @@ class Chunks:
             for index in range(count)
         ]
 
-    def first(self, index: int) -> bytes:
-        """The chunk that opens a chat answer; a completion has none."""
+    def opening(self) -> bytes:
+        """The chunks that open the answers of a chat; a completion has none."""
         if self._kind != "chat":
             return b""
-        return self._chunk(index, {"delta": {"role": "assistant", "content": "", "refusal": None}}, finish=None)
+        first = {"delta": {"role": "assistant", "content": "", "refusal": None}}
+        return b"".join(self._chunk(index, first, finish=None) for index in range(self._count))
 
     def delta(self, index: int, text: str) -> bytes:
         """A piece of text."""
@@ -136,9 +139,15 @@ class Chunks:
         said: dict[str, Any] = {"delta": {}} if self._kind == "chat" else {"text": ""}
         return self._chunk(index, said, finish=finish, review=review)
 
-    def usage(self, usage: Usage) -> bytes:
-        """The chunk with the totals, before the end."""
-        return f'data: {self._head},"choices":[],"usage":{_json(usage_json(usage)).decode()}}}\n\n'.encode()
+    def end(self, usage: Usage) -> bytes:
+        """The chunk with the totals where it is wanted, and the end."""
+        if not self._include_usage:
+            return DONE
+        return f'data: {self._head},"choices":[],"usage":{_json(usage_json(usage)).decode()}}}\n\n'.encode() + DONE
+
+    def failed(self, envelope: Mapping[str, Any]) -> bytes:
+        """What ends a stream that fails: clients raise on it, while a mere end looks complete to them."""
+        return b"data: " + _json({"error": envelope}) + b"\n\n"
 
     def _chunk(self, index: int, said: Mapping[str, Any], *, finish: str | None, review: str | None = None) -> bytes:
         choice = {"index": index, **said, "logprobs": None, "finish_reason": finish}
@@ -146,17 +155,15 @@ class Chunks:
         return f'data: {self._head},"choices":[{_json(choice).decode()}]{self._usage}{held}}}\n\n'.encode()
 
 
-def error_event(envelope: Mapping[str, Any]) -> bytes:
-    """What ends a stream that fails: clients raise on it, while a mere end looks complete to them."""
-    return b"data: " + _json({"error": envelope}) + b"\n\n"
-
-
 def label_headers(labels: Sequence[Label], *, release: str) -> dict[str, str]:
     """What an API body does not say of itself: that a machine made it, which release, under which numbers.
 
-    The label has the seven members of GB 45438 annex E, percent-encoded for a header; several answers have a list.
+    The label has the seven members of GB 45438 annex E, percent-encoded for a header; several answers have a list, and
+    more than a header may be long one label with all their numbers.
     """
-    written = [_quoted(_json(label.produce_id)[1:-1]).join(_around_id(label.producer)) for label in labels]
+    together = [labels] if len(labels) > MOST_LABELS else [[label] for label in labels]
+    numbers = [(",".join(label.produce_id for label in some), some[0].producer) for some in together]
+    written = [_quoted(_json(number)[1:-1]).join(_around_id(producer)) for number, producer in numbers]
     return {
         "x-ai-generated": "true",
         "x-spearhead-release": release,

@@ -1,6 +1,7 @@
 """The routes. Knows who may do what; what is done stands in the files beside this one."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import Callable, Coroutine
 from datetime import datetime
@@ -18,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 import spearhead
 from spearhead.core import digest, money
 from spearhead.core.errors import SpearheadError
+from spearhead.core.generation import Usage
 from spearhead.engine import books, outputs
 from spearhead.engine.embeddings import MODEL, live_price
 from spearhead.engine.held import settle_decided
@@ -25,17 +27,34 @@ from spearhead.engine.outputs import Output
 from spearhead.engine.run import Engine
 from spearhead.ledger import rates
 from spearhead.ledger.keys import Doorkeeper, Principal
-from spearhead.service.api import answers, asks, embeddings, errors, figures, generate, moderations, usage
+from spearhead.service.api import answers, asks, embeddings, errors, generate, moderations, replies, responses, usage
 from spearhead.service.api.asks import ChatBody, CompletionBody, ImageBody
 from spearhead.service.api.desk import Desk
 from spearhead.service.api.errors import ApiError
 from spearhead.service.api.figures import Figures
 from spearhead.service.api.frame import App, Frame, Receive, Send
 from spearhead.service.api.limits import Gate, Limits
+from spearhead.service.api.responses import ResponseBody
 from spearhead.service.memory import resident
 from spearhead.store.tables import accounts
 
 READY_SECONDS = 2.0
+ENDPOINTS = (
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/embeddings",
+    "/images/generations",
+    "/moderations",
+    "/models",
+)
+"""What clients join to a base address, which ends in `/v1`; a longer one before its own end."""
+_INSTEAD = {
+    "/messages": "/chat/completions",
+    "/images/edits": "/images/generations",
+    "/images/variations": "/images/generations",
+}
+"""Endpoints that other servers have, and the one here that does what can be done."""
 
 
 class Plain(APIRoute):
@@ -71,7 +90,8 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
         what = f"{request.method} {request.url.path[:200]}"
         if error.status_code == 405:
             return _failed(ApiError(405, f"{what}: this method is not allowed here.", code="method_not_allowed"))
-        return _failed(ApiError(error.status_code, f"{what}: there is no such route.", code="unknown_url"))
+        text = f"{what}: there is no such route{_hint(request)}."
+        return _failed(ApiError(error.status_code, text, code="unknown_url"))
 
     @app.exception_handler(ApiError)
     async def said(request: Request, error: ApiError) -> Response:
@@ -105,6 +125,12 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
         principal = await who(request, "generate", route="completions")
         return await generate.answer(desk, request, who=principal, kind="completion")
 
+    @app.post("/v1/responses", openapi_extra=asks.described(ResponseBody), responses=_STREAM)
+    async def response(request: Request) -> Response:
+        """Answer a text or a conversation in the shape of the Responses API; with `stream: true` as its events."""
+        principal = await who(request, "generate", route="responses")
+        return await generate.answer(desk, request, who=principal, kind="response")
+
     @app.post("/v1/images/generations", openapi_extra=asks.described(ImageBody), responses=_STREAM)
     async def picture(request: Request) -> Response:
         """Make pictures."""
@@ -122,18 +148,20 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
 
     @app.get("/v1/models/{model:path}")
     async def model(request: Request, model: str) -> Response:
-        """One of them."""
+        """One of them; none named, as some clients end the address of the list in a slash, all of them."""
+        if not model:
+            return await models(request)
         await who(request, "read", route="models")
         if model == MODEL and (own := embeddings.model(await engine.desk.read(live_price))):
             return JSONResponse(own[0])
         engine.loaded(model)
         return JSONResponse(_model(engine, model))
 
-    async def output_of(request: Request, id: str) -> Output:
-        principal = await who(request, "read", route="outputs")
+    async def output_of(request: Request, id: str, *, of: str | None = None) -> Output:
+        principal = await who(request, "read", route="outputs" if of is None else "responses")
         found = await engine.desk.read(lambda connection: outputs.current(connection, id[:64]))
         if found is None or not (found.account == principal.account or principal.may("admin")):
-            raise ApiError(404, f"There is no output {id[:80]!r} of this account.", param="id", code="not_found")
+            raise _unknown("output", id) if of is None else _unknown("response", of)
         if found.state == "held":
             await settle_decided(engine)  # a person may have decided a moment ago
             number = found.id
@@ -164,7 +192,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
             "object": "output",
             "state": found.state,
             "model": found.release,
-            "created": int(datetime.fromisoformat(found.created).timestamp()),
+            "created": _created(found),
             "request": found.request,
             **({"text": found.text} if found.mime.startswith("text/") else {"mime": found.mime}),
             "finish_reason": found.finish,
@@ -172,6 +200,27 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
             "file": f"/v1/outputs/{found.id}/file",
         }
         return JSONResponse(body, headers=_labels(engine, found))
+
+    @app.get(
+        "/v1/responses/{id}", responses={202: {"description": "Held for a person"}, 410: {"description": "Rejected"}}
+    )
+    async def response_again(request: Request, id: str) -> Response:
+        """A response by its number, as it stands now: 202 while a person decides, 410 once it is not to be had."""
+        number = "req_" + id[:80].removeprefix("resp_")
+        found = await output_of(request, outputs.name(number, 0), of=id)
+        if (echo := responses.kept(found)) is None:
+            raise _unknown("response", id)
+        held, options = found.state == "held", json.loads(found.options)
+        head = replies.head(id=id, created=_created(found), model=found.release, options=options, echo=echo)
+        paid = await engine.desk.read(lambda connection: books.receipt(connection, number, account=found.account))
+        body = replies.whole(
+            head,
+            text="" if held else found.text,
+            finish="content_filter" if held else found.finish,
+            usage=paid.usage if paid else Usage(),
+        )
+        more = {"retry-after": "30", "x-review-id": found.review or ""} if held else {}
+        return JSONResponse(body, status_code=202 if held else 200, headers={**_labels(engine, found), **more})
 
     @app.get("/v1/outputs/{id}/file", responses={200: {"content": {"text/plain": {}}}})
     async def file(request: Request, id: str) -> Response:
@@ -242,9 +291,11 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
             counts.runtime_up.labels(name).set(loaded.runtime.ready)
             counts.restarts.labels(name).set(loaded.runtime.restarts)
             counts.recycled.labels(name).set(loaded.runtime.recycled)
+        counts.files_waiting.set(engine.spare.waiting)
         for part, size in resident(engine).items():
             counts.resident.labels(part).set(size)
-        return Response(counts.text(), headers={"content-type": figures.CONTENT_TYPE})
+        text, kind = counts.text(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": kind})
 
     return app
 
@@ -268,6 +319,22 @@ def front(app: FastAPI) -> App:
         await (framed if known_here else app)(scope, receive, send)
 
     return served
+
+
+def misses_base(path: str) -> bool:
+    """Whether this is an endpoint at a wrong base address, as a client asks whose own lacks the `/v1`."""
+    return path.endswith(ENDPOINTS)
+
+
+def _hint(request: Request) -> str:
+    """What to do about a route that is not there, where that can be told."""
+    path = request.url.path
+    for name, here in _INSTEAD.items():
+        if path.endswith(name):
+            return f"; ask at /v1{here}"
+    if misses_base(path):
+        return f"; a client's base address ends in /v1, once: {str(request.base_url)[:200]}v1"
+    return ""
 
 
 async def _parts(engine: Engine, *, process: str) -> dict[str, bool]:
@@ -294,6 +361,14 @@ def _model(engine: Engine, name: str) -> dict[str, Any]:
     manifest = engine.loaded(name).manifest
     created = int(datetime.fromisoformat(manifest.created).timestamp())
     return {"id": name, "object": "model", "created": created, "owned_by": manifest.labels["producer"]}
+
+
+def _created(output: Output) -> int:
+    return int(datetime.fromisoformat(output.created).timestamp())
+
+
+def _unknown(kind: str, id: str) -> ApiError:
+    return ApiError(404, f"There is no {kind} {id[:80]!r} of this account.", param="id", code="not_found")
 
 
 def _labels(engine: Engine, output: Output) -> dict[str, str]:

@@ -5,14 +5,15 @@ be honoured is refused by name, never ignored.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag, ValidationError
 
 from spearhead.core.generation import Request
 from spearhead.core.sampler import MOST_LAYERS, MOST_STEPS
+from spearhead.engine.books import MOST_TOGETHER
 from spearhead.service.api.errors import ApiError, unsupported, wrong_value
 
 DEEPEST = 32
@@ -20,6 +21,10 @@ DEEPEST = 32
 MOST_MESSAGES = 2048
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[StrictStr, Field(max_length=4_000_000)]
+TEXT_OR_LIST = Discriminator(lambda value: "list" if isinstance(value, list) else "text")
+"""So that what is wrong inside a list is named where it stands."""
+FIRST = Field(fail_fast=True)
+"""Of a list that is wrong the first item is told: a million wrong ones take a minute and two gigabytes to note."""
 
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -36,7 +41,9 @@ class Message(BaseModel):
     """A turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
+    content: Text | Annotated[list[TextPart], FIRST] | None = Field(
+        None, description="null only for an assistant that said nothing"
+    )
 
 
 class StreamOptions(BaseModel):
@@ -45,20 +52,22 @@ class StreamOptions(BaseModel):
     include_usage: StrictBool | None = None
 
 
-class _Sampling(BaseModel):
-    """What both endpoints take alike."""
+class Sampling(BaseModel):
+    """What the endpoints of texts take alike."""
 
     model_config = ConfigDict(extra="ignore")
     model: Annotated[StrictStr, Field(min_length=1, max_length=200)]
     max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[StrictInt, Field(ge=0, le=1_000_000)] | None = Field(None, description="spearhead: 0 is off")
+    top_k: Annotated[StrictInt, Field(ge=-1, le=1_000_000)] | None = Field(
+        None, description="spearhead: 0 is off, and -1, as elsewhere"
+    )
     min_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="spearhead")
     n: Annotated[StrictInt, Field(ge=1, le=16)] | None = None
     stop: (
         Annotated[StrictStr, Field(min_length=1, max_length=256)]
-        | list[Annotated[StrictStr, Field(min_length=1, max_length=256)]]
+        | Annotated[list[Annotated[StrictStr, Field(min_length=1, max_length=256)]], FIRST]
         | None
     ) = None
     stream: StrictBool | None = None
@@ -70,10 +79,10 @@ class _Sampling(BaseModel):
     user: StrictStr | None = None
 
 
-class ChatBody(_Sampling):
+class ChatBody(Sampling):
     """`POST /v1/chat/completions`."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES), FIRST]
     max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
 
 
@@ -101,26 +110,32 @@ class ImageBody(BaseModel):
     user: StrictStr | None = None
 
 
-class CompletionBody(_Sampling):
+class CompletionBody(Sampling):
     """`POST /v1/completions`."""
 
-    prompt: Text | list[Text]
+    prompt: Annotated[
+        Annotated[Text, Tag("text")] | Annotated[list[Text], Field(min_length=1), FIRST, Tag("list")], TEXT_OR_LIST
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A checked body."""
 
-    kind: Literal["chat", "completion", "image"]
+    kind: Literal["chat", "completion", "image", "response"]
     request: Request
     model: str
     stream: bool
     include_usage: bool
     link: bool = False
     """Pictures as addresses instead of bytes."""
+    echo: Mapping[str, Any] = field(default_factory=dict)
+    """What a response repeats of what was asked."""
 
 
-_empty: Callable[[Any], bool] = lambda value: value in (None, [], {}, "", False)  # noqa: E731
+def empty(value: Any) -> bool:
+    """Whether a value says nothing."""
+    return value in (None, [], {}, "", False)
 
 
 def only(*values: Any) -> Callable[[Any], bool]:
@@ -128,31 +143,53 @@ def only(*values: Any) -> Callable[[Any], bool]:
     return lambda value: value is None or any(value == one and type(value) is type(one) for one in values)
 
 
+def _text(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and value.get("type") == "text")
+
+
+SHAPED = "answers are plain text, held to no grammar; leave it out"
+_OTHERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("repetition_penalty", "repeat_penalty"), (only(1, 1.0), "send frequency_penalty in its place")),
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar"), (empty, SHAPED)),
+    **dict.fromkeys(("structured_outputs", "json_schema", "grammar"), (empty, SHAPED)),
+    "min_tokens": (only(0), "an answer ends where the model ends it; leave it out"),
+    "prompt_logprobs": (empty, "alternatives of a token would leave without review; leave it out"),
+    "n_probs": (only(0), "alternatives of a token would leave without review; leave it out"),
+    "ignore_eos": (only(False), "an answer ends where the model ends it; leave it out"),
+    "stop_token_ids": (empty, "send texts, as `stop`"),
+    "typical_p": (only(1, 1.0), "send top_p, top_k or min_p in its place"),
+    "mirostat": (only(0), "send top_p, top_k or min_p in its place"),
+    "use_beam_search": (only(False), "answers are sampled; leave it out"),
+    "chat_template": (empty, "the scenario's template is filled; leave it out"),
+    "continue_final_message": (only(False), "the last message is the user's; leave it out"),
+}
+"""What vLLM, SGLang and llama.cpp's server know beyond the API, and what changes the answer there."""
 # Field -> (what of it means nothing to honour, why the rest cannot be).
-_BOTH: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+BOTH: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **_OTHERS,
     "logprobs": (only(False), "alternatives of a token would leave without review; leave it out"),
     "service_tier": (only("auto", "default"), "there is one tier, 'default'"),
-    "moderation": (_empty, "every request is reviewed by the scenario's own policy"),
+    "moderation": (empty, "every request is reviewed by the scenario's own policy"),
     "background": (only(False), "answers are given at once"),
 }
 _CHAT: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    **_BOTH,
+    **BOTH,
     "top_logprobs": (only(0), "alternatives of a token would leave without review; leave it out"),
-    "tools": (_empty, "a scenario calls no tools"),
+    "tools": (empty, "a scenario calls no tools"),
     "tool_choice": (only("none", "auto"), "a scenario calls no tools"),
-    "functions": (_empty, "a scenario calls no functions"),
+    "functions": (empty, "a scenario calls no functions"),
     "function_call": (only("none", "auto"), "a scenario calls no functions"),
-    "audio": (_empty, "this scenario answers in text"),
+    "audio": (empty, "this scenario answers in text"),
     "modalities": (only(["text"]), "this scenario answers in text: ['text']"),
-    "prediction": (_empty, "predicted output is not used"),
+    "prediction": (empty, "predicted output is not used"),
     "reasoning_effort": (only("none"), "the model does not reason apart from its answer; leave it out or 'none'"),
     "verbosity": (only("medium"), "the scenario sets the manner of its answers; leave it out or 'medium'"),
-    "web_search_options": (_empty, "a scenario searches nothing"),
-    "response_format": (only({"type": "text"}), "answers are plain text: {'type': 'text'}"),
+    "web_search_options": (empty, "a scenario searches nothing"),
+    "response_format": (_text, 'answers are plain text; leave it out or send {"type": "text"}'),
     "store": (only(False), "answers are kept as the operator's policy says, not by request; leave it out"),
 }
 _COMPLETION: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    **_BOTH,
+    **BOTH,
     "echo": (only(False), "the prompt is not repeated; leave it out or false"),
     "suffix": (only(""), "text is written forwards only; leave it out"),
 }
@@ -165,7 +202,7 @@ _IMAGE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "partial_images": (only(0), "a picture leaves when it is whole and reviewed; leave it out"),
     "quality": (only("auto", "standard"), "there is one quality, 'auto'; name steps instead"),
     "stream": (only(False), "a picture leaves when it is whole and reviewed; leave it out"),
-    "style": (_empty, "the scenario sets the style; leave it out"),
+    "style": (empty, "the scenario sets the style; leave it out"),
 }
 
 
@@ -206,13 +243,16 @@ def chat(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
     both = {body.max_tokens, body.max_completion_tokens} - {None}
     if len(both) > 1:
         raise wrong_value("max_tokens", "max_tokens and max_completion_tokens differ: send max_completion_tokens.")
+    for number, message in enumerate(body.messages):
+        if message.content is None and message.role != "assistant":
+            raise _without_content(number, given="content" in message.model_fields_set)
     messages = tuple(_turn(message) for message in body.messages)
     if messages[-1]["role"] != "user":
         raise wrong_value("messages", "The last message must be the user's.")
-    for number, message in enumerate(messages):
-        check_prompt(message["content"], f"messages[{number}].content")
+    for number, turn in enumerate(messages):
+        check_prompt(turn["content"], f"messages[{number}].content")
     most = body.max_completion_tokens or body.max_tokens
-    request = _request(body, account=account, key=key, messages=messages, most=most)
+    request = request_of(body, account=account, key=key, messages=messages, most=most)
     return Ask("chat", request, body.model, bool(body.stream), _usage_wanted(body))
 
 
@@ -225,14 +265,13 @@ def completion(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
     body = validated(CompletionBody, raw)
     if (best := raw.get("best_of")) is not None and best != (body.n or 1):
         raise unsupported("best_of", "every answer is returned, so it can only equal n; leave it out")
-    if isinstance(body.prompt, list):
-        if len(body.prompt) != 1:
-            raise unsupported("prompt", "one prompt a request; send a text, or a list of one")
-        prompt = body.prompt[0]
-    else:
-        prompt = body.prompt
-    check_prompt(prompt, "prompt")
-    request = _request(body, account=account, key=key, prompt=prompt, most=body.max_tokens)
+    prompts = (body.prompt,) if isinstance(body.prompt, str) else tuple(body.prompt)
+    if (answers := len(prompts) * (body.n or 1)) > MOST_TOGETHER:
+        many = f"prompt has {len(prompts)} texts, with n that is {answers} answers"
+        raise wrong_value("prompt", f"{many}: wanted at most {MOST_TOGETHER} in one request.")
+    for number, prompt in enumerate(prompts):
+        check_prompt(prompt, "prompt" if len(prompts) == 1 else f"prompt[{number}]")
+    request = request_of(body, account=account, key=key, prompts=prompts, most=body.max_tokens)
     return Ask("completion", request, body.model, bool(body.stream), _usage_wanted(body))
 
 
@@ -267,15 +306,17 @@ def image(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
     return Ask("image", request, body.model, False, False, link=body.response_format == "url")
 
 
-def _request(
-    body: _Sampling,
+def request_of(
+    body: Sampling,
     *,
     account: str,
     key: str,
     most: int | None,
-    prompt: str = "",
+    prompts: tuple[str, ...] = (),
     messages: tuple[Mapping[str, str], ...] = (),
+    note: Mapping[str, Any] | None = None,
 ) -> Request:
+    """What the engine is asked for; raises a 400 on stop texts that cannot be."""
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     if len(stop) > 4:
         raise wrong_value("stop", f"stop has {len(stop)} texts: wanted at most 4.")
@@ -285,7 +326,7 @@ def _request(
         "max_tokens": most,
         "temperature": body.temperature,
         "top_p": body.top_p,
-        "top_k": body.top_k,
+        "top_k": 0 if body.top_k == -1 else body.top_k,
         "min_p": body.min_p,
         "presence_penalty": body.presence_penalty,
         "frequency_penalty": body.frequency_penalty,
@@ -296,31 +337,46 @@ def _request(
         scenario=body.model,
         account=account,
         key=key,
-        prompt=prompt,
+        prompt=prompts[0] if len(prompts) == 1 else "",
+        prompts=prompts if len(prompts) > 1 else (),
         messages=messages,
         count=body.n or 1,
         options={name: value for name, value in options.items() if value is not None},
         seed=body.seed,
+        note=note or {},
     )
 
 
 def _turn(message: Message) -> dict[str, str]:
     role = "system" if message.role == "developer" else message.role
-    content = message.content
-    return {"role": role, "content": content if isinstance(content, str) else "".join(part.text for part in content)}
+    content = message.content or ""
+    return {"role": role, "content": content if isinstance(content, str) else joined(content)}
 
 
-def _usage_wanted(body: _Sampling) -> bool:
-    if body.stream_options is not None and not body.stream:
-        raise wrong_value("stream_options", "stream_options is only for stream: true.")
-    return bool(body.stream_options and body.stream_options.include_usage)
+def joined(parts: Sequence[TextPart]) -> str:
+    """The parts of a message as one text, a line each, as vLLM and llama.cpp's server have them."""
+    return "\n".join(part.text for part in parts)
+
+
+def _without_content(number: int, *, given: bool) -> ApiError:
+    """A turn that must say something and does not."""
+    param = f"messages[{number}].content"
+    if given:
+        return wrong_value(param, f"{param} is null: wanted a text; only an assistant may have said nothing.")
+    return ApiError(400, f"{param}: Field required.", param=param, code="missing_required_parameter")
+
+
+def _usage_wanted(body: Sampling) -> bool:
+    wanted = bool(body.stream_options and body.stream_options.include_usage)
+    if wanted and not body.stream:
+        raise wrong_value("stream_options", "stream_options.include_usage is only for stream: true.")
+    return wanted
 
 
 def check_known(raw: Mapping[str, Any], known: Mapping[str, tuple[Callable[[Any], bool], str]]) -> None:
     """Refuse by name what the API defines and this server cannot honour."""
-    for name in known.keys() & raw.keys():
-        nothing, why = known[name]
-        if not nothing(raw[name]):
+    for name, (nothing, why) in known.items():  # in this order: of several the same is named every time
+        if name in raw and not nothing(raw[name]):
             raise unsupported(name, why)
     options = raw.get("stream_options")
     if isinstance(options, dict) and options.get("include_obfuscation") is True:
@@ -346,6 +402,9 @@ def _check_parts(raw: Mapping[str, Any]) -> None:
 
 def validated(kind: type[Body], raw: Mapping[str, Any]) -> Body:
     """The body as its model; raises a 400 that names the parameter."""
+    for name in kind.model_fields:
+        if isinstance(given := raw.get(name), dict) and len(given) > MOST_MESSAGES:
+            raise wrong_value(name, f"{name} has {len(given)} members: wanted at most {MOST_MESSAGES}.")
     try:
         return kind.model_validate(raw)
     except ValidationError as error:

@@ -7,12 +7,15 @@ from typing import Any
 
 from spearhead.core.errors import InputError
 from spearhead.engine.run import UnknownModel
+from spearhead.ledger.groups import KeyReused
+from spearhead.ledger.holds import NotEnoughCredit
 from spearhead.ledger.idempotency import StillRunning
-from spearhead.ledger.journal import KeyReused, NotEnoughCredit
 from spearhead.ledger.limits import BudgetSpent, LimitReached
 from spearhead.runtimes.failure import OptionRefused, PromptTooLong, RuntimeFailed
 from spearhead.store.database import StoreUnavailable
 
+PATIENCE = 120
+"""Seconds that clients wait at most because they were told to; for a longer wait many try again at once instead."""
 ENDED = "server_ended"
 """The code of an answer that was not whole when the server had to end."""
 
@@ -84,16 +87,9 @@ def of(error: Exception) -> ApiError:
             return ApiError(404, str(error), param="model", code=error.code)
         case PromptTooLong():
             return ApiError(400, str(error), param="messages", code=error.code)
-        case NotEnoughCredit():
-            # Needs a person, so no Retry-After; the official clients would send it twice more otherwise.
-            return ApiError(
-                429,
-                str(error),
-                kind="insufficient_quota",
-                code="insufficient_quota",
-                headers={"x-should-retry": "false"},
-            )
-        case BudgetSpent():
+        case NotEnoughCredit() | BudgetSpent():
+            # Needs a person, so no Retry-After; the official clients would send it twice more otherwise. 402 would stop
+            # more of them, but 429 with this code is what all of them know it by.
             return ApiError(
                 429,
                 str(error),
@@ -102,7 +98,9 @@ def of(error: Exception) -> ApiError:
                 headers={"x-should-retry": "false"},
             )
         case LimitReached():
-            again = {"x-should-retry": "false"} if error.seconds is None else _Wait(error.seconds).headers
+            again = {} if error.seconds is None else _Wait(error.seconds).headers
+            if error.seconds is None or error.seconds > PATIENCE:
+                again["x-should-retry"] = "false"
             return ApiError(429, str(error), kind=error.measure, code="rate_limit_exceeded", headers=again)
         case StillRunning():
             return ApiError(409, str(error), kind="conflict_error", code="request_in_progress", headers=_Wait().headers)

@@ -1,9 +1,8 @@
 """What a server counts, for Prometheus. Knows how things are named, not when they happen."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
@@ -39,6 +38,9 @@ class Figures:
             registry=registry,
         )
         self.running = Gauge("spearhead_running_requests", "Generations under way.", registry=registry)
+        self.files_waiting = Gauge(
+            "spearhead_files_waiting", "Answers that left and whose labelled file is not made yet.", registry=registry
+        )
         self.runtime_up = Gauge(
             "spearhead_runtime_up", "Whether a release's runtime runs.", ["release"], registry=registry
         )
@@ -52,6 +54,7 @@ class Figures:
             "spearhead_resident_bytes", "Memory of the service and its runtimes.", ["part"], registry=registry
         )
 
-    def text(self) -> bytes:
-        """The exposition format."""
-        return generate_latest(self.registry)
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """All of them in the format that an `Accept` header asks for, and its type; without a wish in the oldest."""
+        encode, kind = choose_encoder(accept)
+        return encode(self.registry), kind

@@ -21,6 +21,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
+ANYWHERE = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
+"""A page of any site may ask under /v1, as it may ask vLLM or llama.cpp's server. No cookie counts there: a page that
+has no key can do what anybody can."""
+PREFLIGHT = (
+    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-allow-headers", b"authorization, *"),  # the star stands for every name but this one
+    (b"access-control-max-age", b"7200"),
+)
 LARGEST_BODY = 4 << 20
 BODY_SECONDS = 30.0
 
@@ -41,6 +49,9 @@ class Frame:
         state = scope.setdefault("state", {})
         state["number"], state["start"], state["route"] = number, start, "other"
         status = 0
+        page = scope["path"].startswith("/v1/") and any(name == b"origin" for name, _ in scope["headers"])
+        bare = scope["method"] == "HEAD"  # what GET says, without its body
+        asked = {**scope, "method": "GET"} if bare else scope
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -52,13 +63,20 @@ class Frame:
                     (b"x-request-id", number.encode()),
                     (b"openai-processing-ms", spent),
                     (b"x-content-type-options", b"nosniff"),
+                    *(ANYWHERE if page else ()),
                 ]
+            if bare and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 await asyncio.sleep(0)  # the loop writes before it goes on here: what is left is not waited for
 
         try:
-            await self._app(scope, receive, sending)
+            if page and scope["method"] == "OPTIONS":
+                await sending({"type": "http.response.start", "status": 204, "headers": list(PREFLIGHT)})
+                await sending({"type": "http.response.body"})
+            else:
+                await self._app(asked, receive, sending)
         except Exception as error:
             answer = errors.of(error)
             if answer.code == "internal_error":

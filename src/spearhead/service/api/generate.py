@@ -1,14 +1,16 @@
-"""Chat and completion requests: from the body to the last byte, for the engine's events as they come.
+"""Requests for answers: from the body to the last byte, for the engine's events as they come.
 
 What was begun is settled by the engine however this ends; here a client that leaves closes the events, nothing more.
 """
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from starlette.requests import Request as HttpRequest
@@ -28,16 +30,19 @@ from spearhead.core.generation import (
 )
 from spearhead.core.media import Label
 from spearhead.engine import outputs
-from spearhead.engine.run import Job
+from spearhead.engine.job import Job, conversations_of
+from spearhead.engine.run import AskerBlocked
+from spearhead.ledger import idempotency
 from spearhead.ledger.keys import Principal
 from spearhead.runtimes.failure import OptionRefused, PromptTooLong
-from spearhead.service.api import answers, asks, errors, once
+from spearhead.service.api import answers, asks, errors, once, replies, responses
 from spearhead.service.api.answers import Choice, Chunks
 from spearhead.service.api.asks import Ask
 from spearhead.service.api.desk import Desk
 from spearhead.service.api.errors import ApiError
 from spearhead.service.api.frame import Receive, Send, read_body, unless_gone
 from spearhead.service.api.limits import Ticket
+from spearhead.service.api.replies import Events
 
 log = logging.getLogger("spearhead.api")
 LONG = 20_000
@@ -48,7 +53,12 @@ READERS: Mapping[str, Callable[..., Ask]] = {
     "chat": asks.chat,
     "completion": asks.completion,
     "image": asks.image,
+    "response": responses.read,
 }
+ASKED = {"chat": "messages", "completion": "prompt", "image": "prompt", "response": "input"}
+"""What each endpoint calls the words that it is asked with."""
+IDS = {"chat": "chatcmpl-", "completion": "cmpl-", "image": "img-", "response": "resp_"}
+"""How the number of its answers begins."""
 SEND_SECONDS = 60.0
 """A client that takes nothing for so long has left."""
 
@@ -65,8 +75,13 @@ class Turn:
     start: float
     once: str | None
     """The client's Idempotency-Key."""
+    site: str = ""
+    """Where the client reached this server, `https://host`: what addresses in an answer begin with."""
     usage: Usage = Usage()
     sent: list[bytes] = field(default_factory=list)
+    """What went out of a stream that is to be kept; its end is left out where it is too large for that."""
+    size: int = 0
+    """Bytes of that."""
     kept: bool = False
     over: bool = False
     left: bool = False
@@ -79,9 +94,7 @@ class Turn:
     @property
     def id(self) -> str:
         """As clients see it in the body."""
-        return {"chat": "chatcmpl-", "completion": "cmpl-", "image": "img-"}[self.ask.kind] + self.number.removeprefix(
-            "req_"
-        )
+        return IDS[self.ask.kind] + self.number.removeprefix("req_")
 
     @property
     def release(self) -> str:
@@ -93,7 +106,7 @@ class Turn:
         made = self.job.loaded.manifest
         labels = [
             Label(made.labels["producer"], outputs.name(self.number, index), made.name, "")
-            for index in range(self.ask.request.count)
+            for index in range(self.ask.request.answers)
         ]
         return {**self.desk.gate.headers(self.who.key), **answers.label_headers(labels, release=made.name)}
 
@@ -158,6 +171,8 @@ async def answer(desk: Desk, http: HttpRequest, *, who: Principal, kind: str) ->
     except BaseException:
         await once.abandon(desk, who, key)  # nothing was begun: the key may be used again
         raise
+    if turn.ask.link:
+        turn.site = str(http.base_url).rstrip("/")
     if turn.ask.stream:
         return Stream(turn, events)
     return await _whole(turn, events, http.receive)
@@ -168,18 +183,22 @@ async def _accepted(
 ) -> tuple[Turn, AsyncGenerator[Event, None]]:
     """The request after money was held and its prompt passed review; raises what an answer of its own is for."""
     ask = READERS[kind](raw, account=who.account, key=number)
-    words = ask.request.prompt or "".join(message["content"] for message in ask.request.messages)
+    words = sum(len(message["content"]) for messages in conversations_of(ask.request) for message in messages)
     try:
-        if len(words) > LONG:  # counting its tokens takes a while: others go on meanwhile
+        if words > LONG:  # counting its tokens takes a while: others go on meanwhile
             job = await asyncio.to_thread(desk.engine.prepare, ask.request, key=who.key)
         else:
             job = desk.engine.prepare(ask.request, key=who.key)
     except (PromptTooLong, OptionRefused) as error:
         raise _named(error, kind) from error
     _fitting(kind, job)
-    most = job.units + ask.request.count * job.most
+    most = job.units + job.most
     job.later = True  # the text leaves in a body, labelled by headers; its file is asked for apart
     job.ahead = True  # the end of an answer is put in words while the disk is waited for
+    if once is not None:
+        job.once = once
+        server = desk.engine.server
+        job.renew = partial(idempotency.renew, account=who.account, key=once, server=server, clock=desk.clock)
     ticket = await desk.gate.enter(who, tokens=most)
     events = cast("AsyncGenerator[Event, None]", desk.engine.run(ask.request, job=job))
     try:
@@ -189,7 +208,7 @@ async def _accepted(
             raise ApiError(
                 400,
                 "The prompt was refused by the scenario's review; nothing was generated and nothing is charged.",
-                param="messages" if kind == "chat" else "prompt",
+                param=ASKED[kind],
                 code="content_filter",
             )
         if isinstance(first, Failed):
@@ -209,10 +228,11 @@ async def _accepted(
 
 
 def _named(error: Exception, kind: str) -> ApiError:
-    """An error as this endpoint says it: what the engine calls the prompt are a chat's messages."""
+    """An error as this endpoint says it: what the engine calls the prompt has another name in most."""
     answer = errors.of(error)
     if answer.param in ("prompt", "messages"):
-        answer.param = "messages" if kind == "chat" else "prompt"
+        number = getattr(error, "number", None)
+        answer.param = ASKED[kind] if number is None else f"{ASKED[kind]}[{number}]"
     return answer
 
 
@@ -268,7 +288,11 @@ async def _collect(turn: Turn, events: AsyncGenerator[Event, None]) -> Response:
 def _written(turn: Turn, choices: list[Choice], reviews: list[str]) -> Response:
     created, kind = int(turn.desk.clock().timestamp()), turn.ask.kind
     if kind == "image":
-        body = answers.pictures(created=created, choices=choices, usage=turn.usage, link=turn.ask.link)
+        body = answers.pictures(created=created, choices=choices, usage=turn.usage, site=turn.site)
+    elif kind == "response":
+        (only,) = choices
+        said = replies.whole(_head(turn, created), text=only.text, finish=only.finish, usage=turn.usage)
+        body = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
     else:
         body = answers.whole(kind, id=turn.id, created=created, model=turn.release, choices=choices, usage=turn.usage)
     headers = {**turn.headers(), "content-type": "application/json"}
@@ -277,11 +301,26 @@ def _written(turn: Turn, choices: list[Choice], reviews: list[str]) -> Response:
     return Response(body, headers=headers)
 
 
+def _head(turn: Turn, created: int) -> dict[str, Any]:
+    """What a response says whatever comes of it."""
+    options = turn.job.questions[0].prompt.options
+    return replies.head(id=turn.id, created=created, model=turn.release, options=options, echo=turn.ask.echo)
+
+
+def _writer(turn: Turn) -> Chunks | Events:
+    """What puts the answers of a stream into bytes."""
+    ask, created = turn.ask, int(turn.desk.clock().timestamp())
+    if ask.kind == "response":
+        return Events(_head(turn, created))
+    count, usage = ask.request.answers, ask.include_usage
+    return Chunks(ask.kind, id=turn.id, created=created, model=turn.release, count=count, include_usage=usage)
+
+
 class Stream(Response):
     """Server-sent events; the first goes out before the first token is made."""
 
     def __init__(self, turn: Turn, events: AsyncGenerator[Event, None]) -> None:
-        self.turn, self.events = turn, events
+        self.turn, self.events, self.writer = turn, events, _writer(turn)
         self.status_code, self.background = 200, None
         self.headers_out = {
             "content-type": "text/event-stream; charset=utf-8",
@@ -298,7 +337,7 @@ class Stream(Response):
         except ApiError as left:
             error = left
             if error.code == errors.ENDED:  # the client is still there
-                body = answers.error_event(error.envelope())
+                body = self.writer.failed(error.envelope())
                 await send({"type": "http.response.body", "body": body, "more_body": False})
         finally:
             turn.leave()
@@ -316,41 +355,31 @@ class Stream(Response):
 
     async def _send_all(self, send: Send) -> None:
         turn, kept = self.turn, self.turn.sent if self.turn.once is not None else None
-        request = turn.ask.request
-        chunks = Chunks(
-            turn.ask.kind,
-            id=turn.id,
-            created=int(turn.desk.clock().timestamp()),
-            model=turn.release,
-            count=request.count,
-            include_usage=turn.ask.include_usage,
-        )
         headers = [(name.encode(), value.encode()) for name, value in self.headers_out.items()]
 
         async def out(data: bytes, *, more: bool = True) -> None:
-            if kept is not None:
+            if kept is not None and turn.size <= idempotency.LARGEST_BODY:
                 kept.append(data)
+                turn.size += len(data)
             async with asyncio.timeout(SEND_SECONDS):
                 await send({"type": "http.response.body", "body": data, "more_body": more})
 
         async with aclosing(self.events) as events:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            if opening := b"".join(chunks.first(index) for index in range(request.count)):
+            if opening := self.writer.opening():
                 await out(opening)
             try:
-                await self._send_events(events, chunks, out)
+                await self._send_events(events, out)
             except TimeoutError:
                 raise  # nobody takes the bytes: there is no one to tell
             except Exception as error:
                 # A stream that merely ends looks complete to clients, so every failure is said.
                 log.error("%s failed in its stream", turn.number, exc_info=error)
-                await self._end(out, answers.error_event(errors.of(error).envelope()))
+                await self._end(out, self.writer.failed(errors.of(error).envelope()))
 
-    async def _send_events(
-        self, events: AsyncGenerator[Event, None], chunks: Chunks, out: Callable[..., Awaitable[None]]
-    ) -> None:
-        turn, waiting_for_text, delta = self.turn, True, chunks.delta
-        open, end = turn.ask.request.count, b""
+    async def _send_events(self, events: AsyncGenerator[Event, None], out: Callable[..., Awaitable[None]]) -> None:
+        turn, writer, waiting_for_text, delta = self.turn, self.writer, True, self.writer.delta
+        open, end = turn.ask.request.answers, b""
         async for event in events:
             if type(event) is Released:
                 if waiting_for_text:
@@ -365,19 +394,19 @@ class Stream(Response):
             turn.count(event)
             match event:
                 case Delivered(index, _, _, finish):
-                    last = chunks.last(index, finish)
+                    last = writer.last(index, finish)
                 case Held(index, review):
-                    last = chunks.last(index, "content_filter", review=review)
+                    last = writer.last(index, "content_filter", review=review)
                 case Withheld(index):
-                    last = chunks.last(index, "content_filter")
+                    last = writer.last(index, "content_filter")
                 case Settled():
-                    end += (chunks.usage(turn.usage) if turn.ask.include_usage else b"") + answers.DONE
+                    end += writer.end(turn.usage)
                     turn.leave()
                     continue
                 case Failed():
                     async for rest in events:  # the settlement is still to come
                         turn.count(rest)
-                    await self._end(out, answers.error_event(_failure(event).envelope()))
+                    await self._end(out, writer.failed(_failure(event).envelope()))
                     return
                 case _:
                     continue
@@ -389,6 +418,8 @@ class Stream(Response):
 
 
 def _failure(event: Failed) -> ApiError:
+    if event.code == AskerBlocked.code:
+        return ApiError(401, str(event.reason), code=errors.wrong_key().code)
     return ApiError(
         503,
         str(event.reason),

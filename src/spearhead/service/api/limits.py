@@ -54,6 +54,10 @@ class _Share:
     """What the other processes had when this one last looked."""
     ends: float = 0.0
 
+    def over(self, moment: float) -> bool:
+        """Whether it ended; so did what ends too late to have begun by this clock, which has been set back since."""
+        return not self.ends - 2 * WINDOW < moment < self.ends
+
 
 @dataclass(slots=True)
 class _Use:
@@ -70,10 +74,10 @@ class _Use:
     def go_on(self, moment: float) -> None:
         """A window that ended leaves nothing; a request that runs goes on running."""
         for share in (self.requests, self.tokens):
-            if share.ends and moment >= share.ends:
+            if share.over(moment):
                 share.leased = share.used = share.others = 0
                 share.ends = 0.0
-        if moment >= self.parallel.ends:
+        if self.parallel.over(moment):
             self.parallel.leased = 0
 
 
@@ -142,7 +146,7 @@ class Gate:
         use, moment, found = self._uses.get(key) or _Use(""), self._clock(), {}
         for measure in ("requests", "tokens"):
             share, limit = use.share(measure), self._limit(measure)
-            over = moment >= share.ends
+            over = share.over(moment)
             left = limit if over else max(0, limit - share.others - share.used)
             reset = 0.0 if over or left == limit else share.ends - moment
             found[f"x-ratelimit-limit-{measure}"] = str(limit)

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from spearhead.engine.desk import Desk
 from spearhead.ledger import keys
 from spearhead.ledger.keys import Principal
+from spearhead.ledger.limits import LimitReached
+from spearhead.service.api import errors
 from spearhead.service.api import limits as limits_module
 from spearhead.service.api.errors import ApiError
 from spearhead.service.api.limits import Gate, Limits, Ticket, duration
@@ -198,13 +200,23 @@ def test_places_of_a_process_that_died_are_free_after_a_while_and_those_of_one_t
     async def test() -> None:
         time = Time()
         living, other = (Gate(Limits(parallel=1), desk, clock=time) for _ in range(2))
+
+        def place() -> tuple[int, int]:
+            """Of the one that lives: how many it has, and until which second."""
+            with desk.database.connect() as connection:
+                of_it = rate_leases.c.process == living._process, rate_leases.c.measure == "parallel"
+                (row,) = connection.execute(sa.select(rate_leases).where(*of_it)).all()
+            return row.amount, row.expires // 1000
+
         ticket = await living.enter(who, tokens=1)
         for _ in range(4):
             time.now += 20
-            await asyncio.sleep(0.1)  # it renews what runs
+            while place()[1] < time.now + limits_module.LIFE:  # it renews what runs
+                await asyncio.sleep(0.01)
             assert (await refusal(other, who)).kind == "parallel"
         living.leave(ticket, tokens=1)
-        await asyncio.sleep(0.1)  # it gives back what does not run
+        while place()[0]:  # it gives back what does not run
+            await asyncio.sleep(0.01)
         held = await other.enter(who, tokens=1)
         dead, other = other, Gate(Limits(parallel=1), desk, clock=time)
         assert dead._beat is not None
@@ -232,3 +244,32 @@ def test_leases_that_ended_are_swept(desk: Desk, who: Principal) -> None:
 
 def test_durations_are_written_as_the_api_writes_them() -> None:
     assert [duration(s) for s in (0, 0.012, 1, 47.75, 60, 360)] == ["0ms", "12ms", "1s", "47.75s", "1m0s", "6m0s"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_clock_that_is_set_back_keeps_nobody_waiting_for_it(desk: Desk, who: Principal, beside: bool) -> None:
+    async def test() -> None:
+        clock = Time()
+        one = Gate(Limits(requests=2, tokens=100, parallel=4), desk, clock=clock)
+        two = Gate(Limits(requests=2, tokens=100, parallel=4), desk, clock=clock) if beside else one
+        for _ in range(2):
+            one.leave(await one.enter(who, tokens=50), tokens=50)
+        assert (await refusal(two, who)).headers["retry-after"] == "60"
+        clock.now -= 600
+        for _ in range(2):
+            two.leave(await two.enter(who, tokens=50), tokens=50)
+        assert (await refusal(two, who)).headers["retry-after"] == "60"
+        clock.now += 60
+        await two.enter(who, tokens=50)
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(1, None), (120, None), (121, "false"), (86_400, "false"), (None, "false")]
+)
+def test_nobody_tries_again_at_once_for_a_window_that_is_long_closed(seconds: int | None, told: str | None) -> None:
+    answer = errors.of(LimitReached("no room", measure="requests", seconds=seconds))
+    assert (answer.status, answer.code) == (429, "rate_limit_exceeded")
+    assert answer.headers.get("x-should-retry") == told
+    assert answer.headers.get("retry-after") == (None if seconds is None else str(seconds))

@@ -1,6 +1,7 @@
 """The caller's `Idempotency-Key`: a request that is sent again gets the answer that was kept. Knows no endpoint."""
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Mapping
@@ -11,12 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from spearhead.core import digest
-from spearhead.core.errors import SpearheadError
+from spearhead.core.errors import InputError, SpearheadError
 from spearhead.ledger import idempotency
 from spearhead.ledger.idempotency import Replay
 from spearhead.ledger.keys import Principal
 from spearhead.service.api import errors
 from spearhead.service.api.desk import Desk
+from spearhead.store.database import StoreUnavailable
 
 log = logging.getLogger("spearhead.api")
 
@@ -34,10 +36,13 @@ async def begin(
     payload = {"path": http.url.path, "body": same}
 
     def work(connection: Connection) -> "idempotency.Fresh | Replay":
-        return idempotency.begin(connection, who.account, key, payload=payload, clock=desk.clock)
+        server = desk.engine.server
+        return idempotency.begin(connection, who.account, key, payload=payload, server=server, clock=desk.clock)
 
     found = await desk.engine.desk.write(work)
     if not isinstance(found, Replay):
+        if found.again and any(job.once == key and job.request.account == who.account for job in desk.engine.under_way):
+            raise idempotency.still_running(key)  # its lease only seemed to be over: the clock was set, or stood
         return key, None
     headers = {**found.headers, "idempotent-replayed": "true", **desk.gate.headers(who.key)}
     if found.status >= 400:  # it will be the same every time
@@ -49,21 +54,34 @@ async def begin(
 async def abandon(desk: Desk, who: Principal, key: str | None) -> None:
     """Nothing was begun under the key: it may be used again, even when the caller is being cancelled."""
     if key is not None:
-        work = desk.engine.desk.write(lambda connection: idempotency.abandon(connection, who.account, key))
+        server = desk.engine.server
+        work = desk.engine.desk.write(lambda c: idempotency.abandon(c, who.account, key, server=server))
         await asyncio.shield(work)
 
 
 async def keep(desk: Desk, who: Principal, key: str, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Keep an answer for repetitions of its request; of one that is too large, that there was one."""
+    """Keep an answer for repetitions of its request; of one that is too large, that there was one.
+
+    A database that is away is asked again in the background: a key that was charged under is not to come free.
+    """
     if len(body) > idempotency.LARGEST_BODY:
         error = errors.not_kept()
         status, headers, body = error.status, error.headers, error.body()
 
     def work(connection: Connection) -> None:
-        account, text = who.account, body.decode()
-        idempotency.finish(connection, account, key, status=status, headers=headers, body=text, clock=desk.clock)
+        account, text, server = who.account, body.decode(), desk.engine.server
+        idempotency.finish(
+            connection, account, key, status=status, headers=headers, body=text, server=server, clock=desk.clock
+        )
+
+    def again(connection: Connection) -> None:
+        with contextlib.suppress(InputError):  # it was written after all
+            work(connection)
 
     try:
         await desk.engine.desk.write(work)
-    except SpearheadError as error:  # the answer itself is good: it goes out, and the key stays taken for its lease
+    except StoreUnavailable as error:  # the answer itself is good and goes out; for its lease the key stays taken
+        log.warning("an answer is not kept for repetitions yet: %s", error)
+        desk.engine.later(again, account=who.account, lost=f"an answer to {who.account}, for repetitions")
+    except SpearheadError as error:
         log.warning("an answer was not kept for repetitions: %s", error)

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from spearhead.core import money
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import LANGUAGES
 from spearhead.engine.embeddings import MODEL
 from spearhead.engine.run import Engine
 from spearhead.ledger import invoices, limits, plans, printed, standing, usage
@@ -85,9 +86,9 @@ def mount(app: FastAPI, engine: Engine, who: Who) -> None:
     async def own_invoice(request: Request, number: str) -> Response:
         """One of them; `?format=csv` or `pdf`, `&language=zh`."""
         principal = await who(request, "read", route="invoices")
-        form, language = request.query_params.get("format", "json"), request.query_params.get("language", "en")
-        if form not in ("json", "csv", "pdf") or language not in printed.LANGUAGES:
-            raise wrong_value("format", "format is json, csv or pdf, and language en or zh.")
+        form, language = request.query_params.get("format", "json"), request.query_params.get("language", LANGUAGES[0])
+        if form not in ("json", "csv", "pdf") or language not in LANGUAGES:
+            raise wrong_value("format", f"format is json, csv or pdf, and language {' or '.join(LANGUAGES)}.")
         try:
             found = await engine.desk.read(lambda connection: invoices.one(connection, number[:80]))
         except InputError:
@@ -96,8 +97,9 @@ def mount(app: FastAPI, engine: Engine, who: Who) -> None:
             raise ApiError(404, f"There is no invoice {number[:80]!r} of this account.", param="id", code="not_found")
         if form == "json":
             return Response(found.to_json().encode(), headers={"content-type": "application/json"})
-        data = printed.as_pdf(found, language=language) if form == "pdf" else printed.as_csv(found).encode()
-        kind = "application/pdf" if form == "pdf" else "text/csv; charset=utf-8"
+        pdf = form == "pdf"
+        data = printed.as_pdf(found, language=language) if pdf else printed.as_csv(found, language=language).encode()
+        kind = "application/pdf" if pdf else "text/csv; charset=utf-8"
         name = f'attachment; filename="{found.number}.{form}"'
         return Response(data, headers={"content-type": kind, "content-disposition": name})
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from spearhead.core.errors import InputError
 from spearhead.core.generation import Request
+from spearhead.core.sampler import Sampler
 from spearhead.core.sentence import said
 from spearhead.engine import books
 from spearhead.engine.loaded import Loaded
@@ -51,14 +52,20 @@ class Ask:
     modality: str
     fields: tuple[Field, ...]
     classes: tuple[str, ...]
-    """What a picture model can make; empty: a prompt is written freely."""
+    """What a picture model can make, in the reader's language; empty: a prompt is written freely."""
+    names: Mapping[str, str]
+    """Every name of a class, in small letters, and what it is shown as."""
     unprompted: bool
     """Whether there is nothing to say: a picture model without classes."""
     most: int = books.MOST_ANSWERS
 
+    def named(self, words: str) -> str:
+        """The class that these words name, as it is shown; the words themselves where they name none."""
+        return self.names.get(words.strip().casefold(), words)
 
-def of(loaded: Loaded) -> Ask:
-    """The form of a release that is up; one without an options schema has no options."""
+
+def of(loaded: Loaded, *, language: str) -> Ask:
+    """The form of a release that is up, for a reader of `language`; one without an options schema has no options."""
     manifest = loaded.manifest
     properties: Mapping[str, Any] = {}
     if any(part.role == "options" for part in manifest.parts):
@@ -66,15 +73,21 @@ def of(loaded: Loaded) -> Ask:
         if file.stat().st_size > LARGEST_SCHEMA:
             raise InputError(f"{file} is too large to be an options schema")
         properties = json.loads(file.read_text("utf-8"))["properties"]
-    classes = tuple(str(one) for one in properties.get("prompt", {}).get("enum", ()))
+    classes: tuple[str, ...] = ()
+    names: dict[str, str] = {}
+    if properties.get("prompt", {}).get("enum"):
+        sampler = Sampler.read(loaded.release.file("sampler"))
+        classes = sampler.shown(language)
+        every = {**sampler.names, **{name: number for number, name in enumerate(sampler.classes)}}
+        names = {name.casefold(): classes[number] for name, number in every.items()}
     fields = tuple(_field(name, raw) for name, raw in properties.items() if name not in OWN)
     unprompted = manifest.modality == "image" and not classes
-    return Ask(manifest.scenario, manifest.modality, fields, classes, unprompted)
+    return Ask(manifest.scenario, manifest.modality, fields, classes, names, unprompted)
 
 
 def requests(ask: Ask, sent: Mapping[str, str], *, prompts: Sequence[str], account: str) -> list[Request]:
     """One request for each prompt; raises InputError that names the field."""
-    if ask.classes and (unknown := [one for one in prompts if one not in ask.classes]):
+    if ask.classes and (unknown := [one for one in prompts if one.casefold() not in ask.names]):
         raise InputError(said("service.studio.ask.no_class", given=unknown[0][:60], classes=ask.classes[:40]))
     for one in prompts:
         if len(one) > LONGEST_PROMPT:

@@ -8,6 +8,8 @@ from typing import Any, cast
 import pytest
 
 from spearhead.core.errors import InputError
+from spearhead.core.sampler import Sampler
+from spearhead.core.sentence import say
 from spearhead.engine.loaded import Loaded
 from spearhead.engine.outputs import asked_text
 from spearhead.service.studio import asking
@@ -26,16 +28,21 @@ PICTURE = {
     "truncation": {"type": "number", "exclusiveMinimum": 0, "maximum": 2, "default": 1.0},
     "mixing": {"type": "integer", "minimum": 0, "maximum": 3, "default": 0},
     "mixing_seed": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**63 - 1},
-    "prompt": {"type": "string", "enum": ["boot", "bag"], "title": "What to make"},
+    "prompt": {"type": "string", "enum": ["boot", "bag", "hat"], "title": "What to make"},
 }
 
 
-def form(tmp_path: Path, properties: dict[str, Any], *, modality: str = "text") -> Ask:
-    """The form of a release with this options schema; what a form needs of a release is two values and a file."""
-    path = tmp_path / "options.json"
-    path.write_text(json.dumps({"properties": properties}))
+NAMES = {"短靴": 0, "包": 1, "手提包": 1, "boots": 0, "踝靴": 0}
+SAMPLER = Sampler("oneshot", (4,), (8, 8), 1, ("boot", "bag", "hat"), names=NAMES)
+
+
+def form(tmp_path: Path, properties: dict[str, Any], *, modality: str = "text", language: str = "en") -> Ask:
+    """The form of a release with this options schema; what a form needs of a release is two values and two files."""
+    (tmp_path / "options").write_text(json.dumps({"properties": properties}))
+    (tmp_path / "sampler").write_text(SAMPLER.to_json())
     manifest = SimpleNamespace(parts=(SimpleNamespace(role="options"),), modality=modality, scenario="s")
-    return asking.of(cast(Loaded, SimpleNamespace(manifest=manifest, release=SimpleNamespace(file=lambda role: path))))
+    release = SimpleNamespace(file=lambda role: tmp_path / role)
+    return asking.of(cast(Loaded, SimpleNamespace(manifest=manifest, release=release)), language=language)
 
 
 def test_a_form_has_a_field_for_every_option_with_its_bounds(tmp_path: Path) -> None:
@@ -69,9 +76,22 @@ def test_what_was_asked_fills_the_form_that_asks_it_again(tmp_path: Path) -> Non
     assert again.key != request.key
 
 
+def test_classes_are_shown_by_their_names_in_the_readers_language_and_taken_by_all_of_them(tmp_path: Path) -> None:
+    ask = form(tmp_path, PICTURE, modality="image", language="zh")
+    assert ask.classes == ("短靴", "包", "hat"), "the first Chinese name, or the name that there is"
+    prompts = ["短靴", "手提包", "Bag", "hat"]
+    assert [one.prompt for one in asking.requests(ask, {}, prompts=prompts, account="a")] == prompts
+    assert [ask.named(one) for one in prompts] == ["短靴", "包", "包", "hat"]
+    assert [SAMPLER.label(one) for one in prompts] == [0, 1, 1, 2], "as the model takes them"
+    assert form(tmp_path, PICTURE, modality="image").named("包") == "bag", "asked once more in English"
+    with pytest.raises(InputError) as caught:
+        asking.requests(ask, {}, prompts=["鞋"], account="a")
+    assert say(caught.value.said, "zh") == "无法生成“鞋”，可选：短靴、包、hat。"
+
+
 def test_a_picture_model_with_classes_makes_those_and_no_others(tmp_path: Path) -> None:
     ask = form(tmp_path, PICTURE, modality="image")
-    assert ask.classes == ("boot", "bag") and not ask.unprompted
+    assert ask.classes == ("boot", "bag", "hat") and not ask.unprompted
     (request,) = asking.requests(ask, {"size": "256x256"}, prompts=["boot"], account="a")
     assert request.options == {"size": "256x256", "parameters": False}  # an unticked box is not sent
     (mixed,) = asking.requests(ask, {"mixing": "2", "mixing_seed": "9"}, prompts=["boot"], account="a")
@@ -116,6 +136,6 @@ def test_prompts_come_from_a_list_or_a_file_within_bounds() -> None:
         with pytest.raises(InputError, match=said):
             asking.from_file(name, data)
     with pytest.raises(InputError, match="empty"):
-        asking.requests(Ask("s", "text", (), (), False), {}, prompts=[""], account="a")
+        asking.requests(Ask("s", "text", (), (), {}, False), {}, prompts=[""], account="a")
     with pytest.raises(InputError, match="20,000"):
-        asking.requests(Ask("s", "text", (), (), False), {}, prompts=["x" * 20_001], account="a")
+        asking.requests(Ask("s", "text", (), (), {}, False), {}, prompts=["x" * 20_001], account="a")

@@ -1,4 +1,4 @@
-"""The studio's door: passwords tried, sessions opened and ended, and how often one may try. Knows no page.
+"""The studio's door: passwords tried and changed, sessions opened and ended, and how often one may try. Knows no page.
 
 A session is 256 random bits that only the browser has; the store keeps their hash. It ends by itself after `IDLE`
 without a request and after `LIFE` in any case.
@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from spearhead.core.clock import Clock, stamp
+from spearhead.core.errors import InputError
+from spearhead.core.sentence import said
 from spearhead.engine.desk import Desk
 from spearhead.service.studio import people
 from spearhead.service.studio.people import Person
@@ -49,6 +51,36 @@ class Door:
 
         Ends the session `old`. Raises TooOften, and looks at no password then.
         """
+        found = await self._known(name, password, address=address)
+        if found is None:
+            return None
+        secret, person = secrets.token_urlsafe(32), found[0].id
+        await self._desk.write(lambda connection: self._open(connection, secret, person=person, old=old))
+        return secret
+
+    async def change(self, person: Person, old: str, new: str, *, address: str, secret: str) -> bool:
+        """Give a person another password if they know theirs, and end their sessions but that of `secret`.
+
+        A wrong one counts as a try to sign in does, and nothing is changed. Raises TooOften, and InputError on a new
+        password that is too easy or none.
+        """
+        found = await self._known(person.name, old, address=address)
+        if found is None:
+            return False
+        if new == old:
+            raise InputError(said("service.studio.password.same"))
+        async with self._one:
+            hashed = await asyncio.to_thread(people.hash_of, new, name=person.name)
+
+        def work(connection: Connection) -> bool:
+            return people.change_password(
+                connection, found[0], was=found[1], hashed=hashed, session=_hash(secret), clock=self._clock
+            )
+
+        return await self._desk.write(work)
+
+    async def _known(self, name: str, password: str, *, address: str) -> tuple[Person, str] | None:
+        """The person of that name, if the password is theirs and they are not blocked, and its hash."""
         name, address = people.plain(name[: people.LONGEST_NAME + 1]), whole(address)
         subjects = {"person": f"{name}\n{address}", "address": address, "name": name}
         wait = max(self._tries.left(f"{kind}:{subject}", most=MOST[kind]) for kind, subject in subjects.items())
@@ -64,9 +96,7 @@ class Door:
         self._tries.forgive(f"address:{address}")  # an office may come in through one
         self._tries.forget(f"person:{subjects['person']}")
         self._tries.forget(f"name:{name}")
-        secret, person = secrets.token_urlsafe(32), found[0].id
-        await self._desk.write(lambda connection: self._open(connection, secret, person=person, old=old))
-        return secret
+        return found
 
     async def whose(self, secret: str) -> Person | None:
         """Who is signed in with this secret; notes that they were here."""

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from spearhead.core.errors import InputError, SpearheadError
-from spearhead.ledger.journal import NotEnoughCredit
+from spearhead.ledger.holds import NotEnoughCredit
 from spearhead.ledger.limits import BudgetSpent, LimitReached
 from spearhead.runtimes.failure import RuntimeFailed
 from spearhead.service.studio import page, words
@@ -37,6 +37,8 @@ HEADERS = {
 }
 COOKIE = "spearhead"
 YEAR = 365 * 24 * 3600
+PASSING = (429, 500, 503)
+"""Failures after which the same page may be there in a moment."""
 
 
 class Frame:
@@ -112,14 +114,33 @@ def cookie(scope: MutableMapping[str, Any], secret: str) -> str:
 
 
 async def said(request: Request, error: Exception) -> Response:
-    """Any failure as a page, or as the way to the page that helps."""
+    """Any failure as a page with the ways on, or as the way to the page that helps; to a script of ours, its words."""
     if isinstance(error, SignIn):
         return page.go(f"/login?next={quote(error.path, safe='')}")
     known = _known(error)
     if known.status == 500 and isinstance(error, SpearheadError):  # what nobody foresaw is written down by the frame
         log.error("%s failed: %s", request.scope["state"]["number"], error)
-    values = {"status": known.status, "title": known.key, "detail": known.detail}
+    back = page.before(request)
+    if "application/json" in request.headers.get("accept", ""):
+        told = {"problem": _problem(request, known), "code": known.key}
+        return JSONResponse(told, status_code=known.status, headers=known.headers)
+    values = {
+        "status": known.status,
+        "title": known.key,
+        "detail": known.detail,
+        "again": page.here(request) if request.method == "GET" and known.status in PASSING else "",
+        "enter": f"/login?next={quote(back or '/', safe='')}" if known.status == 401 else "",
+        "back": back if back != page.here(request) or request.method != "GET" else "",
+    }
     return page.render(request, "error.html", values, status=known.status, headers=known.headers)
+
+
+def _problem(request: Request, known: PageError) -> str:
+    """The same words for a script of ours, which shows them where the person is."""
+    language = page.visitor(request).language
+    title, text = (words.say(language, f"error.{known.key}.{part}", {}) for part in ("title", "text"))
+    detail = page.say(request, known.detail)
+    return "\n".join(filter(None, (title, text, detail)))
 
 
 def _known(error: Exception) -> PageError:

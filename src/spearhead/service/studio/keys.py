@@ -15,7 +15,8 @@ from spearhead.ledger import keys, limits, plans
 from spearhead.ledger.keys import Account, Key
 from spearhead.ledger.limits import Limit
 from spearhead.ledger.plans import Plan, Subscription
-from spearhead.store.tables import usage_events
+from spearhead.store.tables import keys as table
+from spearhead.store.tables import reservations
 
 STATES = ("works", "replaced", "expired", "blocked")
 
@@ -92,12 +93,13 @@ def offered(connection: Connection, currency: str | None = None) -> list[Plan]:
 
 
 def _last_used(connection: Connection, account: str | None) -> dict[str, str]:
-    """When a request of each key was last recorded."""
-    t = usage_events.c
-    query = sa.select(t.key_id, sa.func.max(t.happened)).where(t.key_id.is_not(None)).group_by(t.key_id)
+    """When a request of each key was last let in: looked up for each, not found among all that ever were."""
+    r = reservations.c
+    last = sa.select(sa.func.max(r.created)).where(r.key_id == table.c.id).scalar_subquery()
+    query = sa.select(table.c.id, last)
     if account is not None:
-        query = query.where(t.account == account)
-    return {str(key): str(when) for key, when in connection.execute(query).tuples()}
+        query = query.where(table.c.account == account)
+    return {str(key): str(when) for key, when in connection.execute(query).tuples() if when is not None}
 
 
 def _limits(

@@ -35,8 +35,9 @@ from spearhead.core.generation import (
 from spearhead.core.sentence import Said, said
 from spearhead.engine import books, outputs
 from spearhead.engine.outputs import Output
-from spearhead.engine.run import Engine
+from spearhead.engine.run import AskerBlocked, Engine
 from spearhead.service.studio.people import Person
+from spearhead.store.database import StoreUnavailable
 
 log = logging.getLogger("spearhead.studio")
 AT_ONCE = 2
@@ -51,7 +52,7 @@ OVER = ("done", "refused", "failed", "cancelled")
 
 @dataclass(slots=True)
 class Answer:
-    """One answer of a piece of work; `state` is making, released, held, blocked or lost."""
+    """One answer of a piece of work; `state` is making, lost or that of its output."""
 
     text: str = ""
     state: str = "making"
@@ -144,9 +145,15 @@ class Line:
         return next((one for one in self.of(person) if one.id == id), None)
 
     async def look_again(self, person: Person) -> None:
-        """See what became of the answers that waited for a person."""
-        for one in self.of(person):
-            if one.over and any(answer.state == "held" for answer in one.answers):
+        """See what became of the answers: one may wait no more, or have been edited, taken back or erased since."""
+        over = [one for one in self.of(person) if one.over]
+        shown = {answer.output: answer.state for one in over for answer in one.answers if answer.output}
+        now = await self._engine.desk.read(lambda connection: outputs.states(connection, list(shown)))
+        for one in over:
+            found = [(answer.state, now.get(answer.output, answer.state)) for answer in one.answers]
+            if any(state == "erased" for _, state in found):
+                self.forget(one.id)
+            elif any(before != state for before, state in found):
                 await self._look_back(one)
 
     def cancel(self, person: Person, id: str = "") -> int:
@@ -227,6 +234,8 @@ class Line:
                     state = self._take(person, work, event) or state
         except asyncio.CancelledError:
             cut_off, state = True, "cancelled"
+        except StoreUnavailable:
+            state, work.reason = "failed", said("engine.no_store")
         except SpearheadError as error:
             state, work.reason = "failed", error.said
         except Exception:
@@ -239,6 +248,11 @@ class Line:
             if answer.state == "making":
                 answer.state = "lost"
         work.state = state
+
+    def _stop_waiting(self, person: Person) -> None:
+        for one in self.of(person):
+            if one.task is None and not one.over:
+                self.cancel(person, one.id)
 
     def _ended(self, person: Person, work: Work, task: "asyncio.Task[None]") -> None:
         """Make room for the next; a task that is cancelled before its first step has done nothing, this neither."""
@@ -267,8 +281,10 @@ class Line:
                 answers[index] = Answer("", "blocked", outputs.name(work.id, index))
             case Refused():
                 after = "refused"
-            case Failed(reason):
+            case Failed(reason, code):
                 work.reason, after = reason, "failed"
+                if code == AskerBlocked.code:  # nothing of theirs goes on, nor begins
+                    self._stop_waiting(person)
             case Settled(receipt):
                 work.receipt = receipt
                 return None
@@ -287,9 +303,11 @@ class Line:
         except SpearheadError as error:
             log.warning("%s: what was kept of it is not known now: %s", work.id, error)
             return
-        kept = {row.id: row for row in rows}
+        kept, edited = {row.id: row for row in rows}, {row.edits: row for row in rows if row.edits}
         for index, answer in enumerate(work.answers):
             if row := kept.get(outputs.name(work.id, index)):
+                while row.id in edited:  # what a person made of it stands in its place
+                    row = edited[row.id]
                 shown = row.text if row.state == "released" else ""
                 work.answers[index] = Answer(shown, row.state, row.id, row.mime, row.finish)
             elif answer.state == "making":

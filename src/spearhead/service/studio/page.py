@@ -18,7 +18,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from spearhead.core import money, sentence
+from spearhead.core import clock, money, sentence
 from spearhead.core.errors import SpearheadError
 from spearhead.core.sentence import Said
 from spearhead.engine.run import Engine
@@ -184,10 +184,6 @@ def part(request: Request, template: str, values: Mapping[str, Any] | None = Non
     def t(key: str, **places: object) -> str:
         return words.say(who.language, key, places)
 
-    def named(table: str, name: str, otherwise: str | None = None) -> str:
-        found = sentence.book(who.language).get(f"{table}.{name}")
-        return found if found is not None else name if otherwise is None else otherwise
-
     def has(key: str) -> bool:
         return key in words.book(who.language)
 
@@ -195,7 +191,7 @@ def part(request: Request, template: str, values: Mapping[str, Any] | None = Non
         **(values or {}),
         "t": t,
         "say": partial(say, request),
-        "named": named,
+        "named": partial(sentence.named, language=who.language),
         "has": has,
         "person": person,
         "token": who.token,
@@ -232,9 +228,23 @@ def safe(path: str) -> str:
 
 
 def here(request: Request) -> str:
-    """Path and query of the page itself."""
+    """Path and query of the page itself; for what answers a form, of the page that holds the form."""
+    if request.method not in ("GET", "HEAD"):
+        return before(request) or "/"
     query = request.url.query
     return quote(request.url.path, safe="/@") + (f"?{query}" if query else "")
+
+
+def before(request: Request) -> str:
+    """Path and query of the page of ours that led here, as the browser tells; empty when it does not."""
+    try:
+        parts = urlsplit(request.headers.get("referer", "")[:2000])
+    except ValueError:
+        return ""
+    if parts.netloc != request.headers.get("host", ""):
+        return ""
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    return path if path != "/" and safe(path) == path else ""
 
 
 @cache
@@ -250,13 +260,8 @@ def templates() -> "Environment":
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"money": money.show, "when": _when, "from_json": json.loads}
+    made.filters |= {"money": money.show, "when": clock.shown, "from_json": json.loads}
     return made
-
-
-def _when(stamp: str) -> str:
-    """`2026-11-22T02:00:00Z` as people read it."""
-    return stamp.replace("T", " ").removesuffix("Z")[:16] + " UTC"
 
 
 def _same_origin(request: Request) -> None:

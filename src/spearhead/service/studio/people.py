@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 from spearhead.core import digest
 from spearhead.core.clock import Clock, now, stamp
 from spearhead.core.errors import InputError
+from spearhead.core.sentence import said
 from spearhead.provenance import audit
 from spearhead.store.database import reading, writing
 from spearhead.store.tables import accounts, sessions
@@ -112,6 +113,21 @@ def set_password(store: Engine | Connection, name: str, password: str, *, actor:
         return named(connection, name)
 
 
+def change_password(
+    connection: Connection, person: Person, *, was: str, hashed: str, session: str, clock: Clock = now
+) -> bool:
+    """Give a person the password that they chose themselves, and end every session of theirs but `session` (a hash).
+
+    Nothing is changed, and False given, where they were blocked or got another password than that of `was` meanwhile.
+    """
+    same = sa.and_(table.c.id == person.id, table.c.password == was, table.c.blocked.is_(None))
+    if connection.execute(table.update().where(same).values(password=hashed)).rowcount != 1:
+        return False
+    connection.execute(sessions.delete().where(sessions.c.person == person.id, sessions.c.hash != session))
+    _write_down(connection, "password changed", person, actor=person.id, clock=clock)
+    return True
+
+
 def set_roles(store: Engine | Connection, name: str, roles: Sequence[str], *, actor: str, clock: Clock = now) -> Person:
     """Give a person these roles and no others."""
     checked = _checked(roles)
@@ -148,9 +164,9 @@ def hash_of(password: str, *, name: str) -> str:
     """The hash to keep of a new password; raises InputError on one that is too easy."""
     words = _words(password)
     if not SHORTEST <= len(words) <= LONGEST:
-        raise InputError(f"A password has {SHORTEST} to {LONGEST} characters; this one has {len(words)}.")
+        raise InputError(said("service.studio.password.length", least=SHORTEST, most=LONGEST, characters=len(words)))
     if len(set(words)) < 5 or plain(words).strip("0123456789") == name:
-        raise InputError("This password is too easy to guess: take another, as four words that do not go together.")
+        raise InputError(said("service.studio.password.easy"))
     return str(_hasher().hash(words))
 
 
@@ -162,6 +178,11 @@ def right(password: str, hashed: str | None) -> bool:
         return bool(_hasher().verify(hashed or _nobody(), _words(password)[: LONGEST + 1])) and hashed is not None
     except (Argon2Error, InvalidHashError):
         return False
+
+
+def typed(field: object) -> str:
+    """A password as a form sent it, spaces and all; empty when it sent none, or more than can be one."""
+    return _words(field) if isinstance(field, str) and len(field) <= 4 * LONGEST else ""
 
 
 def plain(name: str) -> str:

@@ -31,7 +31,9 @@ def test_the_first_person_comes_with_the_first_account_and_its_key(store: sa.Eng
     assert (account.name, account.role, account.currency) == ("studio", "admin", "EUR")
     principal = keys.authenticate(store, values["secret"])
     assert principal is not None and principal.may("admin")
-    again, _ = register.add(store, "bob", account="studio", currency="USD", roles=["reviewer"], password=GOOD)
+    with pytest.raises(InputError, match="the account 'studio' is in EUR, and stays so: not in USD"):
+        register.add(store, "bob", account="studio", currency="USD", roles=["reviewer"], password=GOOD)
+    again, _ = register.add(store, "bob", account="studio", currency=None, roles=["reviewer"], password=GOOD)
     assert again["account"] == account.id and "secret" not in again
     assert [one.name for one in people.everyone(store)] == ["ada", "bob"]
 
@@ -104,3 +106,25 @@ def test_blocking_and_a_new_password_end_every_session_and_are_written_down(stor
         written = list(connection.scalars(sa.select(tables.audit.c.action).order_by(tables.audit.c.id)))
     assert written == ["person added", "person blocked", "password set", "roles set"]
     assert audit.verify(store) is None
+
+
+def test_a_change_of_password_yields_to_what_happened_meanwhile(store: sa.Engine) -> None:
+    register.add(store, "ada", account="studio", currency="USD", roles=["creator"], password=GOOD)
+    with store.connect() as connection:
+        found = people.hash_in_store(connection, "ada")
+    assert found is not None
+    person, was = found
+
+    def change(new: str) -> bool:
+        hashed = people.hash_of(new, name="ada")
+        with store.begin() as connection:
+            return people.change_password(connection, person, was=was, hashed=hashed, session="s")
+
+    people.set_password(store, "ada", "given by an operator", actor="test")
+    assert not change("another four words entirely"), "the operator's stays"
+    people.block(store, "ada", actor="test")
+    with store.begin() as connection:
+        connection.execute(tables.people.update().values(password=was))
+    assert not change("another four words entirely") and people.named(store, "ada").blocked
+    with store.connect() as connection:
+        assert "password changed" not in connection.scalars(sa.select(tables.audit.c.action)).all()

@@ -1,6 +1,7 @@
 """`spearhead people`: who may sign in, added, listed, blocked and given passwords by whoever has the command line."""
 
 import getpass
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -18,26 +19,23 @@ Told = tuple[dict[str, Any], list[str]]
 """Values for machines, lines for people."""
 
 
-def add(store: Engine, name: str, *, account: str, currency: str, roles: Sequence[str], password: str) -> Told:
+def add(store: Engine, name: str, *, account: str, currency: str | None, roles: Sequence[str], password: str) -> Told:
     """Add a person to the account of that name, which is made when there is none; the first is the administrator's."""
-    accounts = keys.all_accounts(store)
-    known = [one for one in accounts if account in (one.id, one.name)]
+    before = {one.id for one in keys.all_accounts(store)}
     words: list[str] = []
     secret = None
     people.hash_of(password, name=people.plain(name))  # a weak one leaves no account behind
-    if known:
-        payer = known[0].id
-    elif accounts:
-        payer = keys.create_account(store, account, currency=currency).id
-        words.append(f"account {account} ({payer}) was made; give it credit: spearhead keys credit --account {account}")
-    else:
-        issued = keys.first_admin(store, name=account, currency=currency)
-        payer, secret = issued.key.account, issued.secret
-        detail = {"account": payer, "name": issued.key.name, "scopes": list(issued.key.scopes), "expires": None}
+    payer, issued = keys.payer(store, account, currency=currency)
+    if issued is not None:
+        secret = issued.secret
+        detail = {"account": payer.id, "name": issued.key.name, "scopes": list(issued.key.scopes), "expires": None}
         audit.append(store, actor=ACTOR, action="key made", subject=issued.key.id, detail=detail)
-        words.append(f"account {account} ({payer}) was made with the first key, which may do everything")
+        words.append(f"account {account} ({payer.id}) was made with the first key, which may do everything")
         words.append(f"secret (shown once, keep it): {secret}")
-    person = people.add(store, name, account=payer, roles=roles, password=password, actor=ACTOR)
+    elif payer.id not in before:
+        credit = f"spearhead keys credit --account {shlex.quote(account)}"
+        words.append(f"account {account} ({payer.id}) was made; give it credit: {credit} --amount 5.00")
+    person = people.add(store, name, account=payer.id, roles=roles, password=password, actor=ACTOR)
     words.append(f"{person.name} may sign in as {', '.join(person.roles)}")
     return {**_values(person), **({"secret": secret} if secret else {})}, words
 

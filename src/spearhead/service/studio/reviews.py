@@ -163,7 +163,7 @@ def listed(
     if which not in LISTS or page < 1:
         raise InputError(f"{which[:40]!r}, page {page}: wanted a page from 1 of {', '.join(LISTS)}.")
     r, moment = reviews.c, stamp(clock())
-    last = sa.select(sa.func.max(review_transitions.c.id)).where(review_transitions.c.review == r.id).scalar_subquery()
+    later, line = review_transitions.alias().c, review_transitions.c
     query = sa.select(reviews, output_table.c.release, output_table.c.mime, output_table.c.findings).join_from(
         reviews, output_table, output_table.c.id == r.output
     )
@@ -172,9 +172,12 @@ def listed(
     elif which == "waiting":
         query = query.where(r.state.in_(_OPEN)).order_by(r.created, r.id)
     else:
-        query = query.where(r.state.in_(DECIDED)).order_by(last.desc())
-    if scenario is not None:
-        query = query.where(r.scenario == scenario)
+        # From the newest line of the history back: to sort by it would read all that was ever decided.
+        follows = sa.exists().where(later.review == line.review, later.id > line.id)
+        query = query.join(review_transitions, line.review == r.id)
+        query = query.where(line.to_state.in_(DECIDED), ~follows).order_by(line.id.desc())
+    if scenario is not None:  # of what was decided by no index, which would begin at the wrong end
+        query = query.where((r.scenario + "" if which == "decided" else r.scenario) == scenario)
     with reading(store) as connection:
         rows = connection.execute(query.limit(PAGE + 1).offset((page - 1) * PAGE)).all()
         before = _decided(connection, [row.id for row in rows], reviewer)

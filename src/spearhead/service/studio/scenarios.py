@@ -12,15 +12,13 @@ from spearhead.core.errors import InputError
 from spearhead.core.manifest import Manifest, Measured, PriceTag
 from spearhead.core.review import Policy
 from spearhead.core.sentence import Said, said
-from spearhead.engine.loaded import live_settings, read_policy
-from spearhead.ledger import economics, price
+from spearhead.engine import loaded
+from spearhead.ledger import economics
 from spearhead.review import policy as policies
 from spearhead.store import releases
 from spearhead.store.database import reading
 from spearhead.store.home import Home
 from spearhead.store.releases import Release
-
-REPORT = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +127,8 @@ def judged(store: Engine | Connection, manifest: Manifest) -> Judged:
 def in_force(store: Engine | Connection, manifest: Manifest) -> Terms:
     """Price and policy as a request would meet them now."""
     with reading(store) as connection:
-        live = live_settings(connection, manifest.scenario)
-        tag = price.of(connection, manifest)
-    declared = read_policy(manifest.policy)
-    rules = read_policy(live["policy"]) if "policy" in live else declared
+        tag, rules = loaded.in_force(connection, manifest)
+    declared = loaded.read_policy(manifest.policy)
     return Terms(tag, tag != manifest.price, rules, policies.digest_of(rules) != policies.digest_of(declared))
 
 
@@ -149,13 +145,12 @@ def behind(score: Measured, baseline: str) -> bool:
     return theirs > score.value if score.better == "higher" else theirs < score.value
 
 
-def report(release: Release) -> bytes:
+def report(release: Release, language: str) -> bytes:
     """The release's report page; raises InputError when there is none, or when it is not the one that was signed."""
-    part = next((part for part in release.manifest.parts if part.path == REPORT), None)
-    if part is None:
+    if (part := release.report(language)) is None:
         raise InputError(said("service.studio.report.none", release=release.name))
     try:
-        data = (release.folder / REPORT).read_bytes()
+        data = (release.folder / part.path).read_bytes()
     except OSError as error:
         raise InputError(said("service.studio.report.unread", release=release.name, why=error.strerror)) from error
     if digest.of_bytes(data) != part.sha256:

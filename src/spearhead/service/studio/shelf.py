@@ -38,6 +38,8 @@ class Wanted:
     since: date | None = None
     until: date | None = None
     page: int = 1
+    top: str = ""
+    """The output that page 1 began with: what was made since moves nothing to the next page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,17 @@ def search(connection: Connection, account: str, wanted: Wanted) -> Found:
         fits.append(table.c.created >= wanted.since.isoformat())
     if wanted.until:
         fits.append(table.c.created <= f"{wanted.until.isoformat()}T99")  # after every time of that day
+    t = table.c
+    mine = sa.select(t.created, t.placed).where(t.id == wanted.top, t.account == account)
+    if wanted.top and (top := connection.execute(mine).one_or_none()) is not None:
+        made, placed = top
+        # By its second first, which an index knows; within that by the moment when it was written.
+        before = sa.or_(t.placed < placed, sa.and_(t.placed == placed, t.id <= wanted.top))
+        fits += [t.created <= made, sa.or_(t.created < made, before)]
     query = (
         sa.select(table)
         .where(*fits)
-        .order_by(table.c.created.desc(), table.c.id)
+        .order_by(t.created.desc(), t.placed.desc(), t.id.desc())
         .offset((wanted.page - 1) * A_PAGE)
         .limit(A_PAGE + 1)
     )
@@ -82,7 +91,12 @@ def search(connection: Connection, account: str, wanted: Wanted) -> Found:
 
 def scenarios(connection: Connection, account: str) -> list[str]:
     """The scenarios that this account has outputs of."""
-    found = connection.scalars(sa.select(table.c.release).where(table.c.account == account).distinct())
+    # From each release to the next in the index: what a DISTINCT reads grows with all that was ever made.
+    least, mine = sa.func.min(table.c.release), table.c.account == account
+    first = sa.select(least.label("release")).where(mine).cte(recursive=True)
+    following = sa.select(least).where(mine, table.c.release > first.c.release).scalar_subquery()
+    every = first.union_all(sa.select(following).where(first.c.release.is_not(None)))
+    found = connection.scalars(sa.select(every.c.release).where(every.c.release.is_not(None)))
     return sorted({name.partition("@")[0] for name in found})
 
 

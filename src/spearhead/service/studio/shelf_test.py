@@ -94,7 +94,20 @@ def test_pages_hold_everything_once(store: sa.Engine) -> None:
         keep(store, f"n{number:02}", account=account, prompt="x", text="y")
     pages = [found(store, account, page=number) for number in (1, 2, 3, 4)]
     assert [len(one) for one in pages] == [24, 24, 12, 0]
-    assert sorted(sum(pages, [])) == [f"n{number:02}" for number in range(60)]
+    assert sum(pages, []) == [f"n{number:02}" for number in reversed(range(60))], "newest first within a second too"
+
+
+def test_what_is_made_meanwhile_repeats_nothing_on_the_next_page(store: sa.Engine) -> None:
+    account = keys.create_account(store, "still busy", currency="USD").id
+    for number in range(30):  # all in one second, in which more come meanwhile
+        keep(store, f"m{number:02}", account=account, prompt="x", text="y")
+    first = found(store, account)
+    keep(store, "beside", account=account, prompt="x", text="y")
+    keep(store, "newer", account=account, prompt="x", text="y", created="2026-11-22T10:00:01Z")
+    second = found(store, account, page=2, top=first[0])
+    assert first + second == [f"m{number:02}" for number in reversed(range(30))]
+    assert found(store, account)[:2] == ["newer", "beside"]
+    assert found(store, account, top="of nobody") == found(store, account)
 
 
 def test_differences_are_marked_and_nothing_is_lost() -> None:

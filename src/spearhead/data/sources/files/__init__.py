@@ -14,13 +14,16 @@ from spearhead.store.home import Home
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Reads `source.path`, relative to the scenario's folder; in a folder every file that is not hidden."""
+    """Reads `source.path`, relative to the scenario's folder; in a folder every file that is not hidden, or those of
+    them that end as `source.endings` say."""
 
     name: str = "files"
 
     def label(self, source: Source) -> str:
-        """`files:PATH` as the scenario names it."""
-        return f"files:{source.path}"
+        """`files:PATH` as the scenario names it; of a whole path the last name, since releases and traces tell it to
+        everybody, and folders of a machine are nobody's business."""
+        path = Path(source.path)
+        return f"files:{path.name if path.is_absolute() else source.path}"
 
     def fault(self, source: Source, folder: Path | None) -> str:
         """A path is wanted, and with the scenario's folder a file there."""
@@ -66,10 +69,13 @@ def _find(source: Source, folder: Path) -> list[tuple[str, Path]]:
     files = [
         (path.relative_to(root).as_posix(), path)
         for path in found
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and (not source.endings or path.suffix.lower() in source.endings)
     ]
     if not files:
-        raise InputError(f"data.sources.path {source.path!r} names no file: looked at {place}")
+        of = f" that ends in {' or '.join(source.endings)}" if source.endings else ""
+        raise InputError(f"data.sources.path {source.path!r} names no file{of}: looked at {place}")
     return sorted(files)
 
 

@@ -20,8 +20,9 @@ class Hub:
     name: str = "hub"
 
     def label(self, source: Source) -> str:
-        """`hub:name@revision` or `hub:folder`."""
-        return f"hub:{source.dataset}@{source.revision}" if source.revision else f"hub:{source.dataset}"
+        """`hub:name@revision` or `hub:folder`; of a whole path the last name (see `files`)."""
+        name = Path(source.dataset).name if Path(source.dataset).is_absolute() else source.dataset
+        return f"hub:{name}@{source.revision}" if source.revision else f"hub:{name}"
 
     def fault(self, source: Source, folder: Path | None) -> str:
         """A name is wanted, and a revision where no local copy lies in the scenario's folder."""
@@ -46,6 +47,43 @@ class Hub:
         """Every row of the split."""
         table = _load(source, home=home, local=_local(source, folder))
         yield from readers.rows(_plain(table, source), source)
+
+
+def saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote this folder: a data set, or its splits."""
+    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+
+
+def first(folder: Path, *, most: int) -> tuple[str, tuple[str, ...], list[Mapping[str, Any]]]:
+    """Of a saved data set the split that is learnt from, the columns, and the first rows without pictures and sounds.
+
+    Raises InputError where it cannot be read, or has several splits and none is named train.
+    """
+    source = Source("hub", licence="", credit="", dataset=str(folder))
+    found = _opened(folder, source)
+    splits = list(found) if isinstance(found, dict) else []
+    if splits and "train" not in splits and len(splits) > 1:
+        raise InputError(f"{folder}: which split? Name its folder, one of {', '.join(splits)}")
+    split = "" if not splits else "train" if "train" in splits else splits[0]
+    table = found[split] if split else found
+    plain = [name for name, kind in table.features.items() if type(kind).__name__ not in ("Image", "Audio", "Video")]
+    try:
+        rows = list(table.select_columns(plain).select(range(min(most, len(table)))))
+    except Exception as error:  # of many kinds
+        raise _unreadable(source, error) from error
+    return split, tuple(table.column_names), rows
+
+
+def _opened(folder: Path, source: Source) -> Any:
+    """A saved data set, or a dictionary of its splits."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise InputError("a hub source needs `datasets`: pip install '.[hub]'") from error
+    try:
+        return datasets.load_from_disk(str(folder))
+    except Exception as error:  # the library raises dozens of kinds
+        raise _unreadable(source, error) from error
 
 
 def _local(source: Source, folder: Path) -> Path | None:
@@ -78,7 +116,7 @@ def _load(source: Source, *, home: Home, local: Path | None) -> Any:
             return datasets.load_dataset(
                 source.dataset, revision=source.revision, split=source.split, cache_dir=cache, streaming=True
             )
-        if (local / "dataset_dict.json").exists() or (local / "state.json").exists():
+        if saved(local):
             loaded = datasets.load_from_disk(str(local))
             if not isinstance(loaded, datasets.DatasetDict):
                 return loaded
@@ -89,17 +127,27 @@ def _load(source: Source, *, home: Home, local: Path | None) -> Any:
     except InputError:
         raise
     except Exception as error:  # the library raises dozens of kinds, network errors among them
-        first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-        raise InputError(f"{Hub().label(source)} cannot be read: {first}") from error
+        raise _unreadable(source, error) from error
 
 
 def _plain(table: Any, source: Source) -> Iterator[Mapping[str, Any]]:
-    """Rows with the wanted columns alone, so that pictures and sounds beside them are not decoded."""
-    wanted = {*source.columns.values(), *filter(None, (source.licence_column, source.credit_column))}
+    """Rows with the wanted columns alone, so that pictures and sounds beside them are not decoded.
+
+    Raises InputError where a row cannot be had: it is read, or fetched, when its turn comes.
+    """
+    wanted = readers.needed(source)
     names = table.column_names
     if source.columns and names:
         table = table.select_columns([name for name in names if name in wanted])
-    yield from table
+    try:
+        yield from table
+    except Exception as error:  # of as many kinds as before
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Source, error: Exception) -> InputError:
+    first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+    return InputError(f"{Hub().label(source)} cannot be read: {first}")
 
 
 SOURCE = Hub()

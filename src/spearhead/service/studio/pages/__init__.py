@@ -16,6 +16,7 @@ PLACES = (
 PAGES = (
     "home",
     "login",
+    "password",
     "manner",
     "appeal",
     "keys",

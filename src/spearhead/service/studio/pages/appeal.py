@@ -51,7 +51,7 @@ async def ask(request: Request) -> Response:
     try:
         await engine.desk.write(work)
     except Moved as error:
-        raise PageError(409, "moved", detail=error.said) from error
+        raise PageError(409, "moved") from error
     return go(f"/appeal/{found['output'].id}?said=appealed")
 
 

@@ -29,6 +29,8 @@ TABLES = {
 """Where the words are for the values of a detail of this name."""
 TIMES = ("expires", "begins", "ends", "until")
 """Details that are moments."""
+AMOUNTS = ("amount", "left", "due", "prompt", "completion")
+"""Details that are billionths where a currency stands beside them."""
 
 
 async def show(request: Request) -> Response:
@@ -56,15 +58,22 @@ async def show(request: Request) -> Response:
 
 
 def _details(row: Row) -> list[tuple[str, Any]]:
-    """A row's details that say something: text, sentences, and sequences of these; amounts as decimal text."""
+    """A row's details that say something: text, sentences, and sequences of these; amounts with their currency."""
     found = json.loads(row.detail)
-    return [(name, _shown(name, value, found)) for name, value in found.items() if value not in (None, "", [], {})]
+    said_along = {"currency"} if any(type(found.get(name)) is int for name in AMOUNTS) else set()
+    return [
+        (name, _shown(name, value, found))
+        for name, value in found.items()
+        if value not in (None, "", [], {}) and name not in said_along
+    ]
 
 
 def _shown(name: str, value: Any, beside: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [str(one) for one in value]
-    if name == "amount" and beside.get("currency") and type(value) is int:
+    if type(value) is int and name in AMOUNTS:
+        return f"{money.show(value)} {beside['currency']}" if beside.get("currency") else f"{value:,}"
+    if type(value) is int and name == "most" and beside.get("measure") == "budget":
         return money.show(value)
     with contextlib.suppress(ValueError):
         return sentence.read(value) if isinstance(value, dict) else str(value)

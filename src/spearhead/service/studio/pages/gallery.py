@@ -37,15 +37,16 @@ async def look(request: Request) -> Response:
         return shelf.search(connection, person.account, wanted), shelf.scenarios(connection, person.account)
 
     found, scenarios = await studio(request).engine.desk.read(read)
+    top = found.outputs[0].id if found.outputs and wanted.page == 1 else wanted.top
     values = {
         "wanted": wanted,
         "found": found,
         "scenarios": scenarios,
         "states": (*shelf.STATES, "erased"),
-        "before": _link(request, wanted.page - 1) if wanted.page > 1 else "",
-        "after": _link(request, wanted.page + 1) if found.more else "",
+        "before": _link(request, wanted.page - 1, top=top) if wanted.page > 1 else "",
+        "after": _link(request, wanted.page + 1, top=top) if found.more else "",
         "prompt_of": shelf.prompt_of,
-        "filtered": dataclasses.replace(wanted, page=1) != Wanted(),
+        "filtered": dataclasses.replace(wanted, page=1, top="") != Wanted(),
     }
     return render(request, "gallery.html", values)
 
@@ -171,6 +172,7 @@ def _wanted(request: Request) -> Wanted:
         since=_day(query.get("since", "")),
         until=_day(query.get("until", "")),
         page=min(max(1, int(number)), shelf.MOST_PAGES) if good else 1,
+        top=query.get("top", "").replace("\0", "")[:64],
     )
 
 
@@ -181,8 +183,10 @@ def _day(text: str) -> date | None:
         raise InputError(said("service.studio.form.day", given=text[:20])) from error
 
 
-def _link(request: Request, number: int) -> str:
-    return "/gallery?" + str(request.url.include_query_params(page=number).query)
+def _link(request: Request, number: int, *, top: str) -> str:
+    """Another page of what is shown; the first one begins with the newest."""
+    plain = request.url.remove_query_params(["page", "top"])
+    return "/gallery?" + plain.include_query_params(page=number, **({"top": top} if top and number > 1 else {})).query
 
 
 ROUTES = [

@@ -146,8 +146,8 @@ async def void(request: Request) -> Response:
     def work(connection: Connection) -> None:
         if grant not in {one.id for one, _ in grants.of_account(connection, id)}:
             raise PageError(404, "no_page")
-        rest = grants.void(connection, grant, clock=clock)
-        _write_down(request, connection, person, "credit voided", grant, {"account": id, "left": rest})
+        ended, rest = grants.void(connection, grant, clock=clock)
+        _write_down(request, connection, person, "credit voided", grant, {"account": id, **ended.so_much(rest)})
 
     await _write(request, work)
     return go(f"/keys/accounts/{id}?said=voided")

@@ -21,9 +21,8 @@ async def enter(request: Request) -> Response:
     """Let a person in."""
     fields = await form(request)
     name, after = text(fields, "name", most=200), safe(text(fields, "next", most=2000) or "/")
-    password = fields.get("password", "")
-    asked = password if isinstance(password, str) and len(password) <= 4 * people.LONGEST else ""
     who = visitor(request)
+    asked = people.typed(fields.get("password"))
     secret = await studio(request).door.enter(name, asked, address=who.address, old=who.secret)
     if secret is None:
         return render(request, "login.html", {"after": after, "name": name, "wrong": True}, status=401)

@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sqlalchemy import Connection
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -17,7 +16,8 @@ from spearhead.core.sentence import Said, said
 from spearhead.engine import outputs
 from spearhead.engine.loaded import Loaded
 from spearhead.ledger import journal
-from spearhead.service.studio import asking, page
+from spearhead.service.studio import asking, page, words
+from spearhead.service.studio.asking import Ask
 from spearhead.service.studio.line import News, Work
 from spearhead.service.studio.page import PageError, Studio, form, go, render, signed_in, studio, visitor
 from spearhead.service.studio.people import Person
@@ -35,11 +35,11 @@ async def show(request: Request) -> Response:
     person = await signed_in(request, ROLE)
     chosen, values = request.query_params.get("scenario", ""), dict[str, Any]()
     if number := request.query_params.get("from", ""):
-        chosen, values = await _again(studio(request), person, number[:64])
+        chosen, values = await _again(request, person, number[:64])
     elif work := studio(request).line.find(person, request.query_params.get("work", "")):
-        chosen, values = work.request.scenario, _once_more(studio(request), work)
+        chosen, values = work.request.scenario, _once_more(request, work)
     await studio(request).line.look_again(person)
-    return await _page(request, person, chosen=chosen, values=values)
+    return await _page(request, person, chosen=chosen, values=values, again=bool(values))
 
 
 async def make(request: Request) -> Response:
@@ -53,7 +53,7 @@ async def make(request: Request) -> Response:
         if loaded is None:
             raise InputError(said("service.studio.ask.gone", scenario=chosen[:80]))
         prompts = await _prompts(fields, sent)
-        asked = asking.requests(asking.of(loaded), sent, prompts=prompts, account=person.account)
+        asked = asking.requests(_form(request, loaded), sent, prompts=prompts, account=person.account)
         for one in asked[:1]:  # all of them alike but for their words: what the model cannot do is said at once
             await asyncio.to_thread(studio(request).engine.prepare, one, key=person.id)
         studio(request).line.add(person, asked)
@@ -95,7 +95,8 @@ async def _told(request: Request, person: Person) -> AsyncIterator[bytes]:
     news = line.listen(person)
     try:
         cards = [_card(request, one) for one in line.of(person)]
-        yield b"retry: 1000\n\n" + _event("all", {"cards": cards})
+        whole = {"cards": cards, "person": person.id, "balance": await _balance(request, person)}
+        yield b"retry: 1000\n\n" + _event("all", whole)
         while True:
             try:
                 async with asyncio.timeout(STILL_THERE):
@@ -107,15 +108,16 @@ async def _told(request: Request, person: Person) -> AsyncIterator[bytes]:
                 continue
             if one is None:
                 return
-            yield _said(request, one)
+            yield await _said(request, person, one)
     finally:
         line.deaf(person, news)
 
 
-def _said(request: Request, one: News) -> bytes:
+async def _said(request: Request, person: Person, one: News) -> bytes:
     if one.delta:
         return _event("more", {"work": one.work.id, "index": one.index, "part": one.part, "delta": one.delta})
-    return _event("work", _card(request, one.work))
+    left = {"balance": await _balance(request, person)} if one.work.over else {}
+    return _event("work", _card(request, one.work) | left)
 
 
 def _card(request: Request, work: Work) -> dict[str, Any]:
@@ -128,14 +130,13 @@ def _event(kind: str, value: Any) -> bytes:
 
 
 async def _page(
-    request: Request, person: Person, *, chosen: str, values: dict[str, Any], problem: Said = ""
+    request: Request, person: Person, *, chosen: str, values: dict[str, Any], problem: Said = "", again: bool = False
 ) -> Response:
     room = studio(request)
     names = sorted({one.manifest.scenario for one in room.engine.releases.values()})
     before = [one.request.scenario for one in room.line.of(person)[:1]]
     loaded = next(filter(None, (_loaded(room, name) for name in (chosen, *before, *names))), None)
-    ask = asking.of(loaded) if loaded else None
-    balance = await room.engine.desk.read(lambda connection: _balance(connection, person, room))
+    ask = _form(request, loaded) if loaded else None
     shown = {
         "names": {name: one.manifest.title for name in names if (one := _loaded(room, name))},
         "ask": ask,
@@ -145,15 +146,19 @@ async def _page(
         "values": {**(asking.values_of(ask, {}) if ask else {}), "prompt": "", "list": "", **values},
         "line": room.line.of(person),
         "problem": problem,
-        "balance": money.show(balance.available),
-        "currency": balance.currency,
+        "again": again,
+        "balance": await _balance(request, person),
         "most_prompts": asking.MOST_PROMPTS,
     }
     return render(request, "make.html", shown, status=400 if problem else 200)
 
 
-def _balance(connection: Connection, person: Person, room: Studio) -> journal.Balance:
-    return journal.balance(connection, person.account, clock=room.engine.clock)
+async def _balance(request: Request, person: Person) -> str:
+    """What there is to spend, in words."""
+    engine = studio(request).engine
+    found = await engine.desk.read(lambda connection: journal.balance(connection, person.account, clock=engine.clock))
+    values = {"amount": money.show(found.available), "currency": found.currency}
+    return words.say(visitor(request).language, "make.balance", values)
 
 
 async def _prompts(fields: FormData, sent: dict[str, str]) -> list[str]:
@@ -169,8 +174,9 @@ async def _prompts(fields: FormData, sent: dict[str, str]) -> list[str]:
     return [sent.get("prompt", "").strip()]
 
 
-async def _again(room: Studio, person: Person, number: str) -> tuple[str, dict[str, Any]]:
+async def _again(request: Request, person: Person, number: str) -> tuple[str, dict[str, Any]]:
     """Scenario and form values that ask for an output of one's own account once more."""
+    room = studio(request)
     found = await room.engine.desk.read(lambda connection: outputs.find(connection, number))
     if found is None or found.account != person.account or found.erased:
         raise PageError(404, "no_page")
@@ -178,17 +184,21 @@ async def _again(room: Studio, person: Person, number: str) -> tuple[str, dict[s
     loaded = _loaded(room, scenario)
     asked = json.loads(found.asked or "{}")
     messages = json.loads(found.prompt or "[]")
-    values = asking.values_of(asking.of(loaded), asked) if loaded else {}
+    values = asking.values_of(_form(request, loaded), asked) if loaded else {}
     values |= {"prompt": messages[-1]["content"] if messages else "", "count": "1"}
     values["seed"] = "" if found.seed is None else str(found.seed)
     return scenario, values
 
 
-def _once_more(room: Studio, work: Work) -> dict[str, Any]:
+def _once_more(request: Request, work: Work) -> dict[str, Any]:
     """Form values that ask for a piece of one's line once more."""
-    loaded = _loaded(room, work.request.scenario)
+    loaded = _loaded(studio(request), work.request.scenario)
     asked = json.loads(outputs.asked_text(work.request))
-    return {**(asking.values_of(asking.of(loaded), asked) if loaded else {}), "prompt": work.request.prompt}
+    return {**(asking.values_of(_form(request, loaded), asked) if loaded else {}), "prompt": work.request.prompt}
+
+
+def _form(request: Request, loaded: Loaded) -> Ask:
+    return asking.of(loaded, language=visitor(request).language)
 
 
 def _loaded(room: Studio, name: str) -> Loaded | None:

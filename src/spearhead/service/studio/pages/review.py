@@ -68,7 +68,7 @@ async def list_(request: Request) -> Response:
     values = {
         **found,
         "which": which,
-        "lists": reviews.LISTS,
+        "lists": [name for name in reviews.LISTS if name != "mine" or person.may("reviewer")],
         "scenario": scenario or "",
         "number": page,
         "said": _said(request),

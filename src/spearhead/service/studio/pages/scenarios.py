@@ -14,12 +14,13 @@ from starlette.routing import Route
 
 from spearhead.core.clock import Clock
 from spearhead.core.errors import InputError
+from spearhead.core.score import CEILINGS
 from spearhead.core.sentence import said
 from spearhead.engine import outputs, recall
 from spearhead.engine.recall import Recalled
 from spearhead.provenance import audit, signing
 from spearhead.service.studio import scenarios
-from spearhead.service.studio.page import PageError, form, go, render, signed_in, studio, text
+from spearhead.service.studio.page import PageError, form, go, render, signed_in, studio, text, visitor
 from spearhead.store import releases
 from spearhead.store.database import writing
 from spearhead.store.releases import Release
@@ -78,9 +79,10 @@ async def show(request: Request) -> Response:
         "manifest": release.manifest,
         "baselines": scenarios.baselines(release.manifest),
         "behind": scenarios.behind,
+        "ceilings": CEILINGS.get(release.manifest.modality, ()),
         "inside": person.may(*INSIDE),
         "may_promote": person.may("operator"),
-        "has_report": any(part.path == scenarios.REPORT for part in release.manifest.parts),
+        "has_report": release.report() is not None,
         "said": _said(request),
         "up": release.name in studio(request).engine.releases,
     }
@@ -88,11 +90,11 @@ async def show(request: Request) -> Response:
 
 
 async def report(request: Request) -> Response:
-    """The release's own report, in a sandbox."""
+    """The release's own report in the reader's language, in a sandbox."""
     await signed_in(request)
     release = await _release(request)
     try:
-        data = await asyncio.to_thread(scenarios.report, release)
+        data = await asyncio.to_thread(scenarios.report, release, visitor(request).language)
     except InputError as error:
         raise PageError(404, "no_report", detail=error.said) from error
     return Response(data, headers=REPORT)

@@ -70,7 +70,7 @@ async def show(request: Request) -> Response:
 
 
 async def invoice(request: Request) -> Response:
-    """An invoice as a file."""
+    """An invoice as a file, in the reader's language; JSON has none."""
     person = await signed_in(request, *LOOKS)
     number, form = str(request.path_params["number"])[:80], str(request.path_params["form"])
     if form not in FORMS:
@@ -79,8 +79,8 @@ async def invoice(request: Request) -> Response:
     language = visitor(request).language
     data = {
         "json": lambda: found.to_json().encode(),
-        "csv": lambda: printed.as_csv(found).encode(),
-        "pdf": lambda: printed.as_pdf(found, language=language if language in printed.LANGUAGES else "en"),
+        "csv": lambda: printed.as_csv(found, language=language).encode(),
+        "pdf": lambda: printed.as_pdf(found, language=language),
     }[form]()
     name = f'attachment; filename="{found.number}.{form}"'
     return Response(data, headers={"content-type": FORMS[form], "content-disposition": name})

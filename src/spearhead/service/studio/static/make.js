@@ -4,41 +4,48 @@ const form = document.getElementById("ask");
 const cards = document.getElementById("cards");
 const status = document.getElementById("status");
 const problem = document.getElementById("problem");
-const token = document.querySelector('meta[name="form-token"]').content;
 
-async function send(url, body) {
-  const answer = await fetch(url, {
-    method: "POST", body, headers: { accept: "application/json", "x-form-token": token }, redirect: "error",
-  });
-  if (answer.ok) return {};
-  if ((answer.headers.get("content-type") || "").startsWith("application/json")) return answer.json();
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  return { problem: page.querySelector("main")?.innerText.trim() || answer.statusText };
+function complain(words, code) {
+  problem.querySelector("span").textContent = words || "";
+  problem.querySelector("a").hidden = code !== "signed_out";
+  problem.hidden = !words;
+  if (words) problem.scrollIntoView({ block: "nearest" });
 }
 
-function complain(words) {
-  problem.textContent = words || "";
-  problem.hidden = !words;
+async function ask(url, body) {
+  const said = await send(url, body).catch(() => ({ problem: problem.dataset.away }));
+  if (said.problem) complain(said.problem, said.code);
+  return said;
 }
 
 if (form) {
   const button = document.getElementById("send");
-  form.addEventListener("submit", async (event) => {
+  const words = (body) => JSON.stringify([...body].map(([name, value]) => [name, value.name ? [value.name, value.size] : value]));
+  let turn = null; // of the last one that is on its way: what it says, and when it is taken
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    button.disabled = true;
-    complain("");
-    try {
-      const said = await send("/make", new FormData(form));
-      complain(said.problem);
-      if (!said.problem) {
-        status.textContent = status.dataset.added;
-        for (const name of ["list", "file"]) if (form.elements[name]) form.elements[name].value = "";
+    const body = new FormData(form);
+    const mine = { words: words(body), before: turn?.taken };
+    if (turn?.words === mine.words) return; // pressed twice
+    if (!turn) complain("");
+    turn = mine;
+    button.ariaBusy = "true";
+    mine.taken = (async () => {
+      await mine.before;
+      const said = await ask("/make", body);
+      if (turn === mine) {
+        turn = null;
+        button.ariaBusy = null;
       }
-    } catch {
-      form.submit(); // no connection for scripts: the browser itself says what is wrong
-    } finally {
-      button.disabled = false;
-    }
+      if (said.problem) return;
+      status.textContent = status.dataset.added;
+      for (const name of ["list", "file"]) {
+        const field = form.elements[name];
+        if (!field || turn) continue; // what stands there now has been sent as well
+        field.value = "";
+        typed.note(field);
+      }
+    })();
   });
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
@@ -50,16 +57,24 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const body = new FormData(event.target, event.submitter);
   const clears = event.target.getAttribute("action").endsWith("/clear");
-  const said = await send(event.target.action, body);
-  complain(said.problem);
-  if (clears) for (const card of cards.querySelectorAll(".work")) if (over(card)) card.remove();
+  event.submitter.ariaBusy = "true";
+  complain("");
+  const said = await ask(event.target.action, body);
+  event.submitter.ariaBusy = null;
+  if (clears && !said.problem) for (const card of cards.querySelectorAll(".work")) if (over(card)) card.remove();
   tidy();
 });
 
 const over = (card) => !["waiting", "running"].includes(card.dataset.state);
 
 function tidy() {
-  document.getElementById("empty").hidden = cards.childElementCount > 0;
+  const all = [...cards.children];
+  document.getElementById("empty").hidden = all.length > 0;
+  for (const [name, any] of [["cancel-all", all.some((card) => !over(card))], ["clear", all.some(over)]]) {
+    const button = document.getElementById(name);
+    if (!any && button === document.activeElement) document.getElementById("line-title").focus();
+    button.hidden = !any;
+  }
 }
 
 function made(html) {
@@ -81,26 +96,66 @@ function show(card, { first = true } = {}) {
   return fresh;
 }
 
-const news = cards ? new EventSource("/make/news") : null;
-if (news) {
-  const lost = document.getElementById("lost-touch");
-  news.addEventListener("open", () => { lost.hidden = true; });
-  news.addEventListener("error", () => { lost.hidden = news.readyState === EventSource.OPEN; });
-  news.addEventListener("all", (event) => {
-    cards.replaceChildren(...JSON.parse(event.data).cards.map((card) => made(card.html)));
+function paid(words) {
+  const balance = document.getElementById("balance");
+  if (balance && words) balance.textContent = words;
+}
+
+// -- the line as it moves
+let news = null;
+
+function touch(how) {
+  for (const name of ["lost", "out"]) document.getElementById(`touch-${name}`).hidden = name !== how;
+}
+
+function listen() {
+  news?.close();
+  const mine = (news = new EventSource("/make/news"));
+  mine.addEventListener("open", () => touch(""));
+  mine.addEventListener("error", async () => {
+    if (mine.readyState !== EventSource.CLOSED) {
+      touch("lost"); // the browser tries again by itself
+      return;
+    }
+    const page = await fetch("/make", { redirect: "manual" }).catch(() => null);
+    if (mine !== news) return;
+    touch(page?.type === "opaqueredirect" ? "out" : "lost");
+    setTimeout(() => mine === news && listen(), 3000);
+  });
+  mine.addEventListener("all", (event) => {
+    const all = JSON.parse(event.data);
+    if (all.person !== about("person")) return location.reload(); // somebody else has signed in in another window
+    const here = document.activeElement?.closest?.(".work")?.id;
+    cards.replaceChildren(...all.cards.map((card) => made(card.html)));
+    if (here) (document.getElementById(here) || document.getElementById("line-title")).focus({ preventScroll: true });
+    paid(all.balance);
     tidy();
   });
-  news.addEventListener("work", (event) => {
+  mine.addEventListener("work", (event) => {
     const card = JSON.parse(event.data);
     const fresh = show(card);
     if (over(fresh)) status.textContent = `${fresh.getAttribute("aria-label")}: ${fresh.querySelector(".pill").textContent}`;
+    paid(card.balance);
     tidy();
   });
-  news.addEventListener("more", (event) => {
+  mine.addEventListener("more", (event) => {
     const more = JSON.parse(event.data);
     const draft = document.getElementById(more.work)?.querySelector(`.draft[data-index="${more.index}"]`);
     if (!draft || Number(draft.dataset.parts) >= more.part) return;
     draft.dataset.parts = more.part;
     draft.append(more.delta);
   });
+}
+
+// A window that nobody looks at holds no connection: a browser has six for one address.
+function follow() {
+  if (!document.hidden) return listen();
+  news?.close();
+  news = null;
+}
+
+if (cards) {
+  tidy();
+  follow();
+  document.addEventListener("visibilitychange", follow);
 }

@@ -83,6 +83,7 @@
     const shown = lease.querySelector("[data-left]");
     const soon = document.querySelector("[data-soon]");
     const over = document.querySelector("[data-over]");
+    const away = document.querySelector("[data-away]");
     let end = Date.now() + 1000 * Number(lease.dataset.lease);
     const tick = () => {
       const left = Math.max(0, Math.round((end - Date.now()) / 1000));
@@ -96,11 +97,12 @@
     const renew = document.querySelector("[data-renew]");
     renew?.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const token = document.querySelector("meta[name=form-token]").content;
-      const headers = { accept: "application/json", "x-form-token": token };
-      const answer = await fetch(renew.action, { method: "POST", headers, body: new FormData(renew) }).catch(() => null);
-      if (answer?.ok) {
-        end = Date.now() + 1000 * (await answer.json()).seconds;
+      const said = await send(renew.action, new FormData(renew)).catch(() => null);
+      if (said === null) {
+        away.hidden = false;
+      } else if (said.seconds) {
+        away.hidden = true;
+        end = Date.now() + 1000 * said.seconds;
         tick();
       } else {
         location.reload(); // it tells how the item stands now

@@ -143,6 +143,61 @@ def test_a_conversation_is_read_in_every_form_that_clients_send(served: Any) -> 
     assert client.responses.create(model="tiny", input=following).output_text == " The quick brown fox."
 
 
+def test_a_response_goes_on_with_the_conversation_of_another_but_not_with_its_instructions(served: Any) -> None:
+    account = served.account()
+    client = served.openai(account)
+    ask = {"model": "tiny", "instructions": "Be short."}
+    first = client.responses.create(**ask, input="hello")
+    second = client.responses.create(**ask, input="go\n=", previous_response_id=first.id)
+    assert (second.output_text, second.previous_response_id) == (" left STOP right again.", first.id)
+    assert served.paid(account) == (first.usage.input_tokens + second.usage.input_tokens) * PROMPT + COMPLETION * (
+        first.usage.output_tokens + second.usage.output_tokens
+    )
+    stream = client.responses.create(model="tiny", input="&", previous_response_id=second.id, stream=True)
+    over = [event.response for event in stream if event.type == "response.completed"][0]
+    assert (over.output_text, over.previous_response_id) == ("你好", second.id)
+    assert client.responses.retrieve(over.id).previous_response_id == second.id
+    with served.engine.connect() as connection:
+        prompts = connection.scalars(sa.select(outputs.c.prompt).where(outputs.c.account == account))
+        told = sorted(([(turn["role"], turn["content"]) for turn in json.loads(one)] for one in prompts), key=len)
+    talk = [
+        ("user", "hello"), ("assistant", " The quick brown fox."), ("user", "go\n="),
+        ("assistant", " left STOP right again."), ("user", "&"),
+    ]  # fmt: skip
+    assert told == [[("system", "Be short."), *talk[:1]], [("system", "Be short."), *talk[:3]], talk]
+
+
+def test_what_cannot_be_gone_on_with_is_told_and_costs_nothing(served: Any) -> None:
+    account = served.account()
+    http = served.http(account)
+
+    def ask(words: str, **more: Any) -> Any:
+        return http.post("/v1/responses", json=asking(words, **more))
+
+    def refusal(follows: str, client: Any = http) -> tuple[int, str, str]:
+        answer = client.post("/v1/responses", json=asking("hello", previous_response_id=follows))
+        error = answer.json()["error"]
+        return answer.status_code, error["code"], error["param"]
+
+    first, unkept, blocked, erased = (
+        ask("hello"), ask("hello", store=False), ask("%", max_output_tokens=4000), ask("hello"),
+    )  # fmt: skip
+    erasure.erase(served.engine, erased.headers["x-spearhead-output"], blobs=Blobs(served.home.blobs), actor="op")
+    before = served.paid(account)
+    where = "previous_response_id"
+    for follows in ("resp_none", "x", unkept.json()["id"]):
+        assert refusal(follows) == (400, "previous_response_not_found", where)
+    assert refusal(first.json()["id"], served.http(served.account())) == (400, "previous_response_not_found", where)
+    assert refusal(blocked.json()["id"]) == (410, "output_blocked", where)
+    assert refusal(erased.json()["id"]) == (410, "output_erased", where)
+    assert served.paid(account) == before
+    held = ask("#")
+    assert refusal(held.json()["id"]) == (409, "output_held", where)
+    decide(served, held.headers["x-review-id"], approve=True)
+    out = ask("hello", previous_response_id=held.json()["id"])
+    assert out.status_code == 200 and Response.model_validate(out.json()).output_text == " The quick brown fox."
+
+
 def test_an_answer_that_is_cut_by_its_length_is_incomplete(served: Any) -> None:
     client = served.openai(served.account())
     answer = client.responses.create(model="tiny", input="hello", max_output_tokens=3)
@@ -277,7 +332,6 @@ def test_what_clients_always_send_and_asks_for_nothing_is_taken(served: Any, idl
         ("reasoning.effort", "high"),
         ("include", ["message.output_text.logprobs"]),
         ("top_logprobs", 3),
-        ("previous_response_id", "resp_1"),
         ("conversation", "conv_1"),
         ("prompt", {"id": "pmpt_1"}),
         ("truncation", "auto"),
@@ -330,6 +384,8 @@ def test_what_is_no_text_is_refused_where_it_stands(served: Any, item: dict[str,
         ({"input": "x", "metadata": {str(number): "" for number in range(17)}}, "metadata"),
         ({"input": "x", "metadata": {"a": 7}}, "metadata.a"),
         ({"input": "x", "user": "\ud800"}, "user"),
+        ({"input": "x", "previous_response_id": "resp_\ud800"}, "previous_response_id"),
+        ({"input": "x", "previous_response_id": 7}, "previous_response_id"),
         ({"input": "x", "max_output_tokens": 0}, "max_output_tokens"),
         ({"input": "x", "temperature": 3}, "temperature"),
         ({"input": "x", "text": "plain"}, "text"),

@@ -57,10 +57,12 @@ def test_a_response_and_its_stream_say_the_same_and_are_had_again(served: Any, j
         const again = await client.responses.retrieve(whole.id);
         return { whole: whole.output_text, status: whole.status, text, kinds, over: last.response.output_text ??
                  last.response.output[0].content[0].text, built: built.output_text, again: again.output_text,
-                 refused: await failed(() => client.responses.create({ ...ask, previous_response_id: whole.id })) };
+                 follows: (await client.responses.create({ ...ask, previous_response_id: whole.id })).output_text,
+                 refused: await failed(() => client.responses.create({ ...ask, previous_response_id: "resp_none" })) };
         """,
     )
-    assert {got[name] for name in ("whole", "text", "over", "built", "again")} == {" The quick brown fox."}
+    named = ("whole", "text", "over", "built", "again", "follows")
+    assert {got[name] for name in named} == {" The quick brown fox."}
     assert got["status"] == "completed"
     assert got["kinds"][0] == "response.created" and got["kinds"][-1] == "response.completed"
     assert (got["refused"]["kind"], got["refused"]["param"]) == ("BadRequestError", "previous_response_id")

@@ -20,14 +20,24 @@ import spearhead
 from spearhead.core import digest, money
 from spearhead.core.errors import SpearheadError
 from spearhead.core.generation import Usage
-from spearhead.engine import books, outputs
+from spearhead.engine import books
 from spearhead.engine.embeddings import MODEL, live_price
-from spearhead.engine.held import settle_decided
 from spearhead.engine.outputs import Output
 from spearhead.engine.run import Engine
 from spearhead.ledger import rates
 from spearhead.ledger.keys import Doorkeeper, Principal
-from spearhead.service.api import answers, asks, embeddings, errors, generate, moderations, replies, responses, usage
+from spearhead.service.api import (
+    answers,
+    asks,
+    earlier,
+    embeddings,
+    errors,
+    generate,
+    moderations,
+    replies,
+    responses,
+    usage,
+)
 from spearhead.service.api.asks import ChatBody, CompletionBody, ImageBody
 from spearhead.service.api.desk import Desk
 from spearhead.service.api.errors import ApiError
@@ -157,26 +167,9 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
         engine.loaded(model)
         return JSONResponse(_model(engine, model))
 
-    async def output_of(request: Request, id: str, *, of: str | None = None) -> Output:
-        principal = await who(request, "read", route="outputs" if of is None else "responses")
-        found = await engine.desk.read(lambda connection: outputs.current(connection, id[:64]))
-        if found is None or not (found.account == principal.account or principal.may("admin")):
-            raise _unknown("output", id) if of is None else _unknown("response", of)
-        if found.state == "held":
-            await settle_decided(engine)  # a person may have decided a moment ago
-            number = found.id
-            found = await engine.desk.read(lambda connection: outputs.find(connection, number)) or found
-        if found.erased is not None:
-            raise ApiError(410, f"The output {found.id} was erased.", param="id", code="output_erased")
-        if found.state not in ("held", "released"):
-            why = {"rejected": "was rejected by review", "blocked": "was blocked by review"}
-            raise ApiError(
-                410,
-                f"The output {found.id} {why.get(found.state, 'was withdrawn')}; it is not to be had.",
-                param="id",
-                code=f"output_{found.state}",
-            )
-        return found
+    async def output_of(request: Request, id: str) -> Output:
+        principal = await who(request, "read", route="outputs")
+        return await earlier.find(engine, id, who=principal, unknown=_unknown("output", id))
 
     @app.get(
         "/v1/outputs/{id}", responses={202: {"description": "Held for a person"}, 410: {"description": "Rejected"}}
@@ -206,13 +199,16 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> FastAPI:
     )
     async def response_again(request: Request, id: str) -> Response:
         """A response by its number, as it stands now: 202 while a person decides, 410 once it is not to be had."""
-        number = "req_" + id[:80].removeprefix("resp_")
-        found = await output_of(request, outputs.name(number, 0), of=id)
+        principal = await who(request, "read", route="responses")
+        number = earlier.response_output(id)
+        found = await earlier.find(engine, number, who=principal, unknown=_unknown("response", id))
         if (echo := responses.kept(found)) is None:
             raise _unknown("response", id)
         held, options = found.state == "held", json.loads(found.options)
         head = replies.head(id=id, created=_created(found), model=found.release, options=options, echo=echo)
-        paid = await engine.desk.read(lambda connection: books.receipt(connection, number, account=found.account))
+        paid = await engine.desk.read(
+            lambda connection: books.receipt(connection, found.request, account=found.account)
+        )
         body = replies.whole(
             head,
             text="" if held else found.text,

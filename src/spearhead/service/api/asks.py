@@ -131,6 +131,8 @@ class Ask:
     """Pictures as addresses instead of bytes."""
     echo: Mapping[str, Any] = field(default_factory=dict)
     """What a response repeats of what was asked."""
+    follows: str = ""
+    """The response whose conversation it goes on with."""
 
 
 def empty(value: Any) -> bool:

@@ -35,7 +35,7 @@ from spearhead.engine.run import AskerBlocked
 from spearhead.ledger import idempotency
 from spearhead.ledger.keys import Principal
 from spearhead.runtimes.failure import OptionRefused, PromptTooLong
-from spearhead.service.api import answers, asks, errors, once, replies, responses
+from spearhead.service.api import answers, asks, earlier, errors, once, replies, responses
 from spearhead.service.api.answers import Choice, Chunks
 from spearhead.service.api.asks import Ask
 from spearhead.service.api.desk import Desk
@@ -183,6 +183,8 @@ async def _accepted(
 ) -> tuple[Turn, AsyncGenerator[Event, None]]:
     """The request after money was held and its prompt passed review; raises what an answer of its own is for."""
     ask = READERS[kind](raw, account=who.account, key=number)
+    if ask.follows:
+        ask = await earlier.followed(desk.engine, ask, who=who)
     words = sum(len(message["content"]) for messages in conversations_of(ask.request) for message in messages)
     try:
         if words > LONG:  # counting its tokens takes a while: others go on meanwhile

@@ -1,7 +1,7 @@
 """`POST /v1/responses`: what clients of the Responses API send, as a request for the engine.
 
-An answer is kept to be had again (`store`), under the operator's terms. A conversation comes whole in `input`: it is
-not continued from what is kept, for each answer's words lie in one place, where they can be erased.
+An answer is kept to be had again and to be gone on with (`store`), under the operator's terms. A conversation comes
+whole in `input`, or as what is new of it and the response that it follows: `earlier.followed` puts the two together.
 """
 
 import json
@@ -68,7 +68,8 @@ class ResponseBody(Sampling):
     ) = None
     text: dict[StrictStr, Any] | None = None
     reasoning: dict[StrictStr, Any] | None = None
-    store: StrictBool | None = Field(None, description="false: not to be had at /v1/responses/{id}")
+    previous_response_id: Annotated[StrictStr, Field(max_length=200)] | None = None
+    store: StrictBool | None = Field(None, description="false: not to be had at /v1/responses/{id}, nor gone on with")
 
 
 def _without_logprobs(value: Any) -> bool:
@@ -85,8 +86,7 @@ _KNOWN: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "reasoning.mode": (only("standard"), "the model does not reason apart from its answer; leave it out"),
     "include": (_without_logprobs, "alternatives of a token would leave without review; leave it out"),
     "top_logprobs": (only(0), "alternatives of a token would leave without review; leave it out"),
-    "previous_response_id": (empty, "send the conversation as `input`, what was answered among it"),
-    "conversation": (empty, "send the conversation as `input`, what was answered among it"),
+    "conversation": (empty, "send `previous_response_id`, or the conversation as `input`"),
     "prompt": (empty, "the scenario's template is filled; send `input`"),
     "truncation": (only("disabled"), "a conversation that is too long is refused, not cut; leave it out or 'disabled'"),
     "context_management": (empty, "a conversation that is too long is refused, not cut; leave it out"),
@@ -113,10 +113,12 @@ def read(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
         asks.check_prompt(body.instructions, "instructions")
         messages = ({"role": "system", "content": body.instructions}, *messages)
     asks.check_text(body.user or "", "user")
+    asks.check_prompt(body.previous_response_id or "", "previous_response_id")
     echo = {
         "instructions": body.instructions,
         "max_output_tokens": body.max_output_tokens,
         "metadata": body.metadata or {},
+        "previous_response_id": body.previous_response_id or None,
         "store": body.store is not False,
         "user": body.user,
     }
@@ -128,7 +130,8 @@ def read(raw: Mapping[str, Any], *, account: str, key: str) -> Ask:
         most=body.max_output_tokens,
         note={KEPT: echo} if echo["store"] else None,
     )
-    return Ask("response", request, body.model, bool(body.stream), include_usage=True, echo=echo)
+    follows = body.previous_response_id or ""
+    return Ask("response", request, body.model, bool(body.stream), include_usage=True, echo=echo, follows=follows)
 
 
 def kept(output: Output) -> dict[str, Any] | None:

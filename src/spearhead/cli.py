@@ -321,7 +321,9 @@ def people(options: argparse.Namespace) -> int:
     if options.action != "list" and not options.name:
         raise InputError(f"people {options.action}: name the person")
     if options.action in ("add", "password"):
-        password = register.ask(from_stdin=options.password_stdin)
+        roles = [word for role in options.role for word in ("--role", role)]
+        again = shlex.join(["spearhead", "people", options.action, options.name, *roles, "--password-stdin"])
+        password = register.ask(from_stdin=options.password_stdin, example=f"{again} < password.txt")
     match options.action:
         case "add":
             account, coin = options.account, options.currency
@@ -349,6 +351,7 @@ def erase(options: argparse.Namespace) -> int:
         older_than=options.older_than,
         keep=options.keep,
         reason=options.reason,
+        sure=options.yes,
     )
     return show(options, done.as_dict(), done.lines())
 
@@ -606,6 +609,9 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--older-than", type=int, metavar="DAYS", help="every output made more than so many days ago")
     it.add_argument("--keep", default="", metavar="DAYS", help="from now on erase older ones (`forever`: none)")
     it.add_argument("--reason", default="", help="for the audit log")
+    it.add_argument(
+        "--yes", action="store_true", help="do not ask where nothing would be left, of an account or of all"
+    )
 
     it = verb("withdraw", withdraw, "take back an output that had left: nobody gets it here any more")
     it.add_argument("output", help="its number or its review's, as in out_... or rev_...")

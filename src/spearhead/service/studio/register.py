@@ -71,12 +71,15 @@ def roles(store: Engine, name: str, given: Sequence[str]) -> Told:
     return _values(person), [f"{person.name} is {', '.join(person.roles)} now"]
 
 
-def ask(*, from_stdin: bool) -> str:
-    """A password: the first line of standard input, or typed twice without being shown."""
+def ask(*, from_stdin: bool, example: str) -> str:
+    """A password: the first line of standard input, or typed twice without being shown.
+
+    `example` is a command that gives it without a terminal.
+    """
     if from_stdin:
         return sys.stdin.readline(1024).rstrip("\r\n")
     if not sys.stdin.isatty():
-        raise InputError("there is no terminal to ask for a password: send it with --password-stdin")
+        raise InputError(f"there is no terminal to ask for a password: give it on standard input, as in `{example}`")
     first = getpass.getpass("password: ")
     if getpass.getpass("the same again: ") != first:
         raise InputError("the two passwords differ; nothing was changed")

@@ -1,7 +1,8 @@
 """Cases to scores with intervals, and to the comparison with baselines. Knows nothing of how outputs were made.
 
 Most metrics are sums over cases (`statistics`, `reduce`). One over the whole set has `over(cases)` instead: a function
-from how often each case was drawn, float64 (cases,), to the value; `draws` says how many draws it can afford.
+from how often each case was drawn, float64 (cases,), to the value; `draws` says how many draws it can afford, `bounds`
+between which two values it lies.
 """
 
 import dataclasses
@@ -59,7 +60,7 @@ def evaluate(cases: Sequence[Case], metrics: Sequence[Metric], *, seed: int, dra
             Score(
                 name=metric.name,
                 value=drawn.value,
-                interval=resample.interval(drawn.draws),
+                interval=_interval(metric, drawn),
                 better=metric.better,
                 signature=signature(metric, cases, seed=seed, draws=draws),
             )
@@ -117,7 +118,7 @@ def measured(
             Measured(
                 name=metric.name,
                 value=drawn[""].value,
-                interval=resample.interval(drawn[""].draws),
+                interval=_interval(metric, drawn[""]),
                 better=metric.better,
                 signature=signature(metric, ours, seed=seed, draws=draws),
                 baselines={name: drawn[name].value for name in baselines},
@@ -184,7 +185,7 @@ def _drawn(metric: Metric, systems: Sequence[Sequence[Case]], *, seed: int, draw
 
 def _whole(metric: Any, cases: Sequence[Case], *, seed: int, draws: int) -> Drawn:
     """A metric over the whole set of outputs. Drawing with replacement repeats some, which makes such a metric worse at
-    every draw: the draws are moved so that their mean is the value itself.
+    every draw: the draws are moved so that their mean is the value itself. Some may pass the metric's bounds by that.
     """
     value_of = metric.over(cases)
     value = float(value_of(np.ones(len(cases))))
@@ -193,6 +194,13 @@ def _whole(metric: Any, cases: Sequence[Case], *, seed: int, draws: int) -> Draw
     if not np.isfinite(value) or not np.isfinite(values).all():
         raise ValueError(f"{metric.name}: the value must be a finite number; got {value}")
     return Drawn(value, values - values.mean() + value)
+
+
+def _interval(metric: Any, drawn: Drawn) -> tuple[float, float]:
+    """95 % of the draws, within what the metric can be: no share is above 100."""
+    least, most = getattr(metric, "bounds", (-np.inf, np.inf))
+    low, high = resample.interval(drawn.draws)
+    return max(low, least), min(high, most)
 
 
 def _reduced(metric: Metric, totals: Array) -> Array:

@@ -37,6 +37,11 @@ class Manifold:
         return Manifold(self.name, bound(setting.ground, self.name))
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """Shares end at 100, density does not."""
+        return 0.0, np.inf if self.name == "density" else 100.0
+
+    @property
     def signature(self) -> str:
         """The neighbours, the extractor and the reference."""
         where = self.ground.signature if self.ground is not None else "unbound"

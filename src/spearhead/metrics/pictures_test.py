@@ -231,6 +231,17 @@ def test_real_pictures_beat_the_trivial_ones_and_every_score_has_its_interval(se
     assert rows["class_accuracy"].value > 85 and rows["class_balance"].value < 10
 
 
+def test_no_interval_leaves_what_its_metric_can_be(setting: Setting) -> None:
+    """Its draws are moved to the value: a perfect share would pass 100, and no distance at all go below 0."""
+    found = {name: score(name, setting, cases(), draws=40) for name in (*OVER_SETS, "class_balance")}
+    ends = {name: one.interval for name, one in found.items() if one.interval is not None}
+    for name in ("precision", "recall", "coverage", "class_balance"):
+        assert 0 <= ends[name][0] <= found[name].value <= ends[name][1] <= 100, name
+    assert found["recall"].value > 95 and ends["recall"][1] == 100
+    assert ends["frechet"][0] >= 0 and ends["density"][0] >= 0
+    assert ends["kid"][0] < 0, "an unbiased distance may well be"
+
+
 def test_the_wrong_class_costs_accuracy_and_one_class_alone_costs_balance(setting: Setting) -> None:
     turned = [one.parts["output"] for one in records(91, 3)[1:]]  # everything one class further
     assert score("class_accuracy", setting, answered(turned)).value < 15

@@ -25,6 +25,7 @@ class ClassBalance:
     modality: ClassVar[str] = "image"
     classifies: ClassVar[bool] = True
     better: ClassVar[Better] = "lower"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
     def bind(self, setting: Setting) -> "ClassBalance":
         """The metric with the classifier of a setting."""

@@ -27,6 +27,7 @@ class Frechet:
     name: ClassVar[str] = "frechet"
     modality: ClassVar[str] = "image"
     better: ClassVar[Better] = "lower"
+    bounds: ClassVar[tuple[float, float]] = (0.0, np.inf)
 
     def bind(self, setting: Setting) -> "Frechet":
         """The metric on the pictures of a setting."""

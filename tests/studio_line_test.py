@@ -88,6 +88,8 @@ def test_the_line_shows_what_became_of_an_answer_since(tmp_path: Path, make_rele
             while not all(work.over for work in line.of(person)):
                 await asyncio.sleep(0.01)
             assert [work.answers[0].state for work in (gone, back, held)] == ["released", "released", "held"]
+            assert [work.held for work in (gone, back, held)] == [False, False, True]
+            assert gone.answers[0].seed == stored(store, gone.answers[0].output).seed is not None
             erasure.erase(store, gone.answers[0].output, blobs=Blobs(home.blobs), actor="op")
             recall.recall(store, back.answers[0].output, actor="op", reason="it names a person")
             row = stored(store, held.answers[0].output)
@@ -104,6 +106,7 @@ def test_the_line_shows_what_became_of_an_answer_since(tmp_path: Path, make_rele
             await settle_decided(engine)
             await line.look_again(person)
             assert (held.answers[0].state, held.answers[0].text) == ("released", "Write to the editor.")
+            assert not held.held and held.answers[0].seed == row.seed is not None
             await line.aclose()
 
     asyncio.run(main())

@@ -62,6 +62,8 @@ def test_what_is_made_is_in_the_gallery_leaves_with_its_label_and_verifies(
     card = maker.locator(".work[data-state=done]")
     expect(card.locator(".draft")).to_have_text("The quick brown fox.")
     expect(card.get_by_text("AI", exact=True)).to_be_visible()
+    expect(card.locator(".pill")).to_have_text("Done")
+    expect(card.get_by_text("Seed 7", exact=True)).to_be_visible()
     card.get_by_role("link", name="Details").click()
     expect(maker.get_by_role("heading", name="Tell me of the fox")).to_be_visible()
     expect(maker.locator("dl.facts").first).to_contain_text("tiny@v1")
@@ -90,6 +92,22 @@ def test_parameters_are_recalled_and_give_the_same_answer(served: Any, maker: Pa
     again = maker.locator(".work[data-state=done] .draft")
     expect(again).to_have_count(2)
     assert again.first.inner_text() == first
+
+
+def test_each_answer_shows_its_own_seed_and_what_waits_for_a_person_is_not_called_done(
+    served: Any, maker: Page
+) -> None:
+    make(maker, served.url, "heads or tails ?", seed="11", count="2")
+    card = maker.locator(".work[data-state=done]")
+    expect(card.locator(".answer").get_by_text("Seed")).to_have_text(["Seed 11", "Seed 12"])
+    make(maker, served.url, "Whom do I write to? #", count="2", seed="")
+    waits = maker.locator(".work[data-state=done]").first
+    expect(waits.get_by_text("Waits for a person to look at it.")).to_have_count(2)
+    expect(waits.locator(".pill")).to_have_text("Waits for review")
+    maker.context.add_cookies([{"name": "language", "value": "zh", "url": served.url}])
+    maker.reload()
+    expect(waits.locator(".pill")).to_have_text("待审核")
+    expect(card.last.locator(".answer").get_by_text("随机种子")).to_have_text(["随机种子 11", "随机种子 12"])
 
 
 def test_drafts_appear_while_they_are_written_and_a_cancelled_one_is_kept_and_charged_as_counted(

@@ -181,6 +181,8 @@ class Delivered:
     finish: str
     usage: Usage
     file: Media
+    seed: int | None
+    """What it was drawn with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -481,7 +481,7 @@ class Engine:
             if answer.tail:
                 yield Released(answer.index, answer.tail)
             assert answer.file is not None
-            yield Delivered(answer.index, row.id, row.text, row.finish, answer.usage, answer.file)
+            yield Delivered(answer.index, row.id, row.text, row.finish, answer.usage, answer.file, row.seed)
 
     async def _reserve(self, job: Job) -> None:
         """Hold the money; a power cut that takes it back ends the work as well: see holds.reserve."""

@@ -59,6 +59,8 @@ class Answer:
     output: str = ""
     mime: str = ""
     finish: str = ""
+    seed: int | None = None
+    """What it was drawn with, once it is there."""
     parts: int = 0
     """How many pieces of text came so far."""
 
@@ -87,6 +89,11 @@ class Work:
     def over(self) -> bool:
         """Whether nothing more will come."""
         return self.state in OVER
+
+    @property
+    def held(self) -> bool:
+        """Whether it ended and all that came of it waits for a person."""
+        return self.state == "done" and bool(self.answers) and all(one.state == "held" for one in self.answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +280,8 @@ class Line:
                 answers[index].parts += 1
                 self._tell(person, News(work, index, answers[index].parts, delta))
                 return None
-            case Delivered(index, output, text, finish, _, file):
-                answers[index] = Answer(text, "released", output, file.mime, finish)
+            case Delivered(index, output, text, finish, _, file, seed):
+                answers[index] = Answer(text, "released", output, file.mime, finish, seed)
             case Held(index):
                 answers[index] = Answer("", "held", outputs.name(work.id, index))
             case Withheld(index):
@@ -309,7 +316,7 @@ class Line:
                 while row.id in edited:  # what a person made of it stands in its place
                     row = edited[row.id]
                 shown = row.text if row.state == "released" else ""
-                work.answers[index] = Answer(shown, row.state, row.id, row.mime, row.finish)
+                work.answers[index] = Answer(shown, row.state, row.id, row.mime, row.finish, row.seed)
             elif answer.state == "making":
                 answer.state = "lost"
 

@@ -126,6 +126,17 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(desk: Desk, words: tuple[s
     assert desk("bill", "check")["problems"] == []
 
 
-def test_a_verdict_waits_for_its_pieces(desk: Desk) -> None:
-    found = desk("bill", "verdict", "s@1", "--pieces", "5")
+def test_a_verdict_waits_for_its_pieces(desk: Desk, make_release: Any) -> None:
+    make_release(desk.root / "releases")
+    found = desk("bill", "verdict", "tiny@v1", "--pieces", "5")
     assert found["verdict"] is None and found["accepted"] == 0
+
+
+def test_a_verdict_before_any_use_is_in_what_the_release_is_sold_in(desk: Desk, make_release: Any) -> None:
+    make_release(desk.root / "releases")
+    found = desk("bill", "verdict", "tiny@v1")
+    assert found["currency"] == "USD" and "0.05 USD an hour" in found["arithmetic"][0]
+    desk("bill", "price", "tiny", "--currency", "EUR", "--set", "prompt=0.10", "--set", "completion=0.20")
+    assert desk("bill", "verdict", "tiny@v1")["currency"] == "EUR"
+    for name in ("tiny", "tiny@v2", "other@v1"):
+        assert "no release" in desk("bill", "verdict", name, code=2)["error"]

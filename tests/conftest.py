@@ -648,7 +648,13 @@ def furnish(home: Home) -> None:
     sentences, and a report in each language.
     """
     rates = {"wanted": 2, "machine_hour": 360_000_000, "review_minute": 0}
+    free = ("train", "share", "sell")
     old = {
+        "credits": (
+            Credit("CC0-1.0", "nobody", "made up", 2, free),
+            Credit("MIT", "somebody", "a base model", 0, free),
+        ),
+        "scores": (Measured("kid", 55_262.3, (51_000.4, 61_234.5), "lower", "kid|made-up"),),
         "verdict_reasons": ("it reaches all 1 bars, 0 of them against trivial baselines",),
         "economics": {"arithmetic": ["machine: 10 ms x 0.36 USD an hour / 3600000 = 0.000001"], **rates},
     }

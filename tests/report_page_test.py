@@ -117,6 +117,13 @@ def test_real_pictures_are_told_as_a_ceiling_and_pictures_are_counted_by_class()
     assert "real pictures" not in render(FACTS) and "Pictures of each class" not in render(FACTS)
 
 
+def test_large_figures_are_written_out() -> None:
+    score = {"name": "kid", "value": 55_262.3, "interval": (51_000.4, 61_234.5), "better": "lower", "signature": ""}
+    told = render(dataclasses.replace(FACTS, scores=[{**score, "baselines": {"mean": 123_456.7}, "p_values": {}}]))
+    words = " ".join(re.sub(r"<[^>]+>", " ", told).split())
+    assert "kid 55,262 51,000 to 61,234 123,457 lower" in words and "e+0" not in words
+
+
 def test_the_page_loads_nothing_and_words_stay_words(page: str) -> None:
     assert "<script" not in page and "<img src=https" not in page and page.count("&lt;script&gt;") == 2
     plain = re.sub(r"<svg.*?</svg>", "", page, flags=re.S)

@@ -72,6 +72,16 @@ def test_everybody_sees_bars_and_rights_and_only_insiders_what_a_piece_costs(
         assert operator.get(path).status_code == 404, path
 
 
+def test_large_figures_are_written_out_and_a_base_model_has_no_records(operator: Any) -> None:
+    page = operator.get("/scenarios/tiny/v1").text
+    assert "<strong>55,262</strong>" in page and "51,000 – 61,234" in page and "e+" not in page
+    assert re.findall(r'data-label="Records" class="number">(.*?)</td>', page) == ["2", "–"]
+
+
+def test_sums_before_any_use_are_in_what_the_release_is_sold_in(operator: Any) -> None:
+    assert "machine: 0 ms x 0.36 USD an hour" in operator.get("/scenarios/tiny/v1").text
+
+
 def test_a_verdict_is_projected_until_enough_pieces_were_accepted(furnished: Any, operator: Any) -> None:
     account = furnished.account()
     before = operator.get("/scenarios/tiny/v1").text

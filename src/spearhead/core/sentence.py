@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from spearhead.core import money
+from spearhead.core import figures, money
 
 LANGUAGES = ("en", "zh")
 """The first is spoken to programs, in files, and on the command line."""
@@ -109,8 +109,8 @@ def plain(value: Any) -> Any:
 class _Speaker(string.Formatter):
     """Fills the places of a sentence.
 
-    `{n:money}` is an amount, `{unit:@core.units}` is named in the table `units` of `core/words.toml`; of several facts
-    `{some}` parts them by commas, `{some:;}` by semicolons, `{some:|}` by "or".
+    `{n:money}` is an amount, `{n:figure}` a measured number, `{unit:@core.units}` is named in the table `units` of
+    `core/words.toml`; of several facts `{some}` parts them by commas, `{some:;}` by semicolons, `{some:|}` by "or".
     """
 
     def __init__(self, language: str) -> None:
@@ -128,6 +128,8 @@ class _Speaker(string.Formatter):
             return self._book[between or "core.comma"].join(self.format_field(one, rest) for one in value)
         if format_spec == "money":
             return money.show(value) if isinstance(value, int) else str(value)
+        if format_spec == "figure":
+            return figures.show(value) if isinstance(value, int | float) else str(value)
         if format_spec.startswith("@"):
             return named(format_spec[1:], str(value), self._language)
         try:

@@ -83,11 +83,12 @@ def arithmetic(declared: Mapping[str, Any]) -> tuple[Said, ...]:
 
 
 def measured(
-    store: Engine | Connection, release: str, *, wanted: int, machine_hour: int, review_minute: int
+    store: Engine | Connection, release: str, *, wanted: int, machine_hour: int, review_minute: int, currency: str = ""
 ) -> Measured:
     """The figures of a release (`scenario@version`); `machine_hour` and `review_minute` are billionths of its currency.
 
-    `wanted` accepted pieces make a verdict.
+    `wanted` accepted pieces make a verdict. `currency` is what it would be sold in, for one that was not used yet;
+    raises InputError where that is not known either.
     """
     if wanted < 1 or machine_hour < 0 or review_minute < 0:
         raise InputError("A verdict wants at least one accepted piece, and rates that are not negative.")
@@ -98,7 +99,9 @@ def measured(
     if len(money_rows) > 1:
         coins = tuple(row.currency for row in money_rows)
         raise InputError(said("ledger.cost.currencies", release=release, currencies=coins))
-    coin = money_rows[0].currency if money_rows else ""
+    coin = money_rows[0].currency if money_rows else currency
+    if not coin and not states:
+        raise InputError(said("ledger.cost.unknown", release=release))
     milliseconds, charged, worth = (int(value) for value in money_rows[0][1:]) if money_rows else (0, 0, 0)
     pieces, accepted = sum(states.values()), states.get("released", 0)
     machine = -(-milliseconds * machine_hour // HOUR)

@@ -57,7 +57,7 @@ def test_cost_is_measured_time_at_the_rate_and_the_minutes_of_people(engine: Eng
     piece(engine, account, 1, state="released", ms=90_000, amount=10 * CENT, seconds=30)
     piece(engine, account, 2, state="released", ms=30_000, amount=10 * CENT)
     piece(engine, account, 3, state="rejected", ms=60_000, seconds=60)  # costs, and earns nothing
-    rates = {"machine_hour": 60 * CENT, "review_minute": 20 * CENT}
+    rates: dict[str, Any] = {"machine_hour": 60 * CENT, "review_minute": 20 * CENT}
     found = economics.measured(engine, "s@1", wanted=2, **rates)
     # 180 s of an hour at 0.60 are 0.03; 90 s of people at 0.20 a minute are 0.30; 0.33 for two pieces.
     assert (found.milliseconds, found.machine_cost, found.review_seconds, found.review_cost) == (

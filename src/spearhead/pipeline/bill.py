@@ -318,12 +318,15 @@ def _price(connection: Connection, options: argparse.Namespace, clock: Clock) ->
 
 def _verdict(connection: Connection, options: argparse.Namespace, clock: Clock) -> Told:
     release = _name(options, "which release? Name it as SCENARIO@VERSION")
+    here = releases.published(Home.find(options.home), scenario=release.partition("@")[0])
+    tags = [price.of(connection, one.manifest) for one in here if one.name == release]
     made = economics.measured(
         connection,
         release,
         wanted=options.pieces,
         machine_hour=_amount_of(options.machine_hour),
         review_minute=_amount_of(options.review_minute),
+        currency=tags[0].currency if tags else "",
     )
     return Told(sentence.plain(made), [str(line) for line in made.arithmetic])
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spearhead.core import clock, money, sentence
+from spearhead.core import clock, figures, money, sentence
 from spearhead.core.family import Words
 from spearhead.core.manifest import BarResult
 from spearhead.core.media import Media
@@ -111,12 +111,12 @@ def render(facts: Facts, language: str = LANGUAGES[0]) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A number for people: four significant digits, no exponent in the usual range.
+    """A number for people, see `core.figures`; a dash where there is none.
 
-    >>> figure(58.6666), figure(0.04321), figure(None)
-    ('58.67', '0.04321', '–')
+    >>> figure(58.6666), figure(None)
+    ('58.67', '–')
     """
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None else figures.show(value)
 
 
 TRAINING, VALIDATION = "#9db4c8", "#0b5c8a"

@@ -122,7 +122,8 @@ def render(found: Trace) -> list[str]:
         lines += [f"made by    {name} {version}" for name, version in sorted(origin.made_by.items())]
         for credit in origin.credits:
             rights = ", ".join(credit.rights)
-            lines.append(f"licence    {credit.spdx} ({rights}): {credit.records} records from {credit.source}")
+            came = f"{credit.records} records from {credit.source}" if credit.records else credit.source
+            lines.append(f"licence    {credit.spdx} ({rights}): {came}")
         lines += [f"credit     {words}" for words in dict.fromkeys(credit.credit for credit in origin.credits)]
         if origin.affected:
             lines.append(f"withdrawn  records that it learnt from: {len(origin.affected)}")

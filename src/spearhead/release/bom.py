@@ -125,6 +125,7 @@ def _model(manifest: Manifest, name: str, sources: list[str]) -> dict[str, Any]:
 
 def _data(manifest: Manifest, source: str) -> dict[str, Any]:
     credits = [credit for credit in manifest.credits if credit.source == source]
+    count = sum(credit.records for credit in credits)  # none: a model that it was made from
     return {
         "type": "data",
         "bom-ref": f"data:{source}",
@@ -135,7 +136,7 @@ def _data(manifest: Manifest, source: str) -> dict[str, Any]:
             {
                 "type": "dataset",
                 "name": source,
-                "description": f"{sum(c.records for c in credits)} records",
+                **({"description": f"{count} records"} if count else {}),
                 "classification": "public",
             }
         ],

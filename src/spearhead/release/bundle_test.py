@@ -116,6 +116,20 @@ def test_the_bill_of_materials_validates_and_names_what_went_in(made: Made) -> N
     assert bom.problem(document.replace("machine-learning-model", "wonder")) is not None
 
 
+def test_the_card_writes_large_figures_out_and_a_base_model_has_no_records(made: Made) -> None:
+    free = ("train", "share", "sell")
+    said = declared(
+        credits=(Credit("CC0-1.0", "nobody", "pypi:a==1", 2, free), Credit("MIT", "somebody", "pypi:c==1", 0, free)),
+        scores=(Measured("kid", 55_262.3, (51_000.4, 61_234.5), "lower", "kid|1", {"mean": 123_456.7}, {}),),
+    )
+    folder = bundle(made.home, said, **made.inputs)
+    card = (folder / "card.md").read_text("utf-8")
+    assert "| kid | 55,262 | 51,000 to 61,234 | mean 123,457 | `kid\\|1` |" in card
+    assert "| pypi:c==1 | MIT | somebody | – | train, share, sell |" in card
+    document = (folder / "bom.cdx.json").read_text("utf-8")
+    assert "2 records" in document and "0 records" not in document and bom.problem(document) is None
+
+
 def test_the_options_schema_holds_requests_to_their_bounds() -> None:
     schema = options.schema({"temperature": 0.5, "max_tokens": 64, "context": 128}, context=128)
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -1,6 +1,6 @@
 """A release's card: what a person should know before using it, as Markdown. Knows only the manifest."""
 
-from spearhead.core import money
+from spearhead.core import figures, money
 from spearhead.core.manifest import Manifest
 from spearhead.ledger import economics
 from spearhead.metrics import exposure
@@ -30,12 +30,12 @@ def write(manifest: Manifest) -> str:
         "|---|---|---|---|---|",
     ]
     for score in manifest.scores:
-        interval = "" if score.interval is None else f"{score.interval[0]:.4g} to {score.interval[1]:.4g}"
+        interval = "" if score.interval is None else " to ".join(map(figures.show, score.interval))
         baselines = ", ".join(
-            f"{name} {value:.4g}" + (f" ({score.p_values[name]:.3g})" if name in score.p_values else "")
+            f"{name} {figures.show(value)}" + (f" ({score.p_values[name]:.3g})" if name in score.p_values else "")
             for name, value in score.baselines.items()
         )
-        rows.append(_row(score.name, f"{score.value:.4g}", interval, baselines, f"`{score.signature}`"))
+        rows.append(_row(score.name, figures.show(score.value), interval, baselines, f"`{score.signature}`"))
     rows += ["", "## Bars", "", "| bar | wanted | got | |", "|---|---|---|---|"]
     for bar in manifest.bars:
         rows.append(_row(bar.bar, str(bar.wanted), str(bar.got), "reached" if bar.passed else "missed"))
@@ -51,7 +51,8 @@ def write(manifest: Manifest) -> str:
     ]
     rows += ["", "## Made from", "", "| source | licence | credit | records | rights |", "|---|---|---|---|---|"]
     for credit in manifest.credits:
-        rows.append(_row(credit.source, credit.spdx, credit.credit, str(credit.records), ", ".join(credit.rights)))
+        count = str(credit.records) if credit.records else "–"
+        rows.append(_row(credit.source, credit.spdx, credit.credit, count, ", ".join(credit.rights)))
     price = manifest.price
     rows += [
         "",

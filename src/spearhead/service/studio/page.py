@@ -18,7 +18,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from spearhead.core import clock, money, sentence
+from spearhead.core import clock, figures, money, sentence
 from spearhead.core.errors import SpearheadError
 from spearhead.core.sentence import Said
 from spearhead.engine.run import Engine
@@ -260,7 +260,7 @@ def templates() -> "Environment":
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"money": money.show, "when": clock.shown, "from_json": json.loads}
+    made.filters |= {"money": money.show, "figure": figures.show, "when": clock.shown, "from_json": json.loads}
     return made
 
 

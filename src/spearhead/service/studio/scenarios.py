@@ -13,7 +13,7 @@ from spearhead.core.manifest import Manifest, Measured, PriceTag
 from spearhead.core.review import Policy
 from spearhead.core.sentence import Said, said
 from spearhead.engine import loaded
-from spearhead.ledger import economics
+from spearhead.ledger import economics, price
 from spearhead.review import policy as policies
 from spearhead.store import releases
 from spearhead.store.database import reading
@@ -117,6 +117,7 @@ def judged(store: Engine | Connection, manifest: Manifest) -> Judged:
                 wanted=terms.wanted,
                 machine_hour=terms.machine_hour,
                 review_minute=terms.review_minute,
+                currency=price.of(store, manifest).currency,
             )
         except InputError as error:
             trouble = error.said

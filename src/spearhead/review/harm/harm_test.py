@@ -17,7 +17,7 @@ from spearhead.review.harm import CHECK
 from spearhead.review.harm.check import shipped
 from spearhead.review.harm.embeddings import embed
 from spearhead.review.harm.head import OWN, RIDGE, Head, centred, counted, fit, grams
-from spearhead.review.harm.train import FINAL, GOALS, TRAIN, examples, framed, measure, read, total, train
+from spearhead.review.harm.train import FINAL, GOALS, TRAIN, examples, framed, interval, measure, read, total, train
 
 CONTEXT = Context("s", Direction.PROMPT)
 
@@ -105,6 +105,13 @@ def test_it_catches_what_it_never_saw_and_leaves_its_neighbours_alone() -> None:
     found = total(list(ended(measure(CHECK, examples(FINAL)[0])).values()))
     assert (found.harmful, found.harmless) == (169, 268)
     assert found.caught / found.harmful >= 0.9 and found.stopped / found.harmless <= 0.05
+
+
+def test_the_interval_of_a_share_ends_at_nothing_and_at_all() -> None:
+    assert interval(90, 100) == pytest.approx((0.826, 0.945), abs=5e-4), "Wilson's"
+    for of in range(1, 300):
+        assert interval(0, of)[0] >= 0 and interval(of, of)[1] <= 1
+        assert 0 <= interval(of // 2, of)[0] <= of // 2 / of <= interval(of // 2, of)[1] <= 1
 
 
 def test_training_tells_the_lines_it_saw_apart() -> None:

@@ -184,8 +184,6 @@ def interval(count: int, of: int) -> tuple[float, float]:
 
     >>> [round(end, 3) for end in interval(90, 100)]
     [0.826, 0.945]
-    >>> interval(0, 7)[0], interval(7, 7)[1]
-    (0.0, 1.0)
     """
     z, share = 1.959964, count / of
     middle = share + z * z / (2 * of)

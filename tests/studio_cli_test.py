@@ -99,7 +99,7 @@ def one_output(root: Path, account: str) -> None:
     store.dispose()
 
 
-@pytest.mark.parametrize("words", [["--older-than", "0"], ["--account", "ada"], ["--keep", "0"]])
+@pytest.mark.parametrize("words", [["--older-than", "0"], ["--keep", "0"]])
 def test_what_leaves_no_output_is_asked_about_first(run: Any, tmp_path: Path, words: list[str]) -> None:
     one_output(tmp_path, run("keys", "create", "--account", "ada")[1]["account"])
     code, said = run("erase", *words, typed="yes\n")
@@ -117,7 +117,11 @@ def test_what_leaves_no_output_is_asked_about_first(run: Any, tmp_path: Path, wo
     assert outputs_left(tmp_path) == (1 if "--keep" in words else 0), "a running server sees to what is kept no more"
 
 
-def test_a_limit_of_age_or_a_single_output_is_not_asked_about(run: Any, tmp_path: Path) -> None:
-    one_output(tmp_path, run("keys", "create", "--account", "ada")[1]["account"])
+def test_a_limit_of_age_an_account_or_a_single_output_is_not_asked_about(run: Any, tmp_path: Path) -> None:
+    account = run("keys", "create", "--account", "ada")[1]["account"]
+    run("keys", "create", "--account", "eve")
+    one_output(tmp_path, account)
     assert run("erase", "--account", "ada", "--older-than", "36000")[1] == {"erased": 0, "waiting": 0}
+    assert run("erase", "--account", "eve")[1] == {"erased": 0, "waiting": 0}
     assert run("erase", "out_1")[1] == {"erased": 1, "waiting": 0}
+    assert run("erase", "--account", "ada", "--older-than", "0")[1] == {"erased": 0, "waiting": 0}

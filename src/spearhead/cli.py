@@ -609,9 +609,7 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--older-than", type=int, metavar="DAYS", help="every output made more than so many days ago")
     it.add_argument("--keep", default="", metavar="DAYS", help="from now on erase older ones (`forever`: none)")
     it.add_argument("--reason", default="", help="for the audit log")
-    it.add_argument(
-        "--yes", action="store_true", help="do not ask where nothing would be left, of an account or of all"
-    )
+    it.add_argument("--yes", action="store_true", help="do not ask where nothing would be left of anybody")
 
     it = verb("withdraw", withdraw, "take back an output that had left: nobody gets it here any more")
     it.add_argument("output", help="its number or its review's, as in out_... or rev_...")

@@ -16,7 +16,7 @@ FOREVER = "forever"
 def erase(home: Home, *, output: str, account: str, older_than: int | None, keep: str, reason: str, sure: bool) -> Told:
     """Erase an output, an account's outputs or old ones, or say how many days they are kept from now on.
 
-    What leaves nothing, of an account or of all, is asked about first unless it is `sure`.
+    What leaves nothing of anybody is asked about first unless it is `sure`; who names an account has said whose.
     """
     store, blobs = opened(home), Blobs(home.blobs)
     if sum((bool(output), bool(account) or older_than is not None, bool(keep))) != 1:
@@ -32,8 +32,8 @@ def erase(home: Home, *, output: str, account: str, older_than: int | None, keep
         done = erasure.erase(store, output, blobs=blobs, actor=ACTOR, reason=reason or erasure.ASKED)
     else:
         id = account_named(store, account).id if account else None
-        if not older_than and not sure:
-            _ask(f"every output of the account {account}" if account else "every output of every account")
+        if not older_than and not account and not sure:
+            _ask("every output of every account")
         done = erasure.erase_all(
             store, blobs=blobs, actor=ACTOR, account=id, days=older_than, reason=reason or erasure.ASKED
         )

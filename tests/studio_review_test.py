@@ -67,7 +67,7 @@ def ruben(furnished: Any) -> Any:
 def test_only_reviewers_decide_auditors_look_and_nobody_else_enters(furnished: Any, creator: str) -> None:
     review = held(furnished, creator)
     maker, auditor = furnished.guest(creator, "creator", "operator"), furnished.guest(creator, "auditor")
-    stranger = httpx.Client(base_url=furnished.url)
+    stranger = httpx.Client(base_url=furnished.url, timeout=60)
     for path in ("/review", f"/review/{review}", f"/review/{review}/file"):
         assert stranger.get(path).headers["location"].startswith("/login?next=")
         assert maker.get(path).status_code == 403

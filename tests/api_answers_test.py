@@ -375,7 +375,7 @@ def test_head_says_what_get_says_without_its_body(served: Any) -> None:
         got, head = client.get(path), client.head(path)
         assert (head.status_code, head.content) == (got.status_code, b"")
         assert all(head.headers[name] == got.headers[name] for name in ("content-type", "content-length"))
-    assert httpx.head(f"{served.url}/v1/models").status_code == 401
+    assert httpx.head(f"{served.url}/v1/models", timeout=60).status_code == 401
 
 
 def test_the_interface_is_described(served: Any) -> None:

@@ -205,7 +205,7 @@ def test_the_list_of_models_may_end_in_a_slash(served: Any) -> None:
     ],
 )
 def test_figures_are_in_the_format_that_the_scraper_asks_for(served: Any, accept: str, kind: str, read: Any) -> None:
-    answer = httpx.get(f"{served.url}/metrics", headers={"accept": accept})
+    answer = httpx.get(f"{served.url}/metrics", headers={"accept": accept}, timeout=60)
     assert answer.headers["content-type"].startswith(kind)
     families = {family.name: family for family in read.text_string_to_metric_families(answer.text)}
     assert families["spearhead_runtime_up"].samples[0].value == 1 and families["spearhead_requests"].type == "counter"
@@ -231,6 +231,9 @@ def test_the_studio_and_the_figures_are_open_to_no_other_site(served: Any) -> No
     elsewhere = {"origin": "https://elsewhere.example", "access-control-request-method": "GET"}
     for path in ("/", "/login", "/metrics", "/health", "/static/studio.js", "/v1x", "/chat/completions"):
         for method in ("GET", "POST", "OPTIONS"):
-            answer = httpx.request(method, f"{served.url}{path}", headers=elsewhere)
+            answer = httpx.request(method, f"{served.url}{path}", headers=elsewhere, timeout=60)
             assert not [name for name in answer.headers if name.startswith("access-control-")], (method, path)
-    assert "access-control-allow-credentials" not in httpx.options(f"{served.url}/v1/models", headers=elsewhere).headers
+    assert (
+        "access-control-allow-credentials"
+        not in httpx.options(f"{served.url}/v1/models", headers=elsewhere, timeout=60).headers
+    )

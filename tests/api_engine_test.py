@@ -15,9 +15,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 import sqlalchemy as sa
+from tests.conftest import own_workers, slowly
 
 from spearhead.core import clock as clocks
 from spearhead.core.errors import InputError, SpearheadError
@@ -34,6 +34,7 @@ from spearhead.core.generation import (
 )
 from spearhead.core.manifest import PriceTag
 from spearhead.engine import erasure, spare
+from spearhead.engine import open as open_module
 from spearhead.engine import outputs as answers
 from spearhead.engine import run as run_module
 from spearhead.engine.held import settle_decided
@@ -90,6 +91,16 @@ async def tiny(
         yield engine, store, account
     assert journal.check(store) == []
     store.dispose()
+
+
+@pytest.fixture
+def unattended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines whose upkeep is done when the test does it, and never by themselves beside it."""
+
+    async def never(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(open_module, "_repeat", never)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -277,11 +288,12 @@ def test_a_cancelled_request_is_settled_though_the_caller_is_cancelled_again_and
                     if isinstance(event, Released):
                         begun.set()
 
-            task = asyncio.create_task(read())
-            await begun.wait()
-            while not task.done():
-                task.cancel()
-                await asyncio.sleep(0)
+            with slowly():
+                task = asyncio.create_task(read())
+                await begun.wait()
+                while not task.done():
+                    task.cancel()
+                    await asyncio.sleep(0)
             await engine.aclose()
             balance = journal.balance(store, account)
             assert balance.reserved == 0 and PROMPT < 10**9 - balance.available < PROMPT + 4000 * COMPLETION
@@ -292,15 +304,26 @@ def test_a_cancelled_request_is_settled_though_the_caller_is_cancelled_again_and
 def test_one_who_leaves_while_money_is_being_held_leaves_nothing_held(tmp_path: Path, make_release: Any) -> None:
     async def test() -> None:
         async with tiny(tmp_path, make_release) as (engine, store, account):
-            for number in range(20):
-                task = asyncio.create_task(events(engine, ask(account, "hello", key=f"k{number}")))
-                for _ in range(number % 4 + 1):
-                    await asyncio.sleep(0)
-                task.cancel()
-            await asyncio.sleep(0.1)
+
+            async def leave_soon(kind: str) -> list[asyncio.Task[list[Event]]]:
+                tasks = []
+                for number in range(20):
+                    tasks.append(asyncio.create_task(events(engine, ask(account, "hello", key=f"{kind}{number}"))))
+                    for _ in range(number % 4 + 1):
+                        await asyncio.sleep(0)
+                    tasks[-1].cancel()
+                return tasks
+
+            with database.writing(store):  # whoever wants money held waits for as long
+                tasks = await leave_soon("in line")
+                await asyncio.sleep(0.1)
+                assert not any(task.done() for task in tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert journal.balance(store, account).available == 10**9, "nothing was made of any"
+            tasks = await leave_soon("at once")
+            await asyncio.gather(*tasks, return_exceptions=True)
             await engine.aclose()
-            balance = journal.balance(store, account)
-            assert balance.reserved == 0 and balance.available == 10**9
+            assert journal.balance(store, account).reserved == 0, "of some a word may have been made"
 
     run(test)
 
@@ -421,6 +444,7 @@ def test_several_answers_pay_for_their_prompt_once(tmp_path: Path, make_release:
     run(test)
 
 
+@pytest.mark.usefixtures("unattended")
 def test_a_withdrawn_record_ends_a_running_release_whose_policy_says_so(tmp_path: Path, make_release: Any) -> None:
     async def test() -> None:
         home = Home(tmp_path, tmp_path / "cache")
@@ -444,6 +468,7 @@ def test_a_withdrawn_record_ends_a_running_release_whose_policy_says_so(tmp_path
     run(test)
 
 
+@pytest.mark.usefixtures("unattended")
 def test_a_newer_release_takes_over_while_the_old_one_ends_its_answers(tmp_path: Path, make_release: Any) -> None:
     async def test() -> None:
         async with tiny(tmp_path, make_release) as (engine, store, account):
@@ -504,11 +529,12 @@ def test_a_database_that_is_away_between_two_answers_gets_both_rows_later(
     run(test)
 
 
+@pytest.mark.usefixtures("unattended")
 def test_a_release_that_cannot_be_loaded_keeps_no_other_from_coming_up(tmp_path: Path, make_release: Any) -> None:
     async def test() -> None:
         home = Home(tmp_path, tmp_path / "cache")
         async with tiny(tmp_path, make_release) as (engine, store, account):
-            running = len(psutil.Process().children(recursive=True))
+            running = len(own_workers())
             make_release(home.releases, scenario="good")
             for scenario, version in (("bad", "v1"), ("tiny", "v2")):
                 place = make_release(home.releases, scenario=scenario, version=version, created="2026-11-23T00:00:00Z")
@@ -517,7 +543,7 @@ def test_a_release_that_cannot_be_loaded_keeps_no_other_from_coming_up(tmp_path:
             for _ in range(3):
                 await follow(home, engine, leaving, models=(), room=Room(threads=1))
             assert set(engine.releases) == {"tiny", "tiny@v1", "good", "good@v1"} and not leaving
-            assert len(psutil.Process().children(recursive=True)) == running + 1
+            assert len(own_workers()) == running + 1
             assert isinstance((await events(engine, ask(account, "hello")))[-2], Delivered)
             with database.writing(store) as connection:
                 releases.register(connection, engine.loaded("tiny").release)
@@ -562,7 +588,7 @@ def test_the_end_of_an_answer_leaves_when_the_disk_has_its_charge(
                     sent: list[dict[str, Any]] = []
                     body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
                     asked = asyncio.create_task(asgi(app, key, body, sent))
-                    await asyncio.to_thread(waits.wait, 30)
+                    assert await asyncio.to_thread(waits.wait, 30)
                     await asyncio.sleep(0.1)
                     early = b"".join(message.get("body", b"") for message in sent)
                     assert not asked.done() and b"fox." not in early and b"[DONE]" not in early
@@ -600,11 +626,11 @@ def test_what_was_changed_since_it_was_released_is_not_served(
         else:
             place.write_bytes(data.replace(b"Tiny", b"tiny") if file == "manifest.json" else data.replace(b"Q", b"q"))
             assert place.read_bytes() != data
-        before = len(psutil.Process().children(recursive=True))
+        before = len(own_workers())
         with pytest.raises(InputError, match=f"tiny@v1 is not served: .*{said}"):
             async with opened(home, room=Room(threads=1)):
                 raise AssertionError("it opened")
-        assert len(psutil.Process().children(recursive=True)) == before
+        assert len(own_workers()) == before
 
     run(test)
 
@@ -734,11 +760,12 @@ def test_a_key_that_is_blocked_ends_what_runs_for_it_and_pays_for_what_was_made(
             other = ask(account, "~", key="beside", options={"max_tokens": 400})
             beside = asyncio.create_task(all_of(engine.run(other, key=good)))
             got: list[Event] = []
-            async for event in engine.run(ask(account, "~", options={"max_tokens": 4000}), key=bad):
-                got.append(event)
-                if len(got) == 10:
-                    keys.block(store, bad)
-                    await engine.end_blocked()
+            with slowly():
+                async for event in engine.run(ask(account, "~", options={"max_tokens": 4000}), key=bad):
+                    got.append(event)
+                    if len(got) == 10:
+                        keys.block(store, bad)
+                        await engine.end_blocked()
             failed, settled = got[10:]
             assert isinstance(failed, Failed) and failed.code == "asker_blocked" and isinstance(settled, Settled)
             receipt = settled.receipt
@@ -763,18 +790,19 @@ def test_the_client_of_a_key_that_is_blocked_meanwhile_is_told(tmp_path: Path, m
             body = {"model": "tiny", "messages": [{"role": "user", "content": "~"}], "max_tokens": 4000}
             sent: list[dict[str, Any]] = []
             asked = asgi(app, made.secret, {**body, "stream": stream}, sent, slow=slow if stream else None)
-            under_way = asyncio.create_task(asked)
-            while not engine.under_way:
-                await asyncio.sleep(0.001)
-            (job,) = engine.under_way
-            keys.block(store, made.key.id)
-            if stream:  # its client takes nothing meanwhile: the upkeep has the time to see it
-                while job.ended is None:
-                    await asyncio.sleep(0.01)
-                slow.set()
-            else:
-                await engine.end_blocked()
-            await under_way
+            with slowly():
+                under_way = asyncio.create_task(asked)
+                while not engine.under_way:
+                    await asyncio.sleep(0.001)
+                (job,) = engine.under_way
+                keys.block(store, made.key.id)
+                if stream:  # its client takes nothing meanwhile: the upkeep has the time to see it
+                    while job.ended is None:
+                        await asyncio.sleep(0.01)
+                    slow.set()
+                else:
+                    await engine.end_blocked()
+                await under_way
             whole = b"".join(message.get("body", b"") for message in sent)
             assert sent[0]["status"] == (200 if stream else 401) and b"[DONE]" not in whole
             error = json.loads(whole.rpartition(b"data: ")[2])["error"]
@@ -815,6 +843,7 @@ def test_a_key_that_expires_ends_what_it_began_and_begins_nothing_more(tmp_path:
     run(test)
 
 
+@pytest.mark.usefixtures("unattended")
 def test_after_the_database_was_away_other_servers_renew_theirs_before_anything_is_given_back(
     tmp_path: Path, make_release: Any
 ) -> None:

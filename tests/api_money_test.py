@@ -42,10 +42,10 @@ def test_a_wrong_a_blocked_and_an_expired_key_get_the_same_answer(served: Any) -
     blocked = served.key(account)
     keys.block(served.engine, blocked.key.id)
     answers = [
-        httpx.get(f"{served.url}/v1/models", headers={"authorization": f"Bearer {secret}"})
+        httpx.get(f"{served.url}/v1/models", headers={"authorization": f"Bearer {secret}"}, timeout=60)
         for secret in ("nonsense", "sk-spear-" + "x" * 43, blocked.secret)
     ]
-    answers.append(httpx.get(f"{served.url}/v1/models"))
+    answers.append(httpx.get(f"{served.url}/v1/models", timeout=60))
     assert {answer.status_code for answer in answers} == {401}
     assert len({answer.text for answer in answers}) == 1
     assert answers[0].json()["error"]["code"] == "invalid_api_key"
@@ -56,7 +56,7 @@ def test_a_wrong_a_blocked_and_an_expired_key_get_the_same_answer(served: Any) -
 def test_a_key_that_was_blocked_stops_within_a_moment(served: Any) -> None:
     account = served.account()
     issued = served.key(account)
-    client = httpx.Client(base_url=served.url, headers={"authorization": f"Bearer {issued.secret}"})
+    client = httpx.Client(base_url=served.url, headers={"authorization": f"Bearer {issued.secret}"}, timeout=60)
     assert client.get("/v1/models").status_code == 200
     keys.block(served.engine, issued.key.id)
     blocked = time.monotonic()
@@ -72,7 +72,7 @@ def test_a_key_may_do_only_what_its_scopes_say(served: Any) -> None:
     account = served.account()
     secret = served.key(account, scopes=("read",)).secret
     headers = {"authorization": f"Bearer {secret}"}
-    answer = httpx.post(f"{served.url}/v1/chat/completions", headers=headers, json=asking("x"))
+    answer = httpx.post(f"{served.url}/v1/chat/completions", headers=headers, json=asking("x"), timeout=60)
     assert answer.status_code == 403 and answer.json()["error"]["code"] == "missing_scope"
 
 
@@ -132,7 +132,8 @@ def test_a_refused_request_takes_nothing_from_the_limits(served: Any) -> None:
 def test_limits_are_windows_of_their_own(serve_tiny: Any) -> None:
     served = serve_tiny(limits="3,100000,1")
     client = served.http(served.account())
-    with client.stream("POST", "/v1/chat/completions", json=asking("~", max_tokens=4000, stream=True)) as running:
+    long = asking("~", max_tokens=4000, stream=True)
+    with served.slowly(), client.stream("POST", "/v1/chat/completions", json=long) as running:
         seen = running.iter_raw()  # kept: an iterator that is dropped hangs up
         next(seen)
         busy = client.post("/v1/chat/completions", json=asking("hello"))
@@ -156,7 +157,8 @@ def test_limits_are_windows_of_their_own(serve_tiny: Any) -> None:
 def test_a_client_that_leaves_stops_the_work_and_pays_for_what_was_made(served: Any) -> None:
     account = served.account()
     client = served.http(account)
-    with client.stream("POST", "/v1/chat/completions", json=asking("~", max_tokens=4000, stream=True)) as answer:
+    long = asking("~", max_tokens=4000, stream=True)
+    with served.slowly(), client.stream("POST", "/v1/chat/completions", json=long) as answer:
         seen = answer.iter_raw()
         got = b""
         while got.count(b"data:") < 10:
@@ -175,8 +177,9 @@ def test_a_client_that_leaves_stops_the_work_and_pays_for_what_was_made(served: 
 def test_a_client_that_leaves_a_whole_answer_stops_the_work_too(served: Any) -> None:
     account = served.account()
     client = served.http(account)
-    for patience in (0.25, 0.5, 1, 2, 4):  # on busy cores nothing may have been made so soon
-        with pytest.raises(httpx.ReadTimeout):
+    for seconds in (0.25, 0.5, 1, 2, 4):  # on busy cores nothing may have been made so soon
+        patience = httpx.Timeout(60, read=seconds)
+        with served.slowly(), pytest.raises(httpx.ReadTimeout):
             client.post("/v1/chat/completions", json=asking("~", max_tokens=4090), timeout=patience)
         if paid := served.paid(account):
             break
@@ -213,7 +216,7 @@ def test_the_same_key_while_the_first_runs_is_a_409(served: Any) -> None:
     client = served.http(served.account())
     headers = {"idempotency-key": "k"}
     body = asking("~", max_tokens=4000, stream=True)
-    with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as running:
+    with served.slowly(), client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as running:
         seen = running.iter_raw()  # kept: an iterator that is dropped hangs up
         next(seen)
         again = client.post("/v1/chat/completions", json=body, headers=headers)
@@ -243,5 +246,5 @@ def test_a_rotated_key_works_through_its_time_of_grace(served: Any) -> None:
     old = served.key(served.account())
     new = keys.rotate(served.engine, old.key.id, grace=timedelta(minutes=5))
     for secret in (old.secret, new.secret):
-        answer = httpx.get(f"{served.url}/v1/models", headers={"authorization": f"Bearer {secret}"})
+        answer = httpx.get(f"{served.url}/v1/models", headers={"authorization": f"Bearer {secret}"}, timeout=60)
         assert answer.status_code == 200

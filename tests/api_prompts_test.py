@@ -112,7 +112,8 @@ def test_a_held_answer_waits_with_its_own_prompt_and_a_blocked_one_costs_nothing
 def test_one_who_leaves_pays_for_what_was_made_of_each(served: Any) -> None:
     account = served.account()
     http = served.http(account)
-    with http.stream("POST", "/v1/completions", json=asking("~", "a~", max_tokens=2000, stream=True)) as answer:
+    long = asking("~", "a~", max_tokens=2000, stream=True)
+    with served.slowly(), http.stream("POST", "/v1/completions", json=long) as answer:
         seen, got = answer.iter_raw(), b""
         while not (got.count(b'"index":0') > 4 and got.count(b'"index":1') > 4):
             got += next(seen)

@@ -292,7 +292,8 @@ def test_a_repetition_under_the_same_key_is_the_same_response_and_pays_once(serv
 def test_a_client_that_leaves_pays_for_what_was_made(served: Any) -> None:
     account = served.account()
     http = served.http(account)
-    with http.stream("POST", "/v1/responses", json=asking("~", max_output_tokens=4000, stream=True)) as answer:
+    long = asking("~", max_output_tokens=4000, stream=True)
+    with served.slowly(), http.stream("POST", "/v1/responses", json=long) as answer:
         seen, got = answer.iter_raw(), b""
         while got.count(b"output_text.delta") < 10:
             got += next(seen)

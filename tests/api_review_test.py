@@ -83,7 +83,8 @@ def test_a_held_stream_shows_nothing_from_the_finding_on_and_names_its_review(se
 def test_a_blocked_answer_is_empty_stops_early_and_costs_nothing(served: Any) -> None:
     account = served.account()
     client = served.http(account)
-    answer = client.post("/v1/chat/completions", json=asking("%", max_tokens=4000))
+    with served.slowly():
+        answer = client.post("/v1/chat/completions", json=asking("%", max_tokens=4000))
     choice = answer.json()["choices"][0]
     assert answer.status_code == 200 and choice["finish_reason"] == "content_filter"
     assert choice["message"]["content"] == "" and "forbidden" not in answer.text

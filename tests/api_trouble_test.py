@@ -42,7 +42,7 @@ def test_a_runtime_that_is_killed_ends_its_streams_with_an_error_and_comes_back(
     account = served.account()
     client = served.openai(account)
     (worker,) = served.workers()
-    with pytest.raises(openai.APIError) as caught:
+    with served.slowly(), pytest.raises(openai.APIError) as caught:
         for number, _ in enumerate(client.chat.completions.create(**asking("~", max_tokens=4000), stream=True)):
             if number == 5:
                 os.kill(worker, signal.SIGKILL)
@@ -52,25 +52,26 @@ def test_a_runtime_that_is_killed_ends_its_streams_with_an_error_and_comes_back(
     assert balance.reserved == 0 and 0 < paid < PROMPT + 4000 * COMPLETION, "what was made is settled"
     answer = client.with_options(max_retries=5).chat.completions.create(**asking("hello"))
     assert answer.choices[0].message.content == " The quick brown fox."
-    until(lambda: httpx.get(f"{served.url}/ready").status_code == 200)
+    until(lambda: httpx.get(f"{served.url}/ready", timeout=60).status_code == 200)
     (successor,) = served.workers()
     assert successor != worker
 
 
 def test_a_response_whose_runtime_is_killed_ends_as_failed(tried: Served) -> None:
-    until(lambda: httpx.get(f"{tried.url}/ready").status_code == 200)
+    until(lambda: httpx.get(f"{tried.url}/ready", timeout=60).status_code == 200)
     account, deltas = tried.account(), 0
     (worker,) = tried.workers()
     client: Any = tried.openai(account)
-    for event in client.responses.create(model="tiny", input="~", max_output_tokens=4000, stream=True):
-        deltas += event.type == "response.output_text.delta"
-        if deltas == 5:
-            os.kill(worker, signal.SIGKILL)
-            deltas += 1
+    with tried.slowly():
+        for event in client.responses.create(model="tiny", input="~", max_output_tokens=4000, stream=True):
+            deltas += event.type == "response.output_text.delta"
+            if deltas == 5:
+                os.kill(worker, signal.SIGKILL)
+                deltas += 1
     assert event.type == "response.failed" and event.response.status == "failed"
     assert event.response.error.code == "server_error" and event.x_code == "runtime_failed"
     assert 0 < tried.paid(account) < PROMPT + 4000 * COMPLETION, "what was made is settled"
-    until(lambda: httpx.get(f"{tried.url}/ready").status_code == 200)
+    until(lambda: httpx.get(f"{tried.url}/ready", timeout=60).status_code == 200)
 
 
 def test_database_trouble_is_a_503_never_a_401_and_passes_by_itself(tried: Served) -> None:
@@ -80,17 +81,17 @@ def test_database_trouble_is_a_503_never_a_401_and_passes_by_itself(tried: Serve
     with served.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE accounts RENAME TO accounts_away")
     time.sleep(1.2)  # a key is remembered for a second
-    fresh = httpx.get(f"{served.url}/v1/models", headers={"authorization": "Bearer sk-spear-" + "a" * 43})
+    fresh = httpx.get(f"{served.url}/v1/models", headers={"authorization": "Bearer sk-spear-" + "a" * 43}, timeout=60)
     known = client.post("/v1/chat/completions", json=asking("hello"))
     for answer in (fresh, known):
         assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1, answer.text
         assert answer.json()["error"]["code"] == "store_unavailable"
-    assert httpx.get(f"{served.url}/ready").status_code == 503
-    assert httpx.get(f"{served.url}/health").status_code == 200
+    assert httpx.get(f"{served.url}/ready", timeout=60).status_code == 503
+    assert httpx.get(f"{served.url}/health", timeout=60).status_code == 200
     with served.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE accounts_away RENAME TO accounts")
     assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
-    assert httpx.get(f"{served.url}/ready").status_code == 200
+    assert httpx.get(f"{served.url}/ready", timeout=60).status_code == 200
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(served: Any, serve_tiny: Any) -> None:
@@ -123,6 +124,7 @@ def test_it_stays_within_its_memory(serve_tiny: Any) -> None:
 
 def test_a_server_that_is_told_to_stop_lets_answers_end(serve_tiny: Any) -> None:
     served = serve_tiny()
+    workers = [psutil.Process(pid) for pid in served.workers()]
     account = served.account()
     client = served.openai(account)
     pieces: list[str] = []
@@ -135,13 +137,12 @@ def test_a_server_that_is_told_to_stop_lets_answers_end(serve_tiny: Any) -> None
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert begun.wait(30)
+    assert begun.wait(60)
     served.process.send_signal(signal.SIGTERM)
-    reader.join(40)
-    assert pieces[-1] == "length" and served.process.wait(20) == 0
+    reader.join(60)
+    assert pieces[-1] == "length" and served.process.wait(60) == 0
     assert 10**9 - served.balance(account).available == PROMPT + 600 * COMPLETION
-    left = [process for process in psutil.process_iter() if process.ppid() == served.process.pid]
-    assert left == []
+    assert workers and psutil.wait_procs(workers, timeout=20)[1] == []
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -156,22 +157,29 @@ def test_an_answer_that_outlasts_the_end_of_the_server_is_told_so_and_charged_fo
     served = serve_tiny()
     account = served.account()
     client = served.http(account)
-    asked = time.monotonic()
     assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
-    soon, paid = time.monotonic() - asked, 5 * PROMPT + 5 * COMPLETION  # how busy the cores are
+    paid = 5 * PROMPT + 5 * COMPLETION
     said: list[httpx.Response] = []
     body = asking("~", max_tokens=4000, stream=stream)
     reader = threading.Thread(target=lambda: said.append(client.post("/v1/chat/completions", json=body)))
-    reader.start()
-    until(lambda: served.balance(account).reserved)
-    time.sleep(max(0.1, soon))  # a part of it is made
-    served.process.send_signal(signal.SIGTERM)
-    reader.join(30)
+    (worker,) = map(psutil.Process, served.workers())
+
+    def work() -> float:
+        times = worker.cpu_times()
+        return float(times.user + times.system)
+
+    before = work()
+    with served.slowly():
+        reader.start()
+        until(lambda: served.balance(account).reserved)
+        until(lambda: work() > before + 0.15, what="nothing is made of it")
+        served.process.send_signal(signal.SIGTERM)
+        reader.join(60)
     (answer,) = said
     *_, last = [line for line in answer.text.splitlines() if line]
     assert answer.status_code == (200 if stream else 503)
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "server_ended"
-    assert served.process.wait(20) == 0
+    assert served.process.wait(60) == 0
     balance = served.balance(account)
     assert not balance.reserved and PROMPT < 10**9 - paid - balance.available < PROMPT + 4000 * COMPLETION
     assert "Traceback" not in (served.home.root / "server.log").read_text()
@@ -183,8 +191,8 @@ def test_no_word_and_no_key_is_in_the_log(serve_tiny: Any) -> None:
     key = served.key(account)
     words = "a very private sentence"
     headers = {"authorization": f"Bearer {key.secret}"}
-    httpx.post(f"{served.url}/v1/chat/completions", json=asking(words), headers=headers)
-    httpx.post(f"{served.url}/v1/chat/completions", json=asking(words, n=99), headers=headers)
+    httpx.post(f"{served.url}/v1/chat/completions", json=asking(words), headers=headers, timeout=60)
+    httpx.post(f"{served.url}/v1/chat/completions", json=asking(words, n=99), headers=headers, timeout=60)
     served.close()
     log = (served.home.root / "server.log").read_text()
     assert words not in log and key.secret not in log
@@ -197,7 +205,7 @@ def test_nothing_to_serve_is_said_in_one_line(tmp_path: Path) -> None:
         "try:\n    serve(Home(Path(sys.argv[1]), Path(sys.argv[1])), port=0)\n"
         "except SpearheadError as error:\n    print(error, file=sys.stderr)\n    sys.exit(error.exit_code)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "there is no release" in done.stderr
 
 
@@ -212,9 +220,9 @@ def test_a_full_disk_and_a_lost_database_are_503s_that_charge_nothing_and_pass_b
                 answer = client.post("/v1/chat/completions", json=asking("hello", stream=stream))
                 assert answer.status_code == 503 and answer.json()["error"]["code"] == "store_unavailable", answer.text
                 assert int(answer.headers["retry-after"]) >= 1
-            assert httpx.get(f"{served.url}/ready").json()["parts"]["database"] is False
+            assert httpx.get(f"{served.url}/ready", timeout=60).json()["parts"]["database"] is False
         assert client.post("/v1/chat/completions", json=asking("hello")).status_code == 200
-        assert httpx.get(f"{served.url}/ready").status_code == 200
+        assert httpx.get(f"{served.url}/ready", timeout=60).status_code == 200
     until(lambda: not served.balance(account).reserved)
     assert 10**9 - served.balance(account).available == 3 * 5 * (PROMPT + COMPLETION)
     assert journal.check(served.engine) + usage.check(served.engine) == []
@@ -238,7 +246,7 @@ def lost_database(served: Any) -> Iterator[None]:
     aside.mkdir()
     files = [path.rename(aside / path.name) for path in sorted(served.home.root.glob("spearhead.db*"))]
     stranger = {"authorization": "Bearer sk-spear-" + "a" * 43}
-    assert httpx.get(f"{served.url}/v1/models", headers=stranger).status_code == 503, "never a 401"
+    assert httpx.get(f"{served.url}/v1/models", headers=stranger, timeout=60).status_code == 503, "never a 401"
     yield
     assert not list(served.home.root.glob("spearhead.db*"))
     for path in files:

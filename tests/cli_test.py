@@ -25,7 +25,7 @@ from spearhead.store.home import Home
 ROOT = Path(__file__).parents[1]
 
 
-def spearhead(*words: str, home: Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def spearhead(*words: str, home: Path, timeout: float = 180) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "spearhead.cli", *words, "--home", str(home)],
         capture_output=True,
@@ -336,7 +336,7 @@ def test_threads_that_wait_sleep_soon_unless_the_environment_says_otherwise(
         env={**outside, **said, "OMP_DISPLAY_ENV": "VERBOSE"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert f"GOMP_SPINCOUNT = {wanted}" in done.stderr
 

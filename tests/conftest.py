@@ -12,6 +12,7 @@ import os
 import random
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -414,6 +415,63 @@ def until(happened: Callable[[], T | None], *, seconds: float = 60.0, what: str 
     return told
 
 
+def own_workers() -> list[psutil.Process]:
+    """Processes that hold models of engines in this process; a browser's, and other servers', come and go."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any("/runtimes/" in word for word in child.cmdline()):
+                found.append(child)
+    return found
+
+
+@contextlib.contextmanager
+def slowly(workers: Callable[[], list[psutil.Process]] = own_workers) -> Iterator[None]:
+    """Models get a tenth of the time, for a test that acts on what runs and must not race it.
+
+    3,000 tokens, which are written within 1.5 seconds, then take more than ten; where cores are busy, each turn that
+    lasted longer is waited for longer. A worker or server that dies meanwhile is let go.
+    """
+    over = threading.Event()
+
+    def each(held: list[psutil.Process], turn: Callable[[psutil.Process], None]) -> None:
+        for worker in held:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                turn(worker)
+
+    def hold_back() -> None:
+        held: list[psutil.Process] = []
+        began = time.monotonic()
+        while not over.is_set():
+            each(held, psutil.Process.suspend)
+            ran = time.monotonic() - began
+            with contextlib.suppress(psutil.NoSuchProcess):
+                held = workers()
+            each(held, psutil.Process.suspend)
+            over.wait(max(0.045, 9 * ran))
+            each(held, psutil.Process.resume)
+            began = time.monotonic()
+            over.wait(0.005)
+
+    thread = threading.Thread(target=hold_back)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def port_of_ones_own() -> int:
+    """A port for processes that are told it and bind it later: none of those that the system gives to whoever asks for
+    any, so that no connection of another process takes it meanwhile."""
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("100 ports from 20000 to 30000 are taken")
+
+
 @dataclass
 class Served:
     """A server process over an installation of its own, and the same installation's database from here."""
@@ -507,31 +565,9 @@ class Served:
         """Processes that hold models."""
         return [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
 
-    @contextlib.contextmanager
-    def slowly(self) -> Iterator[None]:
-        """Its models get a tenth of the time, for a test that acts on what runs and must not race it.
-
-        3,000 tokens, which are written within 1.5 seconds, then take more than ten.
-        """
-        over = threading.Event()
-
-        def hold_back() -> None:
-            while not over.is_set():
-                held = [psutil.Process(pid) for pid in self.workers()]
-                for worker in held:
-                    worker.suspend()
-                over.wait(0.045)
-                for worker in held:
-                    worker.resume()
-                over.wait(0.005)
-
-        thread = threading.Thread(target=hold_back)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def slowly(self) -> contextlib.AbstractContextManager[None]:
+        """Its models get a tenth of the time: see `slowly`."""
+        return slowly(lambda: psutil.Process(self.process.pid).children(recursive=True))
 
     def egress(self) -> list[str]:
         """Whom the server tried to speak to, and whom its workers or native parts speak to now, off this machine."""
@@ -552,7 +588,7 @@ class Served:
             client.close()
         spoken = [] if self.process.poll() is not None else self.egress()
         self.process.terminate()
-        code = self.process.wait(timeout=40)
+        code = self.process.wait(timeout=60)
         assert not spoken, f"it spoke to {spoken}"
         self.engine.dispose()
         return code
@@ -584,7 +620,7 @@ def start_server(
     assert process.stdout is not None
     line = process.stdout.readline()
     if "http://" not in line:
-        code = process.wait(timeout=10)
+        code = process.wait(timeout=60)
         raise AssertionError(f"the server did not start (exit {code}): {(root / 'server.log').read_text()[-2000:]}")
     url = line.split()[-1].removesuffix("/v1")
     times = psutil.Process(process.pid).cpu_times()
@@ -830,7 +866,7 @@ def javascript(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
         script.write_text(NODE.replace("CODE", code))
         env = {**os.environ, "KEY": served.key(account).secret}
         done = subprocess.run(
-            [node, script, served.url], env=env, cwd=place, capture_output=True, text=True, timeout=60
+            [node, script, served.url], env=env, cwd=place, capture_output=True, text=True, timeout=180
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import socket
 import subprocess
 import sys
 import zlib
@@ -133,14 +132,14 @@ def of_all(base: Path, *, rank: int | None) -> dict[str, torch.Tensor]:
 
 
 def test_two_processes_have_the_gradients_of_one_with_the_doubled_batch_and_noise_of_their_own(tmp_path: Path) -> None:
+    from tests.conftest import port_of_ones_own
+
     from spearhead.models.pretrained import tiny
 
     base = tiny.write(tmp_path / "base" / "llama")
     for rank in range(2):  # each with a home of its own: what a base is converted to is not written by two
         tiny.write(tmp_path / f"base-{rank}" / "llama")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(port_of_ones_own())
     command = [sys.executable, "-W", "ignore", __file__]
     shares = [
         subprocess.Popen([*command, str(n), port, str(tmp_path / f"base-{n}" / "llama"), str(tmp_path / f"{n}.st")])

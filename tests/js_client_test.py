@@ -97,18 +97,19 @@ def test_every_refusal_is_the_error_class_that_it_should_be(served: Any, javascr
 
 def test_a_stream_that_is_aborted_is_paid_up_to_there(served: Any, javascript: Any) -> None:
     account = served.account()
-    got = javascript(
-        served,
-        account,
-        """
-        const stream = await client.chat.completions.create(
-          { model: "tiny", messages: [{ role: "user", content: "~" }], max_tokens: 4000, stream: true });
-        let count = 0;
-        for await (const chunk of stream) {
-          if (++count === 5) stream.controller.abort();
-        }
-        return count;
-        """,
-    )
+    with served.slowly():
+        got = javascript(
+            served,
+            account,
+            """
+            const stream = await client.chat.completions.create(
+              { model: "tiny", messages: [{ role: "user", content: "~" }], max_tokens: 4000, stream: true });
+            let count = 0;
+            for await (const chunk of stream) {
+              if (++count === 5) stream.controller.abort();
+            }
+            return count;
+            """,
+        )
     assert got >= 5
     assert PROMPT < served.paid(account) < PROMPT + 4000 * COMPLETION

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import io
 import json
@@ -29,6 +30,7 @@ from spearhead.core.generation import Accepted, Delivered, Event, Failed, Reques
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Policy, Rule
 from spearhead.core.sampler import Sampler
+from spearhead.engine import open as open_module
 from spearhead.engine import outputs
 from spearhead.engine.loaded import Room
 from spearhead.engine.open import follow, opened
@@ -378,6 +380,26 @@ def test_every_format_carries_label_trace_and_receipt(
     assert kept.content == data and kept.headers["content-type"] == f"image/{format}"
 
 
+LOADED = "() => [...document.images].every((one) => one.complete && one.naturalWidth)"
+"""Whether every picture of a page is there."""
+
+
+@contextlib.contextmanager
+def pictures_later(tab: Any) -> Iterator[None]:
+    """Pictures that are asked for in this block come after it; those that are asked for later, at once."""
+    waiting: list[Any] = []
+    over = False
+
+    def held(one: Any) -> None:
+        one.continue_() if over else waiting.append(one)
+
+    tab.route("**/picture", held)
+    yield
+    over = True
+    for one in waiting:
+        one.continue_()
+
+
 def test_classes_have_their_chinese_names_in_a_chinese_studio(server: Served, tab: Any) -> None:
     guest = server.guest(server.account(), "creator")
     guest.enter(tab, server.url, language="zh")
@@ -387,6 +409,7 @@ def test_classes_have_their_chinese_names_in_a_chinese_studio(server: Served, ta
     tab.click("#send")
     tab.locator(".work[data-state=done] img").wait_for()
     tab.locator(".work a.button").click()
+    tab.wait_for_url("**/make?work=*")
     assert tab.locator("#prompt").input_value() == "圆"
     address = tab.url
     guest.enter(tab, server.url, language="en")
@@ -403,6 +426,7 @@ def test_pictures_are_made_by_class_in_the_studio_and_leave_with_their_label(
     tab.fill("#count", "2")
     tab.click("#send")
     tab.locator(".work[data-state=done] img").nth(1).wait_for()
+    tab.wait_for_function(LOADED)
     shown = tab.evaluate("Array.from(document.images, (one) => [one.naturalWidth, one.alt])")
     assert shown == [[256, "Picture made by AI: bar"]] * 2
     tab.locator(".work a", has_text="Details").first.click()
@@ -427,15 +451,12 @@ def test_the_studio_counts_one_picture_names_its_price_and_keeps_its_room(server
     tab.wait_for_url("**/gallery/out_*")
     assert "Units\n1 picture\n" in tab.inner_text("dl.facts")
     for address, below in ((tab.url, "a[download]"), (f"{server.url}/gallery", ".tile h2")):
-        waiting: list[Any] = []
-        tab.route("**/picture", lambda one, _, all=waiting: all.append(one))
-        with tab.expect_request("**/picture"):
-            tab.goto(address, wait_until="domcontentloaded")
-        before = tab.locator(below).first.bounding_box()
-        for one in waiting:
-            one.continue_()
+        with pictures_later(tab):
+            with tab.expect_request("**/picture"):
+                tab.goto(address, wait_until="domcontentloaded")
+            before = tab.locator(below).first.bounding_box()
+        tab.wait_for_function(LOADED)
         tab.unroute("**/picture")
-        tab.wait_for_function("() => [...document.images].every((one) => one.complete && one.naturalWidth)")
         assert tab.locator(below).first.bounding_box() == before, f"{below} moved when the picture came"
     for page in ("/scenarios", "/scenarios/shapes/1"):
         tab.goto(server.url + page)
@@ -451,7 +472,7 @@ def test_an_address_instead_of_bytes_leads_to_the_labelled_file(server: Served) 
     account = server.account()
     answer = server.openai(account).images.generate(model="shapes", prompt="disc", response_format="url")
     assert answer.data and answer.data[0].url and answer.data[0].b64_json is None
-    kept = httpx.get(answer.data[0].url, headers={"authorization": f"Bearer {server.key(account).secret}"})
+    kept = httpx.get(answer.data[0].url, headers={"authorization": f"Bearer {server.key(account).secret}"}, timeout=60)
     assert kept.status_code == 200 and seal.read(Media("image", "image/png", kept.content)).visible
 
 
@@ -569,6 +590,11 @@ def test_a_release_that_marks_its_pictures_takes_over_once_it_can_draw_them_and_
     shutil.copytree(walked.release, place)
     write_signed(place, releases.read(place).manifest)
 
+    async def never(seconds: float, work: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(open_module, "_repeat", never)  # the test follows, and nobody beside it
+
     async def taken_up() -> None:
         async with opened(home, room=Room(threads=1)) as engine:
             leaving: set[asyncio.Task[None]] = set()
@@ -617,7 +643,7 @@ def test_a_release_whose_graph_was_altered_is_not_served(walked: Outcome, home: 
         "try:\n    serve(Home(Path(sys.argv[1]), Path(sys.argv[1])), host='127.0.0.1', port=0)\n"
         "except SpearheadError as error:\n    print(error); sys.exit(error.exit_code)"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 2 and "model.onnx" in done.stdout
 
 

@@ -148,7 +148,7 @@ def test_no_header_is_more_than_text(served: Served, asked: tuple[httpx.Client, 
     for probe in (*SQL, *(path for path in PATHS if path.isascii() and path.isprintable())):
         kept = client.post("/v1/chat/completions", json=body, headers={"idempotency-key": probe})
         assert kept.status_code in (400, 404), kept.text
-        stranger = httpx.get(f"{served.url}/v1/models", headers={"authorization": f"Bearer {probe}"})
+        stranger = httpx.get(f"{served.url}/v1/models", headers={"authorization": f"Bearer {probe}"}, timeout=60)
         assert stranger.status_code == 401 and stranger.json()["error"]["code"] == "invalid_api_key"
     assert counts(served) == before
     assert sa.inspect(served.engine).has_table("accounts")
@@ -189,7 +189,7 @@ def test_no_path_leads_out_of_what_is_served(served: Served) -> None:
     host, port = served.url.removeprefix("http://").split(":")
     for path in RAW:
         for method in ("GET", "POST", "DELETE"):
-            link = http.client.HTTPConnection(host, int(port), timeout=30)
+            link = http.client.HTTPConnection(host, int(port), timeout=60)
             link.putrequest(method, path, skip_host=True)  # as it stands: nothing tidies it
             link.putheader("Host", host)
             link.putheader("Content-Length", "0")

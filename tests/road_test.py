@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from tests.chinese import LIBRARIES, english
-from tests.conftest import OVER_PAIRS, nonsense, write_pairs
+from tests.conftest import OVER_PAIRS, nonsense, port_of_ones_own, write_pairs
 
 from spearhead.core.errors import InputError, SpearheadError
 from spearhead.ledger import economics
@@ -474,7 +473,12 @@ def running(nod: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes]
     ]
     command = [sys.executable, "-m", "spearhead.cli", *words, "--quiet"]
     env = {**os.environ, "SPEARHEAD_CACHE": str(tmp_path / "cache")}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        env=env,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )
     try:
         yield process, command, tmp_path
     finally:
@@ -527,9 +531,7 @@ def test_two_processes_train_through_the_verb_what_one_does(nod: Path, tmp_path:
     how = ("training.steps=8", "training.batch=10", "training.validate_every=4", "training.minutes=30.0",
            'training.precision="fp32"')  # fmt: skip
     words = ["train", str(nod), "--quiet", "--json", *(f"--set={change}" for change in how)]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(port_of_ones_own())
     plain = {**os.environ, "SPEARHEAD_CACHE": str(tmp_path / "cache")}
     told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # as torchrun says it
 

@@ -56,7 +56,7 @@ def test_the_better_learning_rate_is_found_and_what_mattered_is_said(nod: Path, 
 def test_a_killed_search_goes_on_with_the_trial_it_was_cut_off_in(nod: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "spearhead.cli", "search", str(nod), "--trials", "2", "--json"]
     command += ["--home", str(tmp_path / "home"), *(f"--over={one}" for one in OVER)]
-    command += [f"--set={one}" for one in (*QUICK, "training.steps=20", "training.save_every=2")]
+    command += [f"--set={one}" for one in (*QUICK, "training.steps=60", "training.save_every=2")]
     runs = tmp_path / "home" / "runs"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
         limit = time.monotonic() + 90

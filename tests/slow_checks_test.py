@@ -71,9 +71,9 @@ class Noting:
 POLICY = Policy(("terms",), (Rule("*", Direction.OUTPUT, hold=0.5),))
 
 
-def ask(account: str) -> Request:
-    """For an answer of three sentences, as sentences go without a full stop."""
-    return Request("tiny", account, "k", prompt="~", options={"max_tokens": 160})
+def ask(account: str, *, tokens: int = 160) -> Request:
+    """For an answer of three sentences, as sentences go without a full stop; of more tokens, more of them."""
+    return Request("tiny", account, "k", prompt="~", options={"max_tokens": tokens})
 
 
 def with_check(check: Check) -> Reviewer:
@@ -141,7 +141,7 @@ def test_who_leaves_while_a_check_looks_pays_for_what_left_and_it_can_be_traced(
             loop = asyncio.create_task(turns(check))
 
             async def listen() -> None:
-                async for event in engine.run(ask(account)):
+                async for event in engine.run(ask(account, tokens=2000)):
                     if isinstance(event, Released):
                         left.append(event.delta)
                         if not loop.done():

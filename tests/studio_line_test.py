@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from tests.conftest import slowly
 
 from spearhead.core.generation import Request
 from spearhead.engine import edits, erasure, outputs, recall
@@ -61,13 +62,14 @@ def test_a_person_who_is_blocked_has_nothing_more_made(tmp_path: Path, make_rele
             line = Line(engine)
             long = {"max_tokens": 1900}  # two fit beside each other
             asked = [Request("tiny", person.account, number(), prompt="~", options=long) for _ in range(5)]
-            added = line.add(person, asked)
-            while not (added[0].answers and added[0].answers[0].text):
-                await asyncio.sleep(0.001)
-            people.block(store, "ada", actor="test")
-            await engine.end_blocked()
-            while not all(work.over for work in added):
-                await asyncio.sleep(0.01)
+            with slowly():
+                added = line.add(person, asked)
+                while not (added[0].answers and added[0].answers[0].text):
+                    await asyncio.sleep(0.001)
+                people.block(store, "ada", actor="test")
+                await engine.end_blocked()
+                while not all(work.over for work in added):
+                    await asyncio.sleep(0.01)
             assert [work.state for work in added] == ["failed"] * 2 + ["cancelled"] * 3
             assert "blocked" in str(added[0].reason) and added[0].receipt is not None
             assert added[0].answers[0].finish == "cancelled" and added[0].answers[0].text

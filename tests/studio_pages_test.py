@@ -159,6 +159,7 @@ def test_the_gallery_is_searched_compared_traced_and_erased(served: Any, maker: 
     maker.get_by_role("button", name="Search").click()
     expect(maker.locator(".tile h2")).to_have_text(["first fox"])
     maker.get_by_role("link", name="Show everything").click()
+    expect(maker.locator(".tile")).to_have_count(2)
     for box in maker.get_by_role("checkbox").all():
         box.check()
     maker.get_by_role("button", name="Compare two").click()
@@ -197,7 +198,8 @@ def test_everything_works_without_a_mouse(served: Any, tab: Page) -> None:
     """From the address bar to an answer's details with the keyboard alone."""
     name = served.person(served.account(), "creator")
     tab.goto(f"{served.url}/make")
-    tab.keyboard.type(name)  # the first field has the focus
+    expect(tab.locator("#name")).to_be_focused()
+    tab.keyboard.type(name)
     tab.keyboard.press("Tab")
     tab.keyboard.type(PASSWORD)
     tab.keyboard.press("Enter")

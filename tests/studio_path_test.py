@@ -34,6 +34,7 @@ def test_make_hold_approve_download_verify_invoice(furnished: Any, tab: Page, br
     expect(tab.get_by_text("Waits for a person to look at it.")).to_be_visible()
     expect(tab.locator("main")).not_to_contain_text("ada@example.org")
     tab.get_by_role("link", name="Details").click()
+    tab.wait_for_url("**/gallery/out_*")
     number = tab.url.rpartition("/")[2]
     tab.get_by_role("link", name="See how the review stands").click()
     expect(tab.get_by_role("heading", name="Your piece in review")).to_be_visible()
@@ -75,7 +76,7 @@ def test_make_hold_approve_download_verify_invoice(furnished: Any, tab: Page, br
     public.get_by_role("button", name="Look at the labels").click()
     expect(public.get_by_text("Relied on: C2PA, GB 45438")).to_be_visible()
     stranger.close()
-    answer = httpx.post(f"{furnished.url}/v1/verify", content=file.read_bytes())
+    answer = httpx.post(f"{furnished.url}/v1/verify", content=file.read_bytes(), timeout=60)
     assert answer.status_code == 200 and answer.json()["holds"] is True
 
     # Invoice: what was used, at its price, and nothing else.

@@ -1,5 +1,6 @@
 """Promises of review in the studio: over HTTP against the real server, and by keyboard alone in a real browser."""
 
+import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -67,7 +68,7 @@ def ruben(furnished: Any) -> Any:
 def test_only_reviewers_decide_auditors_look_and_nobody_else_enters(furnished: Any, creator: str) -> None:
     review = held(furnished, creator)
     maker, auditor = furnished.guest(creator, "creator", "operator"), furnished.guest(creator, "auditor")
-    stranger = httpx.Client(base_url=furnished.url)
+    stranger = httpx.Client(base_url=furnished.url, timeout=60)
     for path in ("/review", f"/review/{review}", f"/review/{review}/file"):
         assert stranger.get(path).headers["location"].startswith("/login?next=")
         assert maker.get(path).status_code == 403
@@ -362,6 +363,12 @@ def test_twenty_reviewers_at_once_never_hold_the_same_item(furnished: Any) -> No
 
 
 # -- in a browser -------------------------------------------------------------------------------------------------
+def arrives(tab: Page, path: str, *, told: str) -> None:
+    """Wait for the page after a decision, which says what was done; its address says it only until it has been read."""
+    tab.wait_for_url(re.compile(rf"{path}(\?said=\w+)?$"))
+    expect(tab.get_by_text(told, exact=True)).to_be_visible()
+
+
 def test_a_reviewer_works_by_keyboard_alone(furnished: Any, creator: str, rita: Any, tab: Page) -> None:
     with furnished.engine.begin() as connection:  # what other tests left in the queue is not theirs to decide
         connection.execute(sa.update(reviews).values(state="rejected").where(reviews.c.state != "released"))
@@ -381,13 +388,13 @@ def test_a_reviewer_works_by_keyboard_alone(furnished: Any, creator: str, rita: 
     expect(tab.get_by_role("button", name="Approve")).to_be_focused()
     expect(tab.locator("[data-told]")).to_have_text("Approve: Enter confirms.")
     tab.keyboard.press("Enter")
-    tab.wait_for_url(f"**/review/{second}?said=approved")
+    arrives(tab, f"/review/{second}", told="Approved. It is released.")
     assert state(furnished, first) == "released"
     tab.keyboard.press("r")
     expect(tab.get_by_label("Reason")).to_be_focused()
     tab.keyboard.type("a private address, r and a are letters here")
     tab.keyboard.press("Control+Enter")
-    tab.wait_for_url(f"**/review/{third}?said=rejected")
+    arrives(tab, f"/review/{third}", told="Rejected.")
     assert state(furnished, second) == "rejected"
     tab.keyboard.press("?")
     expect(tab.get_by_label("Use these keys")).to_be_visible()
@@ -404,7 +411,7 @@ def test_a_reviewer_works_by_keyboard_alone(furnished: Any, creator: str, rita: 
         tab.keyboard.press("Tab")
     expect(tab.get_by_role("button", name="Hand on")).to_be_focused()
     tab.keyboard.press("Enter")
-    tab.wait_for_url("**/review?said=escalated")
+    arrives(tab, "/review", told="Handed on to another person.")
     assert state(furnished, third) == "escalated"
 
 

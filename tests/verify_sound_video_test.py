@@ -23,7 +23,7 @@ def test_anybody_learns_whether_the_label_of_a_sound_or_a_film_holds(piece: Medi
     sealed = seal.seal(piece, LABEL, signer=Signer(signing.ensure(home)))
     stripped = bytes(sealed.data).replace(b"c2pa", b"c3pa").replace(b"C2PA", b"C3PA")
     elsewhere = {"x-forwarded-for": "203.0.113.44"}  # as a proxy on this machine says
-    with httpx.Client(base_url=served.url, headers=elsewhere) as anybody:
+    with httpx.Client(base_url=served.url, headers=elsewhere, timeout=60) as anybody:
         said = anybody.post("/v1/verify", content=sealed.data).json()
         assert said["holds"] is True and said["relied_on"] == ["c2pa", "gb45438"]
         assert [layer["name"] for layer in said["layers"]] == ["c2pa", "gb45438", "visible"]

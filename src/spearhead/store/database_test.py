@@ -231,6 +231,24 @@ def test_readers_see_one_moment_and_wait_for_no_writer(place: Path) -> None:
         assert reader.scalar(rows) == 1
 
 
+def test_a_reader_sees_one_moment_whatever_others_commit_meanwhile_and_the_next_one_sees_it(url: str) -> None:
+    database.migrate(url)
+    engine = database.connect(url)
+    rows = sa.select(sa.func.count()).select_from(tables.withdrawals)
+    with database.reading(engine) as reader:
+        assert reader.scalar(rows) == 0
+        withdraw(engine, "a")
+        assert reader.scalar(rows) == 0
+        with database.writing(engine) as writer:
+            assert writer.scalar(rows) == 1
+            withdraw(engine, "b") if writer.dialect.name == "postgresql" else withdraw(writer, "b")
+            assert writer.scalar(rows) == 2, "who writes sees what was committed before each statement"
+    for _ in range(2):
+        with database.reading(engine) as reader:
+            assert reader.scalar(rows) == 2
+    engine.dispose()
+
+
 def test_every_connection_keeps_a_log_checks_references_and_flushes_what_must_last(place: Path) -> None:
     engine = database.connect(f"sqlite:///{place}")
     names = ("journal_mode", "foreign_keys", "busy_timeout", "synchronous", "recursive_triggers")

@@ -33,6 +33,8 @@ MANIFEST, SIGNATURE, RECORDS = "manifest.json", "manifest.sig", "parts/records.t
 LARGEST_MANIFEST = 16 << 20
 STALE_SECONDS = 24 * 3600
 """Age from which an unfinished draft folder is what a crash left behind."""
+CHANGES = 7370656174
+"""The advisory lock of PostgreSQL that who enters or promotes a release holds."""
 PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".bin"})
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -139,7 +141,12 @@ def published(home: Home, *, scenario: str | None = None) -> list[Release]:
     found = [path.parent for path in home.releases.glob(pattern) if not path.parent.name.startswith(".")]
     releases = []
     for folder in found:
-        release = read(folder)
+        try:
+            release = read(folder)
+        except InputError:
+            if not folder.exists():  # another command has removed it since (see `gc`)
+                continue
+            raise
         if release.name != f"{folder.parent.name}@{folder.name}":
             raise InputError(f"{folder} holds {release.name}: a release lies under its own name; move it back")
         releases.append(release)
@@ -149,6 +156,7 @@ def published(home: Home, *, scenario: str | None = None) -> list[Release]:
 def register(store: Engine | Connection, release: Release) -> Release:
     """Enter a release as `passing` if it has no row; records withdrawn before now mark it at once. Gives its row."""
     with writing(store) as connection:
+        _in_turn(connection)
         if (row := _row(connection, release)) is None:
             withdrawn = [str(record) for (record,) in connection.execute(sa.select(tables.withdrawals.c.record))]
             affected = sorted(_learnt(release, set(withdrawn)))
@@ -257,6 +265,7 @@ def way_back(home: Home, store: Engine, scenario: str, *, public_key: bytes | No
 def go_back(home: Home, connection: Connection, current: Release, target: Release) -> Release:
     """Carry out what `way_back` found; raises InputError when it is so no more."""
     scenario = current.manifest.scenario
+    _in_turn(connection)
     if [one.name for one in _before(home, connection, scenario)] != [current.name, target.name]:
         raise InputError(said("store.release.changed", scenario=scenario))
     for release in (current, target):
@@ -425,6 +434,12 @@ def _whole(release: Release, *, public_key: bytes | None) -> None:
 
 
 # -- in the database ---------------------------------------------------------------------------------------------
+
+
+def _in_turn(connection: Connection) -> None:
+    """Two who enter a release at once would both find no row of it, and two who promote would both leave one live."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer
+        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({CHANGES})"))
 
 
 def _is(release: Release) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

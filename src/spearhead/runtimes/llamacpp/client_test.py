@@ -44,7 +44,7 @@ def started(table: Table, settings: Settings = SMALL) -> Any:
     return LlamaCpp.start(table.model, table.tokenizer, settings=settings)
 
 
-async def until(condition: Any, seconds: float = 10.0) -> None:
+async def until(condition: Any, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -126,7 +126,7 @@ def test_an_answer_that_goes_round_in_circles_is_ended_and_its_slot_freed(table:
             # a run of 12 characters is four cycles; three of them are 36 characters in 84 tokens
             assert text.startswith(CYCLE * 12) and len(text) < 36 + 40
             assert last.finish == "length" and 84 <= last.usage.completion < 900
-            limit = time.monotonic() + 10
+            limit = time.monotonic() + 60
             while any(await runtime.slots()):
                 assert time.monotonic() < limit, "the slot is still busy"
                 await asyncio.sleep(0.01)
@@ -287,19 +287,16 @@ def test_an_answer_may_fill_a_context_of_any_size(table: Table) -> None:
 def test_closing_an_answer_frees_its_slot_and_its_share_of_the_context(table: Table) -> None:
     async def main() -> None:
         async with await started(table) as runtime:
-            worker, begun = await runtime._current(), time.monotonic()
-            await answer(runtime, ask("a", temperature=0, max_tokens=2000))
-            whole = time.monotonic() - begun
-            running = runtime.generate(ask("a", temperature=0, max_tokens=2000))
+            worker = await runtime._current()
+            running = runtime.generate(ask("xa", temperature=0, max_tokens=2000))
             seen = await anext(running)
             assert seen.usage.completion >= 1
             assert any(await runtime.slots())
-            begun = time.monotonic()
             await running.aclose()
-            while any(await runtime.slots()):
-                assert time.monotonic() - begun < whole / 2, "it goes on though nobody reads it"
             await until(lambda: worker.running == 0)
-            assert worker._free == 2048
+            assert worker._free == 2048 and not any(await runtime.slots())
+            _, last = await answer(runtime, ask("xa" + CYCLE * 250, temperature=0, max_tokens=1))
+            assert last.usage.cached < 1000, "it went on though nobody read it"
             assert (await answer(runtime, ask("a", temperature=0, max_tokens=7)))[0] == CYCLE
 
     asyncio.run(main())
@@ -404,10 +401,14 @@ def test_a_tokenizer_that_cannot_be_read_is_one_line_and_leaves_no_process_behin
     broken = tmp_path / "tokenizer.json"
     broken.write_text("{")
 
+    def children() -> set[int]:
+        return {child.pid for child in psutil.Process().children()}
+
     async def main() -> None:
+        before = children()
         with pytest.raises(InputError, match="tokenizer.json"):
             await LlamaCpp.start(table.model, broken, settings=SMALL)
-        assert not [child for child in psutil.Process().children() if "worker" in " ".join(child.cmdline())]
+        assert children() <= before
 
     asyncio.run(main())
 

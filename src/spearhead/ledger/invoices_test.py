@@ -224,7 +224,9 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     steps=st.lists(STEP, min_size=3, max_size=14),
     prices=st.tuples(st.integers(0, 10**13), st.integers(0, 10**13)),
@@ -346,7 +348,9 @@ class Stay:
         yield from pairwise(starts)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(moves=st.lists(MOVES, min_size=4, max_size=16), first=st.integers(0, 2), day=st.integers(0, 30))
 def test_plans_change_with_their_periods_each_of_which_is_asked_for_once_and_in_full(
     engine: Engine, moves: list[tuple[str, int]], first: int, day: int

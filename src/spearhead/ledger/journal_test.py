@@ -477,7 +477,9 @@ WRITES = st.lists(
 
 
 @given(WRITES)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_any_order_of_writes_conserves_money_and_agrees_with_a_plain_count(engine: Engine, writes: list[Write]) -> None:
     """The other implementation keeps two numbers an account and a set of what was done."""
     names = [funded(engine, 0), funded(engine, 0)]

@@ -253,7 +253,7 @@ def test_a_settlement_does_not_take_longer_when_many_windows_are_over(
     engine: Engine, hands: Hands, account: str
 ) -> None:
     name = f"account:{account}"
-    at_most(engine, name, "requests", "minute", 1000)
+    at_most(engine, name, "tokens", "minute", 1000)
 
     def looked_at(request: str) -> int:
         """Of SQLite: hundreds of its machine's steps; of PostgreSQL: rows of the windows."""
@@ -270,7 +270,7 @@ def test_a_settlement_does_not_take_longer_when_many_windows_are_over(
             return len(taken) if sqlite else int(connection.exec_driver_sql(rows).scalar_one())
 
     first = looked_at("a")
-    over = {"subject": name, "measure": "requests", "span": "minute", "used": 1}
+    over = {"subject": name, "measure": "tokens", "span": "minute", "used": 1}
     with engine.begin() as connection:
         rows = [{**over, "start": stamp(NOON - timedelta(minutes=ago))} for ago in range(1, 10_000)]
         connection.execute(limit_windows.insert(), rows)

@@ -111,16 +111,24 @@ def test_answers_keep_their_promises(table: Table, engine: str) -> None:
             asked = [answer("a" * n, temperature=0, max_tokens=301) for n in range(1, 13)]
             for text, last in await asyncio.gather(*asked):  # more than the context holds at once
                 assert (text, last.finish) == ("é😀a" * 43, "length")
-            running = runtime.generate(Prompt((Segment("xa", False),), options={"temperature": 0, "max_tokens": 2000}))
+            worker = psutil.Process(runtime.pids[0])
+
+            def spent() -> float:
+                """Seconds of a processor, however many others want it."""
+                return float(sum(worker.cpu_times()[:2]))
+
+            for _ in range(2):  # the second time it is known to the engine, and quicker
+                begun = spent()
+                await answer("a", temperature=0, max_tokens=2000)
+                whole = spent() - begun
+            running = runtime.generate(Prompt((Segment("a", False),), options={"temperature": 0, "max_tokens": 2000}))
+            begun = spent()
             await anext(running)
             assert any(await runtime.slots())
             await running.aclose()
             while any(await runtime.slots()):
                 await asyncio.sleep(0.01)
-            _, last = await answer("xa" + "é😀a" * 250, temperature=0, max_tokens=1)
-            assert last.usage.cached < 1000, "it went on though nobody read it"
-            _, last = await answer("xa" + "é😀a" * 250, temperature=0, max_tokens=1)
-            assert last.usage.cached > 1000, "what the engine computed it knows"
+            assert spent() - begun < whole / 2, "it goes on though nobody reads it"
 
     asyncio.run(main())
 

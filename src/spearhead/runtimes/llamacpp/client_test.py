@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from spearhead.runtimes.conftest import WIDTH, Table
 from spearhead.runtimes.failure import PromptTooLong, RuntimeFailed
 from spearhead.runtimes.llamacpp import LlamaCpp, Settings
 from spearhead.runtimes.llamacpp.client import MOST_MEASURED
+from spearhead.runtimes.llamacpp.engines import LLAMACPP
 
 SMALL = Settings(context=2048, slots=8, batch=64, threads=1)
 CYCLE = "é😀a"  # what follows an `a`, seven tokens long
@@ -395,6 +397,21 @@ def test_a_model_that_cannot_be_read_is_one_line(table: Table, tmp_path: Path) -
             assert "\n" not in str(caught.value)
 
     asyncio.run(main())
+
+
+def test_a_worker_that_cannot_load_its_model_stays_until_the_reason_was_read(tmp_path: Path) -> None:
+    (tmp_path / "junk.gguf").write_bytes(b"not a model at all" * 50)
+    asked = {"model": str(tmp_path / "junk.gguf"), "socket": str(tmp_path / "s.sock"), "adapter": "", "cache": ""}
+    asked |= {"slots": 1, "context": 64, "batch": 32, "threads": 1}
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    with subprocess.Popen([sys.executable, *LLAMACPP.command], text=True, **pipes) as process:
+        assert process.stdin and process.stdout and process.stderr
+        print(json.dumps(asked), file=process.stdin, flush=True)
+        assert "error" in json.loads(process.stdout.readline())
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.stdin.close()
+        assert "error loading model: " in process.stderr.read() and process.wait(60) == 1
 
 
 def test_a_tokenizer_that_cannot_be_read_is_one_line_and_leaves_no_process_behind(table: Table, tmp_path: Path) -> None:

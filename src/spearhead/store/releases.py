@@ -15,6 +15,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -405,14 +406,16 @@ def _signature_problem(folder: Path, public_key: bytes) -> str | None:
 def _remove(folder: Path) -> None:
     """Out of sight in one step, then deleted, so that no half of a release is ever seen."""
     doomed = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:60]}.old."))
-    os.replace(folder, doomed / folder.name)
+    with suppress(FileNotFoundError):  # another command was first
+        os.replace(folder, doomed / folder.name)
     shutil.rmtree(doomed)
 
 
 def _sweep(folder: Path) -> None:
     for draft in folder.glob(".*"):
-        if draft.is_dir() and not draft.is_symlink() and time.time() - draft.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(draft)
+        with suppress(FileNotFoundError):
+            if draft.is_dir() and not draft.is_symlink() and time.time() - draft.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(draft)
 
 
 def _age(release: Release) -> tuple[str, str, int, str]:

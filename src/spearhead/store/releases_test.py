@@ -263,6 +263,22 @@ def test_a_release_that_is_removed_while_others_are_listed_is_left_out(
         releases.published(home)
 
 
+def test_of_two_who_clear_up_at_once_neither_fails(home: Home, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("1", "2", "3"):
+        make(home, version=version)
+    replace, others = os.replace, list[list[str]]()
+
+    def overtaken(source: Path, target: Path) -> None:
+        if not others:
+            others.append([])
+            others[0] += releases.gc(home, engine, keep=1)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", overtaken)
+    assert releases.gc(home, engine, keep=1) == others[0] == ["tiny@1", "tiny@2"]
+    assert [path.name for path in (home.releases / "tiny").iterdir()] == ["3"]
+
+
 def test_gc_spares_what_answers_and_what_a_trace_needs(home: Home, engine: Engine) -> None:
     for version in ("1", "2", "3", "4", "5"):
         make(home, version=version)

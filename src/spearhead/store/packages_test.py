@@ -132,16 +132,17 @@ def test_a_damaged_archive_in_the_cache_is_fetched_again(home: Home, shop: Path)
 def test_of_two_who_fetch_at_once_neither_takes_away_what_the_other_has(
     home: Home, shop: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
 ) -> None:
-    sha, asks, others = digest.of_file(wheel(shop)), packages._ask_client, list[tuple[Path, int]]()
+    archive, asks, others = wheel(shop), packages._ask_client, list[tuple[Path, int]]()
+    sha = digest.of_file(archive)
     if damaged:
-        kept = packages.fetch("pypi", "tiny", "1.0", sha, home=home)
-        kept.write_bytes(kept.read_bytes()[:50])
+        (home.packages / sha).mkdir(parents=True)
+        (home.packages / sha / archive.name).write_bytes(archive.read_bytes()[:50])
 
-    def overtaken(*asked: Any) -> None:
+    def overtaken(registry: str, package: str, version: str, drop: Path) -> None:
         monkeypatch.setattr(packages, "_ask_client", asks)
-        first = packages.fetch("pypi", "tiny", "1.0", sha, home=home)
+        first = packages.fetch(registry, package, version, sha, home=home)
         others.append((first, first.stat().st_ino))
-        asks(*asked)
+        shutil.copy(archive, drop)  # as the client does
 
     monkeypatch.setattr(packages, "_ask_client", overtaken)
     own = packages.fetch("pypi", "tiny", "1.0", sha, home=home)

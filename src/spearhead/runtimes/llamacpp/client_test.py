@@ -401,10 +401,10 @@ def test_a_model_that_cannot_be_read_is_one_line(table: Table, tmp_path: Path) -
 
 def test_a_worker_that_cannot_load_its_model_stays_until_the_reason_was_read(tmp_path: Path) -> None:
     (tmp_path / "junk.gguf").write_bytes(b"not a model at all" * 50)
-    asked = {"model": str(tmp_path / "junk.gguf"), "socket": str(tmp_path / "s.sock"), "adapter": "", "cache": ""}
-    asked |= {"slots": 1, "context": 64, "batch": 32, "threads": 1}
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
-    with subprocess.Popen([sys.executable, *LLAMACPP.command], text=True, **pipes) as process:
+    values = {"slots": 1, "context": 64, "batch": 32, "threads": 1, "adapter": "", "cache": ""}
+    asked = {**values, "model": str(tmp_path / "junk.gguf"), "socket": str(tmp_path / "s.sock")}
+    command, pipe = [sys.executable, *LLAMACPP.command], subprocess.PIPE
+    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin and process.stdout and process.stderr
         print(json.dumps(asked), file=process.stdin, flush=True)
         assert "error" in json.loads(process.stdout.readline())

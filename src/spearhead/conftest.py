@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine
 
 from spearhead.store import database
@@ -25,7 +25,8 @@ from spearhead.store import database
 if TYPE_CHECKING:
     from spearhead.models.pretrained.batch import Example
 
-settings.register_profile("home", deadline=None)  # however busy the machine is; each run looks for new examples
+# However busy the machine is; each run looks for new examples.
+settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci" if "SPEARHEAD_CI" in os.environ else "home")  # "ci" takes the same ones each time
 os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch are imported, which look once
 

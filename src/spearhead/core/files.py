@@ -1,10 +1,11 @@
 """Files that exist whole or not at all. Knows nothing of what is in them."""
 
+import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -31,10 +32,12 @@ def draft_of(path: Path) -> str:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, *, stays: Callable[[Path], bool] = lambda there: False) -> Iterator[Path]:
     """A temporary folder beside `path` that becomes `path` when the block ends well, and vanishes when it does not.
 
-    An existing `path` is replaced. Nothing that was there is lost when the block raises.
+    An existing `path` is replaced. Nothing that was there is lost when the block raises. Others may do the same at the
+    same moment; where one was first, and `stays` says of its folder that it may stay, it does: whoever reads in it
+    already goes on undisturbed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=draft_of(path)))
@@ -42,17 +45,31 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield draft
         _sync_tree(draft)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{draft_of(path)}old."))
-            os.replace(path, old / path.name)
-            os.replace(draft, path)
+        aside: list[Path] = []
+        while not _placed(draft, path):
+            if stays(path):
+                shutil.rmtree(draft)
+                break
+            aside.append(Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{draft_of(path)}old.")))
+            with suppress(FileNotFoundError):  # another took it away first, and puts its own there
+                os.replace(path, aside[-1] / path.name)
+        for old in aside:
             shutil.rmtree(old)
-        else:
-            os.replace(draft, path)
         _sync_folder(path.parent)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _placed(draft: Path, path: Path) -> bool:
+    """Whether `draft` is `path` now; False where something else is."""
+    try:
+        os.replace(draft, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
+    return True
 
 
 def _sync_tree(root: Path) -> None:

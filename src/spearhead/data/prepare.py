@@ -74,11 +74,8 @@ def prepare(
     gone = sorted(set(withdrawn) & set(listing.read_text("utf-8").split()))
     name = digest.of_value([base, gone])
     place = home.data / name
-    if place.exists():
-        try:
-            return Dataset.open(place)
-        except InputError:
-            pass  # damaged: what follows makes it anew and replaces it
+    if (found := _sound(place)) is not None:  # a damaged one is made anew and replaced
+        return found
     if not batch.records and not batch.refusals:
         yield from _gather(batch, config, readers, cleaner, home=home, folder=folder, wanted=wanted)
     considered = len(batch.records) + len(batch.refusals)
@@ -90,7 +87,7 @@ def prepare(
     _insist(splits, batch, config)
     batch.refusals.sort(key=lambda one: (one.kind, one.source, one.reason))
     kept = {record.id for records in splits.values() for record in records}
-    with whole_folder(place) as draft:
+    with whole_folder(place, stays=lambda there: _sound(there) is not None) as draft:
         dataset.write(
             draft,
             name=name,
@@ -107,6 +104,14 @@ def prepare(
         )
     yield Progress("data", len(kept), len(kept), "written", "records")
     return Dataset.open(place)
+
+
+def _sound(place: Path) -> Dataset | None:
+    """The data set in a folder; None where there is none, or a damaged one."""
+    try:
+        return Dataset.open(place) if place.exists() else None
+    except InputError:
+        return None
 
 
 def _reader(source: Source) -> SourceReader:

@@ -139,6 +139,23 @@ def test_a_smaller_limit_looks_at_a_subset(home: Home, folder: Path) -> None:
     assert prepared(config(limit=20), home, folder).summary["beyond_limit"] == 40
 
 
+def test_of_two_who_prepare_at_once_neither_takes_away_what_the_other_has(
+    home: Home, folder: Path, tmp_path: Path
+) -> None:
+    def begun(where: Home) -> Generator[Progress, None, Dataset]:
+        return prepare(config(), home=where, folder=folder, checks=(), sells=False, withdrawn=())
+
+    seen, _ = outcome(begun(Home(root=tmp_path / "other", cache=tmp_path / "cache")))
+    slow = begun(home)
+    for _ in seen[:-1]:  # all that comes before it is written
+        next(slow)
+    first = prepared(config(), home, folder)
+    place = (first.folder / "summary.json").stat().st_ino
+    _, second = outcome(slow)
+    assert second.folder == first.folder and (second.folder / "summary.json").stat().st_ino == place
+    assert everything(first) == everything(second)
+
+
 def test_a_damaged_folder_is_made_anew(home: Home, folder: Path) -> None:
     first = prepared(config(), home, folder)
     wanted = (first.folder / "train.jsonl").read_bytes()

@@ -1,7 +1,6 @@
 """Promises of limits and budgets, on every database there is."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from spearhead.ledger import holds, journal, keys, limits, plans
 from spearhead.ledger.billing import Hands
 from spearhead.ledger.holds import Reservation
 from spearhead.ledger.limits import BudgetSpent, LimitReached
+from spearhead.store import database
 from spearhead.store.tables import journal_groups, limit_windows, reservations
 
 NOON = datetime(2027, 1, 31, 12, 0, tzinfo=UTC)
@@ -53,8 +53,8 @@ def enter(
         )
 
 
-def finish(engine: Engine, held: Reservation, request: str, hands: Hands, *, made: int) -> None:
-    with engine.begin() as connection:
+def finish(store: Engine | Connection, held: Reservation, request: str, hands: Hands, *, made: int) -> None:
+    with database.writing(store) as connection:
         units = Usage(1, made)
         plans.close(
             connection, held, made=units, owed=units, source="e", event=request, key=None, release="s@1", clock=hands
@@ -253,24 +253,28 @@ def test_a_settlement_does_not_take_longer_when_many_windows_are_over(
     engine: Engine, hands: Hands, account: str
 ) -> None:
     name = f"account:{account}"
-    at_most(engine, name, "requests", "minute", 1000)
+    at_most(engine, name, "tokens", "minute", 1000)
 
-    def seconds(word: str) -> float:
-        times = []
-        for number in range(5):
-            request = f"{word}{number}"
-            held = enter(engine, account, request, hands)
-            start = time.perf_counter()
-            finish(engine, held, request, hands, made=1)
-            times.append(time.perf_counter() - start)
-        return min(times)
+    def looked_at(request: str) -> int:
+        """Of SQLite: hundreds of its machine's steps; of PostgreSQL: rows of the windows."""
+        held = enter(engine, account, request, hands)
+        rows = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'limit_windows'"
+        taken: list[int] = []
+        with engine.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            if sqlite := connection.dialect.name == "sqlite":
+                driver.set_progress_handler(lambda: taken.append(1), 100)
+            finish(connection, held, request, hands, made=1)
+            if sqlite:
+                driver.set_progress_handler(None, 0)
+            return len(taken) if sqlite else int(connection.exec_driver_sql(rows).scalar_one())
 
-    first = seconds("a")
-    over = {"subject": name, "measure": "requests", "span": "minute", "used": 1}
+    first = looked_at("a")
+    over = {"subject": name, "measure": "tokens", "span": "minute", "used": 1}
     with engine.begin() as connection:
-        rows = [{**over, "start": stamp(NOON - timedelta(minutes=ago))} for ago in range(1, 40_000)]
+        rows = [{**over, "start": stamp(NOON - timedelta(minutes=ago))} for ago in range(1, 10_000)]
         connection.execute(limit_windows.insert(), rows)
-    assert seconds("b") < 5 * first
+    assert first > 0 and looked_at("b") < first + 10
 
 
 def test_counters_of_windows_that_are_long_over_are_forgotten_and_the_others_not_looked_at(

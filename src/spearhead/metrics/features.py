@@ -184,7 +184,7 @@ def _keep(place: Path, model: Any, example: Any, facts: Facts) -> None:
     from spearhead.nn import onnx_file
 
     outputs = ("features", "logits") if facts.classes else ("features",)
-    with whole_folder(place) as draft:
+    with whole_folder(place, stays=Path.is_dir) as draft:
         onnx_file.write(model, {"pixels": example}, outputs, draft / MODEL)
         sha = digest.of_file(draft / MODEL)
         (draft / f"{MODEL}.sha256").write_text(sha, "utf-8")

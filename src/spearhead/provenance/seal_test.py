@@ -118,7 +118,9 @@ def test_a_changed_manifest_shows(signer: Signer) -> None:
         assert seen and not seen.valid
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_manifest_with_a_flipped_bit_is_read_without_error(signer: Signer, place: int, bit: int) -> None:
     sealed = c2pa_text.embed(media.text("And so."), LABEL, signer=signer)
@@ -192,7 +194,9 @@ def test_verify_names_every_layer_of_a_changed_file(signer: Signer) -> None:
     assert not holds(layers) and holds(verify(sealed.data)) and not holds(verify(b"plain words"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(text=st.text(max_size=80))
 def test_any_text_can_be_sealed(signer: Signer, text: str) -> None:
     sealed = seal.seal(media.text(text), LABEL, signer=signer)

@@ -5,6 +5,7 @@ operator puts a chain and key from a certificate authority in their place (`c2pa
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -159,8 +160,11 @@ def _keep(path: Path, data: bytes) -> None:
 def _leaf(folder: Path, moment: datetime) -> tuple[bytes, bytes]:
     """The chain and the leaf's key; both are in one file, so that they change together."""
     chain_path, key_path = folder / "c2pa-chain.pem", folder / "c2pa-key.pem"
-    if chain_path.exists() and key_path.exists():  # the operator's own
-        return chain_path.read_bytes(), key_path.read_bytes()
+    while chain_path.exists() and key_path.exists():  # the operator's own
+        with suppress(FileNotFoundError):  # another pair is put there at this moment: both are read anew
+            chain, key = chain_path.read_bytes(), key_path.read_bytes()
+            if chain_path.read_bytes() == chain:
+                return chain, key
     root_path, leaf_path = folder / "c2pa-root.pem", folder / "c2pa-leaf.pem"
     if not root_path.exists():
         _keep(root_path, _root(moment))

@@ -142,3 +142,21 @@ def test_an_authoritys_chain_takes_the_place_of_the_own_one_and_what_does_not_fi
     now = signing.ensure(here)
     assert (now.chain, now.c2pa, now.release) == (authority.chain, authority.c2pa, own.release)
     assert {stat.S_IMODE(path.stat().st_mode) for path in here.secrets.iterdir()} == {0o600}
+
+
+def test_who_signs_while_another_chain_is_installed_signs_with_a_key_that_fits_its_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (signing.ensure(home(tmp_path / name)) for name in ("first", "second"))
+    here, read, later = home(tmp_path / "here"), Path.read_bytes, [second]
+    signing.install(here, chain=first.chain, key=first.c2pa)
+
+    def overtaken(path: Path) -> bytes:
+        if path.name == "c2pa-key.pem" and later:
+            new = later.pop()
+            signing.install(here, chain=new.chain, key=new.c2pa)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", overtaken)
+    found = signing.ensure(here)
+    assert (found.chain, found.c2pa) == (second.chain, second.c2pa)

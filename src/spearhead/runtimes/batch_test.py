@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,22 +46,19 @@ def test_a_prompt_that_is_refused_ends_the_run_with_its_reason(table: Table) -> 
 @pytest.fixture(scope="module")
 def endpoint(table: Table) -> Iterator[str]:
     """llama.cpp's own HTTP server on loopback with the table model, in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     code = (
         "import sys, xllamacpp\n"
         "p = xllamacpp.CommonParams(); p.model.path = sys.argv[1]; p.hostnames = ['127.0.0.1']\n"
-        "p.port = int(sys.argv[2]); p.n_parallel = 4; p.n_ctx = 8192; p.verbosity = 0\n"
+        "p.port = 0; p.n_parallel = 4; p.n_ctx = 8192; p.verbosity = 0\n"
         "p.cpuparams.n_threads = 1; p.use_jinja = False\n"
-        "server = xllamacpp.Server(p); print('ready', flush=True); sys.stdin.read()\n"
+        "server = xllamacpp.Server(p); print(server.listening_address, flush=True); sys.stdin.read()\n"
     )
-    command = [sys.executable, "-c", code, str(table.model), str(port)]
+    command = [sys.executable, "-c", code, str(table.model)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        while "ready" not in process.stdout.readline():
+        while not (address := process.stdout.readline()).startswith("http"):
             assert process.poll() is None
-        yield f"http://127.0.0.1:{port}/v1"
+        yield f"{address.strip()}/v1"
         process.kill()
 
 

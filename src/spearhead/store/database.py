@@ -30,6 +30,8 @@ LOG_PAGES, LAZY_LOG_PAGES = 1_000, 10_000
 _flush_file: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 MIGRATES = 7370656172
 """The advisory lock of PostgreSQL that who migrates holds."""
+REPEATABLE_READ = 3
+"""As the driver of PostgreSQL numbers it: one moment for a whole transaction."""
 _MAGIC = b"SQLite format 3\x00"
 _WRITER, _FILE = "spearhead_writer", "spearhead_file"
 _NEXT, _LAZY, _AT_ONCE = "spearhead_next", "spearhead_lazy", "spearhead_at_once"
@@ -141,7 +143,7 @@ def shorten(store: Engine) -> None:
 
 @contextmanager
 def reading(store: Engine | Connection) -> Iterator[Connection]:
-    """A transaction that only reads, one consistent moment, and waits for no writer on SQLite."""
+    """A transaction that only reads, one consistent moment, and waits for no writer."""
     if isinstance(store, Connection):
         yield store
         return
@@ -334,7 +336,7 @@ def _keep_log(cursor: sqlite3.Cursor) -> None:
             cursor.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:  # of whatever kind
                 raise
         time.sleep(0.01)
 
@@ -463,7 +465,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    if connection.info.pop(_NEXT, _Kind()).lazy:
+    """By default every statement sees a moment of its own: a sum and its parts could be told of two. The driver says it
+    as it begins, so that it takes no time."""
+    kind: _Kind = connection.info.pop(_NEXT, _Kind())
+    driver: Any = connection.connection.dbapi_connection
+    if (wanted := REPEATABLE_READ if kind.reads else None) != driver.isolation_level:
+        driver.isolation_level = wanted
+    if kind.lazy:
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 

@@ -46,10 +46,8 @@ def fetch(registry: str, package: str, version: str, sha256: str, *, home: Home)
     if wrong := fault(registry, package, version, sha256):
         raise InputError(wrong)
     shelf = home.packages / sha256
-    if cached := _on_shelf(shelf):
-        if digest.of_file(cached) == sha256:
-            return cached
-        shutil.rmtree(shelf)  # cut short or damaged: fetch it again
+    if cached := _sound(shelf, sha256):
+        return cached
     home.packages.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.packages, prefix=".fetch.") as name:
         drop = Path(name)
@@ -63,9 +61,9 @@ def fetch(registry: str, package: str, version: str, sha256: str, *, home: Home)
                 f"{registry} package {package} {version} has sha256 {got}, the scenario says {sha256}: "
                 "these are not the bytes that were meant; compare the version and the sum, then correct the scenario"
             )
-        with whole_folder(shelf) as draft:
+        with whole_folder(shelf, stays=lambda there: _sound(there, sha256) is not None) as draft:
             shutil.move(str(files[0]), draft / files[0].name)
-    return shelf / files[0].name
+    return _on_shelf(shelf) or shelf / files[0].name
 
 
 def members(archive: Path) -> list[str]:
@@ -108,7 +106,8 @@ def extract_member(archive: Path, name: str, *, home: Home, limit: int = MOST_BY
                 continue
             if size > limit:
                 raise InputError(f"{archive.name}: {name} has {size} bytes, at most {limit} are unpacked")
-            with whole_folder(shelf) as draft, stream() as source_bytes:
+            unpacked = whole_folder(shelf, stays=lambda there: _on_shelf(there) is not None)
+            with unpacked as draft, stream() as source_bytes:
                 target = draft / PurePosixPath(name).name
                 with target.open("wb") as out:
                     _copy(source_bytes, out, limit, f"{archive.name}: {name}")
@@ -199,6 +198,15 @@ def _last_words(output: str) -> str:
     telling = [line for line in lines if re.match(r"(ERROR|E:|npm (ERR!|error) (404|code|notarget))", line)] or lines
     last = telling[-1] if telling else "it gave no reason"
     return re.sub(r"//[^/@\s]+@", "//", last)[:300]
+
+
+def _sound(shelf: Path, sha256: str) -> Path | None:
+    """The archive in the cache; None where it is not there, was cut short or is damaged."""
+    try:
+        cached = _on_shelf(shelf)
+        return cached if cached is not None and digest.of_file(cached) == sha256 else None
+    except FileNotFoundError:  # another replaces a damaged one at this moment
+        return None
 
 
 def _on_shelf(shelf: Path) -> Path | None:

@@ -10,6 +10,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,6 +126,43 @@ def test_a_damaged_archive_in_the_cache_is_fetched_again(home: Home, shop: Path)
     kept = packages.fetch("pypi", "tiny", "1.0", sha, home=home)
     kept.write_bytes(kept.read_bytes()[:50])
     assert digest.of_file(packages.fetch("pypi", "tiny", "1.0", sha, home=home)) == sha
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_of_two_who_fetch_at_once_neither_takes_away_what_the_other_has(
+    home: Home, shop: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    archive, asks, others = wheel(shop), packages._ask_client, list[tuple[Path, int]]()
+    sha = digest.of_file(archive)
+    if damaged:
+        (home.packages / sha).mkdir(parents=True)
+        (home.packages / sha / archive.name).write_bytes(archive.read_bytes()[:50])
+
+    def overtaken(registry: str, package: str, version: str, drop: Path) -> None:
+        monkeypatch.setattr(packages, "_ask_client", asks)
+        first = packages.fetch(registry, package, version, sha, home=home)
+        others.append((first, first.stat().st_ino))
+        shutil.copy(archive, drop)  # as the client does
+
+    monkeypatch.setattr(packages, "_ask_client", overtaken)
+    own = packages.fetch("pypi", "tiny", "1.0", sha, home=home)
+    assert [(own, own.stat().st_ino)] == others
+    assert digest.of_file(own) == sha and [one.name for one in home.packages.iterdir()] == [sha]
+
+
+def test_of_two_who_unpack_at_once_neither_takes_away_what_the_other_has(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, copies, others = wheel(tmp_path), packages._copy, list[int]()
+
+    def overtaken(*given: Any) -> None:
+        monkeypatch.setattr(packages, "_copy", copies)
+        others.append(packages.extract_member(archive, "tiny/words.txt", home=home).stat().st_ino)
+        copies(*given)
+
+    monkeypatch.setattr(packages, "_copy", overtaken)
+    own = packages.extract_member(archive, "tiny/words.txt", home=home)
+    assert [own.stat().st_ino] == others and own.read_text() == "in the beginning\n"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -33,6 +34,8 @@ MANIFEST, SIGNATURE, RECORDS = "manifest.json", "manifest.sig", "parts/records.t
 LARGEST_MANIFEST = 16 << 20
 STALE_SECONDS = 24 * 3600
 """Age from which an unfinished draft folder is what a crash left behind."""
+CHANGES = 7370656174
+"""The advisory lock of PostgreSQL that who enters or promotes a release holds."""
 PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".bin"})
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -139,7 +142,12 @@ def published(home: Home, *, scenario: str | None = None) -> list[Release]:
     found = [path.parent for path in home.releases.glob(pattern) if not path.parent.name.startswith(".")]
     releases = []
     for folder in found:
-        release = read(folder)
+        try:
+            release = read(folder)
+        except InputError:
+            if not folder.exists():  # another command has removed it since (see `gc`)
+                continue
+            raise
         if release.name != f"{folder.parent.name}@{folder.name}":
             raise InputError(f"{folder} holds {release.name}: a release lies under its own name; move it back")
         releases.append(release)
@@ -149,6 +157,7 @@ def published(home: Home, *, scenario: str | None = None) -> list[Release]:
 def register(store: Engine | Connection, release: Release) -> Release:
     """Enter a release as `passing` if it has no row; records withdrawn before now mark it at once. Gives its row."""
     with writing(store) as connection:
+        _in_turn(connection)
         if (row := _row(connection, release)) is None:
             withdrawn = [str(record) for (record,) in connection.execute(sa.select(tables.withdrawals.c.record))]
             affected = sorted(_learnt(release, set(withdrawn)))
@@ -257,6 +266,7 @@ def way_back(home: Home, store: Engine, scenario: str, *, public_key: bytes | No
 def go_back(home: Home, connection: Connection, current: Release, target: Release) -> Release:
     """Carry out what `way_back` found; raises InputError when it is so no more."""
     scenario = current.manifest.scenario
+    _in_turn(connection)
     if [one.name for one in _before(home, connection, scenario)] != [current.name, target.name]:
         raise InputError(said("store.release.changed", scenario=scenario))
     for release in (current, target):
@@ -396,14 +406,16 @@ def _signature_problem(folder: Path, public_key: bytes) -> str | None:
 def _remove(folder: Path) -> None:
     """Out of sight in one step, then deleted, so that no half of a release is ever seen."""
     doomed = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:60]}.old."))
-    os.replace(folder, doomed / folder.name)
+    with suppress(FileNotFoundError):  # another command was first
+        os.replace(folder, doomed / folder.name)
     shutil.rmtree(doomed)
 
 
 def _sweep(folder: Path) -> None:
     for draft in folder.glob(".*"):
-        if draft.is_dir() and not draft.is_symlink() and time.time() - draft.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(draft)
+        with suppress(FileNotFoundError):
+            if draft.is_dir() and not draft.is_symlink() and time.time() - draft.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(draft)
 
 
 def _age(release: Release) -> tuple[str, str, int, str]:
@@ -425,6 +437,12 @@ def _whole(release: Release, *, public_key: bytes | None) -> None:
 
 
 # -- in the database ---------------------------------------------------------------------------------------------
+
+
+def _in_turn(connection: Connection) -> None:
+    """Two who enter a release at once would both find no row of it, and two who promote would both leave one live."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer
+        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({CHANGES})"))
 
 
 def _is(release: Release) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

@@ -5,7 +5,8 @@ import os
 import pickle
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from spearhead.core import digest
 from spearhead.core.errors import InputError
@@ -210,6 +211,72 @@ def test_what_a_rollback_has_to_read_keeps_no_other_write_waiting(
         finally:
             goes_on.set()
         assert back.result().name == "tiny@1"
+
+
+def meanwhile(engine: Engine, first: Callable[[Connection], object], second: Callable[[], object]) -> None:
+    """Do both at the same moment: the second is done, or waits for the first, before the first one commits."""
+    here = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    waits = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = {here}"
+    with ThreadPoolExecutor(1) as pool:
+        with database.writing(engine) as connection:
+            first(connection)
+            done = pool.submit(second)
+            while not done.done() and not connection.exec_driver_sql(waits).scalar():
+                time.sleep(0.01)
+        done.result(60)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)  # SQLite has one writer
+def test_of_two_who_enter_one_release_at_once_the_second_finds_it(home: Home, url: str) -> None:
+    engine, release = database.connect(url), releases.read(make(home, version="1"))
+    meanwhile(engine, lambda one: releases.register(one, release), lambda: releases.register(engine, release))
+    assert [one.state for one in releases.standing(home, engine, "tiny")] == ["passing"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_of_two_who_promote_at_once_one_leaves_its_release_live(home: Home, url: str) -> None:
+    engine = database.connect(url)
+    for version in ("1", "2"):
+        make(home, version=version)
+    meanwhile(
+        engine, lambda one: releases.promote(home, one, "tiny@1"), lambda: releases.promote(home, engine, "tiny@2")
+    )
+    assert [one.state for one in releases.standing(home, engine, "tiny")] == ["passing", "live"]
+    engine.dispose()
+
+
+def test_a_release_that_is_removed_while_others_are_listed_is_left_out(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, read = {version: make(home, version=version) for version in ("1", "2")}, releases.read
+
+    def overtaken(folder: Path) -> releases.Release:
+        if places["1"].exists():
+            shutil.rmtree(places["1"])
+        return read(folder)
+
+    monkeypatch.setattr(releases, "read", overtaken)
+    assert [one.name for one in releases.published(home)] == ["tiny@2"]
+    (places["2"] / "manifest.json").write_text("{")
+    with pytest.raises(InputError):
+        releases.published(home)
+
+
+def test_of_two_who_clear_up_at_once_neither_fails(home: Home, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("1", "2", "3"):
+        make(home, version=version)
+    replace, others = os.replace, list[list[str]]()
+
+    def overtaken(source: Path, target: Path) -> None:
+        if not others:
+            others.append([])
+            others[0] += releases.gc(home, engine, keep=1)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", overtaken)
+    assert releases.gc(home, engine, keep=1) == others[0] == ["tiny@1", "tiny@2"]
+    assert [path.name for path in (home.releases / "tiny").iterdir()] == ["3"]
 
 
 def test_gc_spares_what_answers_and_what_a_trace_needs(home: Home, engine: Engine) -> None:

@@ -1,6 +1,5 @@
 """Two processes, each with half of every batch, learn what one learns with the whole."""
 
-import socket
 import subprocess
 import sys
 
@@ -26,7 +25,7 @@ from spearhead.training.loop import train
 from spearhead.training.plan import Plan
 from spearhead.training.sine import Point, Sine, pack_points
 
-rank, port, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+rank, out = int(sys.argv[1]), sys.argv[2]
 slower = 0.0
 
 
@@ -36,7 +35,7 @@ class Slow(Sine):  # the higher its rank
         time.sleep(slower * rank)
 
 
-torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+torch.distributed.init_process_group("gloo", init_method=f"file://{out}/meet", rank=rank, world_size=2)
 points = [Point(float(x)) for x in np.linspace(-3, 3, 200)]
 for name, slower, length in (("steps", 0.0, {"steps": 8}), ("minutes", 0.02, {"steps": 10_000, "minutes": 0.03})):
     plan = Plan(batch=15, learning_rate=1e-2, precision="fp32", **length)
@@ -52,11 +51,8 @@ torch.distributed.destroy_process_group()
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Halves:
     """What each of two processes holds after a run of 8 steps, and after one of 1.8 seconds."""
     folder = tmp_path_factory.mktemp("halves")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     command = [sys.executable, "-W", "ignore", "-c", SHARE]
-    shares = [subprocess.Popen([*command, str(rank), port, str(folder)]) for rank in range(2)]
+    shares = [subprocess.Popen([*command, str(rank), str(folder)]) for rank in range(2)]
     try:
         assert [share.wait(timeout=200) for share in shares] == [0, 0]
     finally:

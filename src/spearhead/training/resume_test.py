@@ -56,7 +56,7 @@ def vars_of(plan):
     return {name: getattr(plan, name) for name in plan.__dataclass_fields__}
 
 
-def learn(made, place):
+def learn(made, place, stays):
     model, learnt, held, packed, plan = made()
     batches = Batches(learnt, packed, plan=plan)
     with place.with_suffix(".order").open("a") as out:
@@ -64,12 +64,14 @@ def learn(made, place):
             row = [step.number, batches.indices(step.number - 1), step.loss, step.validation]
             out.write(json.dumps(row) + chr(10))
             out.flush()
+            if stays and step.number == 29:  # it is killed on the way, however late the kill comes
+                signal.pause()
 
 
-def began(made, place):
+def began(made, place, stays=False):
     if (child := os.fork()) == 0:
         try:
-            learn(made, place)
+            learn(made, place, stays)
             os._exit(0)
         finally:
             os._exit(1)
@@ -89,7 +91,7 @@ chance = random.Random(seed)
 for made in (adalora, full, gan):
     calm, killed = folder / made.__name__ / "calm", folder / made.__name__ / "killed"
     calm.parent.mkdir()
-    undisturbed, victim, step = began(made, calm), began(made, killed), chance.randrange(1, 25)
+    undisturbed, victim, step = began(made, calm), began(made, killed, True), chance.randrange(1, 25)
     while done(killed) < step:
         assert os.waitpid(victim, os.WNOHANG) == (0, 0), made.__name__
         time.sleep(0.002)

@@ -43,7 +43,7 @@ def convert(path: Path, *, home: Home) -> Generator[Progress, None, Path]:
     yield Progress("base model", 0, 1, "reading its hash")
     folder = home.models / f"{digest.of_file(path)}-{FORMAT}"
     if not folder.is_dir():
-        with whole_folder(folder) as draft, trouble_told(folder):
+        with whole_folder(folder, stays=Path.is_dir) as draft, trouble_told(folder):
             yield from _convert_gguf(path, draft)
     return folder
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from spearhead.runtimes.llamacpp import engines
@@ -49,7 +50,7 @@ class Ahead:
     @classmethod
     async def start(cls, releases: Path) -> "Ahead":
         """With a process where a folder of releases holds a model that OpenVINO would compute here; else without."""
-        sizes = [file.stat().st_size for file in releases.glob("*/*/parts/*.gguf")]
+        sizes = list(_sizes(releases))
         chosen = engines.eligible(engines.wished(""), bytes=max(sizes, default=0), adapter=False, notes=[])
         return cls(await begun(engines.OPENVINO) if chosen[0] is engines.OPENVINO and sizes else None)
 
@@ -72,3 +73,11 @@ class Ahead:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def _sizes(releases: Path) -> Iterator[int]:
+    """Bytes of every model there; other commands make and remove releases meanwhile."""
+    for folder in releases.glob("*/*"):
+        if not folder.name.startswith("."):  # a release that is being made
+            with contextlib.suppress(FileNotFoundError):
+                yield from [file.stat().st_size for file in (folder / "parts").glob("*.gguf")]

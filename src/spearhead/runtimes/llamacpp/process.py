@@ -22,6 +22,8 @@ from spearhead.runtimes.llamacpp import wire
 from spearhead.runtimes.llamacpp.ahead import Ahead, begun
 from spearhead.runtimes.llamacpp.engines import LLAMACPP, OPENVINO, Engine, Unfit, eligible, wished
 
+_TELLING = ("error loading model: ", "failed to apply lora adapter: ")
+"""What llama.cpp puts before the reason for which a model cannot be had."""
 _CLOCK = re.compile(r"^[0-9.]+ E ")
 """What llama.cpp puts before each error: when, and that it is one."""
 
@@ -88,6 +90,7 @@ class Worker:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._retired = False
         self._errors: deque[str] = deque(maxlen=50)
+        self._told = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._reader = asyncio.create_task(self._read_errors())
@@ -143,7 +146,9 @@ class Worker:
         if said.get("lacking"):
             raise InputError(f"{LLAMACPP.name} cannot be loaded: {said['error']}: install it (on Debian: libgomp1)")
         if "ready" not in said:
-            await asyncio.wait({self._reader}, timeout=2)
+            told = asyncio.create_task(self._told.wait())
+            await asyncio.wait({self._reader, told}, timeout=3, return_when=asyncio.FIRST_COMPLETED)
+            told.cancel()
             what = f"{model.name} with {self.settings.adapter.name}" if self.settings.adapter else model.name
             raise InputError(f"{what} cannot be loaded: {self._reason(str(said['error']))}; make or fetch it anew")
         slots = await wire.ask(self.socket, "GET", "/slots")
@@ -231,7 +236,7 @@ class Worker:
 
     def _reason(self, otherwise: str) -> str:
         for line in self._errors:
-            for telling in ("error loading model: ", "failed to apply lora adapter: "):
+            for telling in _TELLING:
                 if telling in line:
                     return line.rpartition(telling)[2]
         return self._errors[0] if self._errors else otherwise
@@ -251,6 +256,8 @@ class Worker:
         said = _CLOCK.sub("", line.decode("utf-8", "replace").strip())
         if said:
             self._errors.append(said[:300])
+            if any(telling in said for telling in _TELLING):
+                self._told.set()
 
 
 async def launch(model: Path, settings: Settings, *, ahead: Ahead | None = None) -> Worker:

@@ -9,7 +9,6 @@ import os
 import resource
 import shutil
 import sys
-import time
 from typing import Any
 
 
@@ -28,7 +27,7 @@ def main() -> None:
         os._exit(1)
     except Exception as error:  # the reason itself is on standard error, written by llama.cpp
         print(json.dumps({"error": str(error)}), flush=True)
-        time.sleep(0.2)  # a thread of llama.cpp's writes it
+        sys.stdin.buffer.read()  # by a thread, in its own time; the parent ends the input when it has read it
         os._exit(1)
     print(json.dumps({"ready": server.listening_address}), flush=True)
     sys.stdin.buffer.read()

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,12 @@ async def one(runtime: Onnx, prompt: Prompt) -> bytes:
     return draft.media.data
 
 
-def slow_down(runtime: Onnx, seconds: float, inside: threading.Event | None = None) -> None:
-    """Each evaluation of the real graph takes so much longer; `inside` is set when the first one begins."""
+def slow_down(runtime: Onnx, wait: Callable[[], object]) -> None:
+    """Each evaluation of the real graph waits first."""
     run = runtime._graph.run
 
     def slow(inputs: Any) -> Any:
-        if inside is not None:
-            inside.set()
-        time.sleep(seconds)
+        wait()
         return run(inputs)
 
     runtime._graph.run = slow  # type: ignore[method-assign]
@@ -360,7 +358,7 @@ def test_a_graph_that_points_at_other_files_is_refused(tmp_path: Path) -> None:
 def test_closing_an_answer_takes_it_out_before_the_next_evaluation(tmp_path: Path) -> None:
     async def main() -> None:
         async with await Onnx.start(pull(tmp_path), settings=ONE) as runtime:
-            slow_down(runtime, 0.004)
+            slow_down(runtime, lambda: time.sleep(0.004))
             running = runtime.generate(ask("white", steps=250, preview=1, count=4))
             await anext(running)
             await running.aclose()
@@ -416,14 +414,21 @@ def test_a_model_that_breaks_fails_its_own_picture_and_no_other(tmp_path: Path) 
 def test_the_event_loop_goes_on_while_a_picture_is_made(tmp_path: Path) -> None:
     async def main() -> None:
         async with await Onnx.start(mix(tmp_path), settings=ONE) as runtime:
-            inside = threading.Event()
-            slow_down(runtime, 0.2, inside)
+            inside, went_on = threading.Event(), threading.Event()
+
+            def wait() -> None:
+                inside.set()
+                assert went_on.wait(30), "the loop stands still"
+
+            slow_down(runtime, wait)
             task = asyncio.create_task(one(runtime, ask("one")))
-            ticks = 0
-            while not task.done():
+            while not inside.is_set():
                 await asyncio.sleep(0.005)
-                ticks += inside.is_set()
-            assert ticks >= 3 and await task
+            for _ in range(3):
+                await asyncio.sleep(0.005)
+            assert not task.done()
+            went_on.set()
+            assert await task
 
     asyncio.run(main())
 

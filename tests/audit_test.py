@@ -1,6 +1,7 @@
 """Promises of the audit log as an operator meets it: commands write into it, and a command finds one changed byte."""
 
 import dataclasses
+import io
 import json
 import sqlite3
 from pathlib import Path
@@ -42,8 +43,8 @@ def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Desk:
 
 
 def people(desk: Desk, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    monkeypatch.setattr("spearhead.service.studio.register.ask", lambda *, from_stdin: "four words that differ")
     for name in names:
+        monkeypatch.setattr("sys.stdin", io.StringIO("four words that differ\n"))
         desk("people", "add", name, "--role", "auditor", "--password-stdin")
 
 

@@ -6,8 +6,13 @@ a licence against derivatives does not allow training, one against commerce does
 
 import difflib
 from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
 
 from spearhead.core.rights import Licence, Right
+
+if TYPE_CHECKING:
+    from license_expression import Licensing
 
 ALL = Right.TRAIN | Right.SHARE | Right.SELL
 NONCOMMERCIAL = Right.TRAIN | Right.SHARE
@@ -55,15 +60,12 @@ def read(expression: str, *, credit: str, wanted: Right = ALL) -> Licence:
     >>> read("MIT AND CC-BY-NC-4.0", credit="A. Person").rights.names
     ['train', 'share']
     """
-    from license_expression import get_spdx_licensing  # half a second
-
     if not expression.strip():
         raise ValueError("no licence is named: wanted an SPDX expression such as CC0-1.0")
     if len(expression) > 1000:
         raise ValueError("the licence expression is longer than 1000 characters")
-    licensing = get_spdx_licensing()
     try:
-        tree = licensing.parse(expression)
+        tree = _spdx().parse(expression)
     except Exception as error:  # the library raises several kinds, some of them bare
         raise ValueError(f"{expression!r} is not an SPDX licence expression: {str(error).splitlines()[0]}") from error
     known = {name.lower(): (name, rights) for name, rights in table().items()}
@@ -93,6 +95,14 @@ def both(first: Licence, second: Licence) -> Licence:
     spdx = " AND ".join(dict.fromkeys([*left.split(" AND "), *right.split(" AND ")])) if "(" not in left + right else ""
     credits = [credit for credit in dict.fromkeys([first.credit, second.credit]) if credit]
     return Licence(spdx or f"{left} AND {right}", first.rights & second.rights, "; ".join(credits))
+
+
+@cache
+def _spdx() -> "Licensing":
+    """All of SPDX's identifiers, which take 50 ms to read."""
+    from license_expression import get_spdx_licensing  # half a second
+
+    return get_spdx_licensing()
 
 
 def _identifier(leaf: object) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
@@ -507,6 +508,7 @@ def _prefers(why: str, plan: Plan) -> None:
         )
 
 
+@cache
 def model_table(family: str) -> type[BaseModel]:
     """A strict reader of `{config: ...}` for a family: its plain dataclass takes the strictness of its holder."""
     kind = Catalogue("spearhead.models", "FAMILY")[family].config

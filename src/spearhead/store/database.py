@@ -78,7 +78,12 @@ def connect(url: str) -> Engine:
         event.listen(engine, "checkout", partial(_same_file, path))
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        usual = {"options": "-c lock_timeout=10s -c statement_timeout=60s", "connect_timeout": 5}
+        # A database whose encoding is SQL_ASCII, as machines without a locale make them, gives its texts as bytes else.
+        usual = {
+            "options": "-c lock_timeout=10s -c statement_timeout=60s",
+            "connect_timeout": 5,
+            "client_encoding": "utf8",
+        }
         wanted = {name: value for name, value in usual.items() if name not in parsed.query}
         try:
             engine = sa.create_engine(parsed, pool_size=8, max_overflow=24, pool_pre_ping=True, connect_args=wanted)

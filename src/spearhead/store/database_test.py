@@ -107,6 +107,28 @@ def test_migrating_what_is_current_waits_for_no_writer_and_loads_no_migration_ma
     assert done.stdout == "False\n"
 
 
+def test_a_database_without_an_encoding_of_its_own_holds_every_text(url: str) -> None:
+    if url.startswith("sqlite"):
+        pytest.skip("SQLite is always in UTF-8")
+    name = f"spearhead_test_{secrets.token_hex(6)}"
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        plain = "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        connection.exec_driver_sql(f"CREATE DATABASE {name} {plain}")
+    bare = sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+    try:
+        database.migrate(bare)
+        engine = database.connect(bare)
+        with database.writing(engine) as connection:
+            assert connection.scalar(sa.select(sa.literal("你好"))) == "你好"
+            assert database.revision(connection) == migrations.HEAD
+        engine.dispose()
+    finally:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        admin.dispose()
+
+
 def test_processes_that_migrate_at_once_do_it_once(url: str) -> None:
     code = f"from spearhead.store import database; database.migrate({url!r})"
     racers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]

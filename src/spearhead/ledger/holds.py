@@ -39,6 +39,9 @@ _held = Prepared(
         journal_entries.c.account.label("pot"),
         journal_entries.c.currency.label("coin"),
         journal_entries.c.amount.label("part"),
+        limits.there_are(key=reservations.c.key_id, account=reservations.c.account, team=reservations.c.team).label(
+            "limited"
+        ),
     )
     .join(journal_entries, journal_entries.c.group_id == reservations.c.group_id)
     .where(reservations.c.id == sa.bindparam("wanted"))
@@ -209,7 +212,7 @@ def settle(
     groups.check_amount(amount, least=0)
     groups.check_amount(units, least=0)
     with writing(store) as connection:
-        found, origin = locked(connection, reservation)
+        found, origin, limited = locked(connection, reservation)
         key, payload = f"close:{reservation}", digest.of_value(["settle", amount, *([units] if units else [])])
         charged = 0 if found.state == "released" else min(amount, found.amount)
         reserved = pots.reserved(found.account)
@@ -237,21 +240,21 @@ def settle(
             (name, currency, part - used) for (name, currency, part), (*_, used) in zip(drawn, taken, strict=True)
         ]
         groups.post(connection, "settle", lines, key=key, payload=payload, moment=clock())
-        _close(connection, found, state="settled", settled=charged, tokens=tokens)
+        _close(connection, found, state="settled", settled=charged, tokens=tokens, limited=limited)
         return done
 
 
 def release(store: Engine | Connection, reservation: str, *, clock: Clock = now) -> bool:
     """Give the whole reservation back; False when it was released before. A settled one raises KeyReused."""
     with writing(store) as connection:
-        found, origin = locked(connection, reservation)
+        found, origin, limited = locked(connection, reservation)
         key, payload = f"close:{reservation}", digest.of_value(["release"])
         if found.state != "open":
             groups.posted(connection, key, payload=payload)
             return False
         lines = [(name, currency, -amount) for name, currency, amount in origin]
         groups.post(connection, "release", lines, key=key, payload=payload, moment=clock())
-        _close(connection, found, state="released", settled=None, tokens=0)
+        _close(connection, found, state="released", settled=None, tokens=0, limited=limited)
         return True
 
 
@@ -371,22 +374,26 @@ def _read(row: Any) -> Reservation:
     )
 
 
-def locked(connection: Connection, id: str) -> tuple[Reservation, list[Line]]:
-    """The reservation as it is once its account's lock is held, and the lines of its group; every write locks in this
-    one order.
+def locked(connection: Connection, id: str) -> tuple[Reservation, list[Line], bool]:
+    """The reservation as it is once its account's lock is held, the lines of its group, and whether limits may count
+    it; every write locks in this one order.
     """
     if connection.dialect.name != "sqlite":
         groups.lock(connection, of(connection, id).account)
     rows = _held.all(connection, {"wanted": id})
     if not rows:
         raise InputError(f"There is no reservation {id!r}.")
-    return _read(rows[0]), [(row.pot, row.coin, row.part) for row in rows]
+    return _read(rows[0]), [(row.pot, row.coin, row.part) for row in rows], bool(rows[0].limited)
 
 
-def _close(connection: Connection, found: Reservation, *, state: str, settled: int | None, tokens: int | None) -> None:
+def _close(
+    connection: Connection, found: Reservation, *, state: str, settled: int | None, tokens: int | None, limited: bool
+) -> None:
     kept = found.beside.tokens if tokens is None else tokens
     values = {"wanted": found.id, "to_state": state, "to_settled": settled, "to_tokens": kept}
     _close_reservation.run(connection, values)
+    if not limited:
+        return
     limits.leave(
         connection,
         account=found.account,

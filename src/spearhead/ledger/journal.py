@@ -8,6 +8,7 @@ Account `a` has its pots (`a:available` and others, see pots.py) and `a:reserved
 `earnings` is ours. Units that a plan includes are entries too, in a currency of their own.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,7 @@ from spearhead.core.errors import InputError
 from spearhead.ledger import groups, holds, limits, pots, servers, sums
 from spearhead.ledger.groups import Group
 from spearhead.store.database import reading, writing
-from spearhead.store.tables import grants, journal_entries, journal_groups, journal_snapshots, reservations
+from spearhead.store.tables import OPEN, grants, journal_entries, journal_groups, journal_snapshots, reservations
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +141,14 @@ def recover(store: Engine, clock: Clock = now) -> list[str]:
 
 def _released(store: Engine, which: Callable[[], sa.ColumnElement[bool]], *, clock: Clock) -> list[str]:
     """Release the open reservations that this is true of, each in a short transaction of its own; gives their ids."""
-    open = reservations.c.state == "open"
     with reading(store) as connection:
-        query = sa.select(reservations.c.id).where(open, which()).order_by(reservations.c.expires)
+        query = sa.select(reservations.c.id).where(OPEN, which()).order_by(reservations.c.expires)
         found = connection.scalars(query).all()
     released = []
     for reservation in found:  # requests go on in between
         with writing(store) as connection:
             holds.locked(connection, reservation)  # its work may have settled or renewed it meanwhile
-            still = sa.select(reservations.c.id).where(reservations.c.id == reservation, open, which())
+            still = sa.select(reservations.c.id).where(reservations.c.id == reservation, OPEN, which())
             if connection.scalar(still) is not None:
                 holds.release(connection, reservation, clock=clock)
                 released.append(reservation)
@@ -179,7 +179,7 @@ def expire(store: Engine | Connection, *, clock: Clock = now) -> int:
                 .join(journal_entries, journal_entries.c.group_id == reservations.c.group_id)
                 .where(
                     reservations.c.account == row.account,
-                    reservations.c.state == "open",
+                    OPEN,
                     journal_entries.c.account == pot,
                 )
             )
@@ -285,18 +285,11 @@ def check(store: Engine | Connection) -> list[str]:
                 .group_by(journal_entries.c.account, journal_entries.c.currency)
             )
         }
-        promised = {
-            (pots.reserved(row[0]), row[1]): int(row[2])
-            for column, sum in (
-                (reservations.c.currency, reservations.c.amount),
-                (reservations.c.unit, reservations.c.units),
-            )
-            for row in connection.execute(
-                sa.select(reservations.c.account, column, sa.func.sum(sum))
-                .where(reservations.c.state == "open", column.is_not(None))
-                .group_by(reservations.c.account, column)
-            )
-        }
+        promised, r = Counter[tuple[str, str]](), reservations.c
+        for row in connection.execute(sa.select(r.account, r.currency, r.amount, r.unit, r.units).where(OPEN)):
+            promised[pots.reserved(row.account), row.currency] += row.amount
+            if row.unit is not None:
+                promised[pots.reserved(row.account), row.unit] += row.units
         for name in sorted(held.keys() | promised.keys()):
             if held.get(name, 0) != promised.get(name, 0):
                 problems.append(
@@ -310,9 +303,7 @@ def check(store: Engine | Connection) -> list[str]:
         )
         problems += [f"{name} is overdrawn by {-total}." for name, total in spent]
         closed = sa.select(journal_groups.c.id).where(journal_groups.c.key == sa.literal("close:") + reservations.c.id)
-        half = connection.scalars(
-            sa.select(reservations.c.id).where((reservations.c.state == "open") == sa.exists(closed))
-        )
+        half = connection.scalars(sa.select(reservations.c.id).where(sa.exists(closed) == OPEN))
         problems += [f"Reservation {name} is half closed: its state and its group disagree." for name in half]
         for row in connection.execute(sa.select(journal_snapshots)):
             real = connection.scalar(

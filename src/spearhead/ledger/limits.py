@@ -19,7 +19,7 @@ from spearhead.core.errors import InputError, SpearheadError
 from spearhead.core.sentence import Said, said
 from spearhead.store.database import reading, writing
 from spearhead.store.prepared import Prepared, insertion
-from spearhead.store.tables import accounts, keys, limit_windows, rate_leases, reservations, team_members, teams
+from spearhead.store.tables import OPEN, accounts, keys, limit_windows, rate_leases, reservations, team_members, teams
 from spearhead.store.tables import limits as table
 
 MEASURES = ("requests", "tokens", "parallel", "budget")
@@ -190,18 +190,36 @@ def of(store: Engine | Connection, *, subject: str | None = None) -> list[Limit]
         return _newest(connection.execute(query.where(table.c.subject == subject) if subject else query).all())
 
 
+def there_are(
+    *, key: sa.ColumnElement[Any], account: sa.ColumnElement[Any], team: sa.ColumnElement[Any]
+) -> sa.ColumnElement[bool]:
+    """Whether limits of these are on record, as a part of a statement that has their ids; one without an id has none.
+
+    Whoever finds that there are none need not `enter` or `leave`: most requests meet no limit.
+    """
+    ids = {"key": key, "account": account, "team": team}
+    subjects = [sa.literal_column(f"'{kind}:'", sa.String) + id for kind, id in ids.items()]
+    return sa.exists().where(table.c.subject.in_(subjects))
+
+
 def enter(
-    connection: Connection, *, account: str, key: str | None, tokens: int, budget: int, moment: datetime
-) -> str | None:
-    """Count a request that may take so many tokens and so much money; gives the account's team.
+    connection: Connection,
+    *,
+    account: str,
+    key: str | None,
+    team: str | None,
+    tokens: int,
+    budget: int,
+    moment: datetime,
+) -> None:
+    """Count a request that may take so many tokens and so much money.
 
     Raises LimitReached or BudgetSpent and counts nothing. Behind the account's lock; the team's is taken here, always
     after it.
     """
-    team: str | None = _team.scalar(connection, {"account": account})
     here = _newest(_limits.all(connection, _of(account=account, key=key, team=team)))
     if not here:
-        return team
+        return
     _lock(connection, team)
     asked = {"requests": 1, "tokens": tokens, "budget": budget}
     counted: list[tuple[Limit, str, int]] = []
@@ -220,7 +238,6 @@ def enter(
         counted.append((limit, stamp(start), used + asked[limit.measure]))
     for limit, since, used in counted:
         _count(connection, limit, start=since, used=used)
-    return team
 
 
 def add(connection: Connection, *, account: str, key: str | None, team: str | None, created: str, budget: int) -> None:
@@ -400,5 +417,5 @@ def _running(connection: Connection, subject: str) -> int:
     kind, _, id = subject.partition(":")
     # Counted among all that are open, for SQLite would look for the open ones among all that the subject ever had.
     ours = sa.func.count(sa.case((_COLUMNS[kind] == id, 1)))
-    found = connection.scalar(sa.select(ours).where(reservations.c.state == "open", reservations.c.requests > 0))
+    found = connection.scalar(sa.select(ours).where(OPEN, reservations.c.requests > 0))
     return int(found or 0)

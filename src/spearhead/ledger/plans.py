@@ -10,6 +10,7 @@ import json
 import secrets
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ from spearhead.core.errors import InputError
 from spearhead.core.generation import Receipt, Usage
 from spearhead.core.manifest import PriceTag
 from spearhead.core.sentence import said
-from spearhead.ledger import grants, groups, holds, limits, pots, price, usage
+from spearhead.ledger import grants, groups, holds, limits, opening, pots, price, usage
 from spearhead.ledger.groups import KeyReused
 from spearhead.ledger.holds import Beside, Reservation
 from spearhead.store.database import reading, writing
@@ -30,6 +31,7 @@ from spearhead.store.tables import plans as table
 from spearhead.store.tables import subscriptions
 
 INCLUDED_PRIORITY = 0
+_COLUMNS = ("id", "account", "value", "started", "ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,31 +272,36 @@ def hold(
     meanwhile, and counts as no request of its own. Raises NotEnoughCredit, LimitReached or BudgetSpent, and then the
     caller's transaction is to be undone.
     """
-    moment, own = clock(), groups.lock(connection, account)
-    if own != tag.currency:
-        raise InputError(said("ledger.holds", account=account, own=own, currency=tag.currency))
-    if (found := holds.under(connection, account, request)) is not None:
+    moment = clock()
+    let_in = moment if within is None else datetime.fromisoformat(within.created)
+    scoped = groups.scoped("reserve", account, request)
+    here = opening.of(connection, account, key=key, scoped=scoped, moment=let_in)
+    if here.currency != tag.currency:
+        raise InputError(said("ledger.holds", account=account, own=here.currency, currency=tag.currency))
+    if here.made is not None:
+        found = holds.of(connection, here.made)
         if (found.beside.prompt_units, found.beside.completion_units) != (prompt, completion):
             raise KeyReused(f"The key {request!r} was used for another request: take a new key for a new one.")
         return found
     code, owing, units = pots.UNITS.get(tag.unit), 0, 0
-    let_in = moment if within is None else datetime.fromisoformat(within.created)
-    if (subscription := active(connection, account, let_in)) is not None:
+    if here.plan is not None:
+        subscription = _subscription(here.plan, "plan_")
         runs = refresh(connection, subscription, clock=clock) if within is None else period(subscription, let_in)
         owing = 0 if runs.trial else subscription.plan.owing
         if within is None:
             tag = _price(subscription.plan, tag)
     if within is not None and within.beside.prompt_price is not None and within.beside.completion_price is not None:
         tag = PriceTag(tag.currency, within.beside.prompt_price, within.beside.completion_price, tag.unit)
-    live = pots.live(connection, account, moment=let_in)
-    if code is not None:
+    granted = here.granted or here.plan is not None  # a period may have begun just now
+    live = pots.live(connection, account, moment=let_in) if granted else ()
+    if code is not None and live:
         there = sum(pot.left for pot in pots.of(connection, account, code, moment=moment, live=live))
         units = min(there, prompt + completion)
     money = price.rest(tag, prompt=prompt, completion=completion, covered=units)
     if within is None:
-        team = limits.enter(
-            connection, account=account, key=key, tokens=prompt + completion, budget=money, moment=moment
-        )
+        team, tokens = here.team, prompt + completion
+        if here.limited:
+            limits.enter(connection, account=account, key=key, team=team, tokens=tokens, budget=money, moment=moment)
     else:
         key, team = within.beside.key, within.beside.team
         limits.add(connection, account=account, key=key, team=team, created=stamp(moment), budget=money)
@@ -316,7 +323,7 @@ def hold(
         connection,
         account,
         money,
-        currency=own,
+        currency=here.currency,
         key=request,
         seconds=seconds,
         beside=beside,
@@ -387,16 +394,7 @@ def checked(plan: Plan) -> Plan:
     return plan
 
 
-_active = Prepared(
-    sa.select(subscriptions)
-    .where(
-        subscriptions.c.account == sa.bindparam("account"),
-        subscriptions.c.started <= sa.bindparam("moment"),
-        sa.or_(subscriptions.c.ended.is_(None), subscriptions.c.ended > sa.bindparam("moment")),
-    )
-    .order_by(subscriptions.c.started.desc())
-    .limit(1)
-)
+_active = Prepared(opening.running)
 
 
 def _price(plan: Plan, tag: PriceTag) -> PriceTag:
@@ -409,7 +407,9 @@ def _read(text: str) -> Plan:
     return checked(Plan(**json.loads(text)))
 
 
-def _subscription(row: Any) -> Subscription:
-    started, ended = (datetime.fromisoformat(text) if text else None for text in (row.started, row.ended))
-    assert started is not None
-    return Subscription(row.id, row.account, _read(row.value), started.astimezone(UTC), ended)
+def _subscription(row: Any, names: str = "") -> Subscription:
+    """From a row whose columns' names begin with `names`."""
+    id, account, value, started, ended = attrgetter(*(names + name for name in _COLUMNS))(row)
+    since, until = (datetime.fromisoformat(text).astimezone(UTC) if text else None for text in (started, ended))
+    assert since is not None
+    return Subscription(id, account, _read(value), since, until)

@@ -23,16 +23,14 @@ _FOREVER = "9999"
 UNITS = {"token": "XTK", "picture": "XPC", "second": "XSE", "character": "XCH", "frame": "XFR"}
 """What a plan may include, and the code of each in the journal: X begins no currency of a country (ISO 4217)."""
 
-_live = Prepared(
-    sa.select(grants)
-    .where(
-        grants.c.account == sa.bindparam("account"),
-        grants.c.closed.is_(None),
-        grants.c.effective <= sa.bindparam("moment"),
-        sa.or_(grants.c.expires.is_(None), grants.c.expires > sa.bindparam("moment")),
-    )
-    .order_by(grants.c.id)
+ALIVE = (
+    grants.c.account == sa.bindparam("account"),
+    grants.c.closed.is_(None),
+    grants.c.effective <= sa.bindparam("moment"),
+    sa.or_(grants.c.expires.is_(None), grants.c.expires > sa.bindparam("moment")),
 )
+"""Of an account's grants those that may be used at a moment."""
+_live = Prepared(sa.select(grants).where(*ALIVE).order_by(grants.c.id))
 
 
 @dataclass(frozen=True, slots=True)

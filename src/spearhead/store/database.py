@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ REPEATABLE_READ = 3
 """As the driver of PostgreSQL numbers it: one moment for a whole transaction."""
 _MAGIC = b"SQLite format 3\x00"
 _WRITER, _FILE = "spearhead_writer", "spearhead_file"
-_NEXT, _LAZY, _AT_ONCE = "spearhead_next", "spearhead_lazy", "spearhead_at_once"
+_NEXT = "spearhead_next"
 
 
 class StoreUnavailable(SpearheadError):
@@ -96,8 +96,9 @@ def connect(url: str) -> Engine:
     return engine
 
 
-@contextmanager
-def writing(store: Engine | Connection, *, durable: bool = True, wait: bool = True) -> Iterator[Connection]:
+def writing(
+    store: Engine | Connection, *, durable: bool = True, wait: bool = True
+) -> AbstractContextManager[Connection]:
     """A transaction that may write: the caller's own, or a new one that commits when the block ends well.
 
     On SQLite it holds the write lock from its first moment, so what it reads stays true until it commits. On
@@ -106,16 +107,9 @@ def writing(store: Engine | Connection, *, durable: bool = True, wait: bool = Tr
     `wait`, raises Busy where another thread or process is writing.
     """
     if isinstance(store, Connection):
-        yield store
-        return
+        return nullcontext(store)
     writer: _Writer | None = store.get_execution_options().get(_WRITER)
-    try:
-        with store.connect() if writer is None else writer.turn(store, wait=wait) as connection:
-            connection.info[_NEXT] = _Kind(lazy=not durable, at_once=not wait)
-            with connection.begin():
-                yield connection
-    except sa.exc.TimeoutError as error:
-        raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from error
+    return _transaction(store, _Kind(lazy=not durable)) if writer is None else writer.turn(store, durable, wait)
 
 
 def flush(store: Engine, *, begun: Callable[[], None] = lambda: None) -> None:
@@ -146,19 +140,21 @@ def shorten(store: Engine) -> None:
             driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
-@contextmanager
-def reading(store: Engine | Connection) -> Iterator[Connection]:
+def reading(store: Engine | Connection) -> AbstractContextManager[Connection]:
     """A transaction that only reads, one consistent moment, and waits for no writer."""
-    if isinstance(store, Connection):
-        yield store
-        return
+    return nullcontext(store) if isinstance(store, Connection) else _transaction(store, _Kind(reads=True))
+
+
+@contextmanager
+def _transaction(store: Engine, kind: "_Kind") -> Iterator[Connection]:
+    """One of SQLAlchemy's own."""
     try:
         with store.connect() as connection:
-            connection.info[_NEXT] = _Kind(reads=True)
+            connection.info[_NEXT] = kind
             with connection.begin():
                 yield connection
     except sa.exc.TimeoutError as error:
-        raise StoreUnavailable("Too much work waits for the database; try again in a moment.") from error
+        raise _overrun() from error
 
 
 def migrate(url: str) -> None:
@@ -373,7 +369,8 @@ class _Kind:
 
     reads: bool = False
     lazy: bool = False
-    at_once: bool = False
+    outer: bool = False
+    """It is the writer's, who begins and commits by itself within it."""
 
 
 class _Writer:
@@ -381,19 +378,22 @@ class _Writer:
 
     SQLite's own wait sleeps longer and longer between tries, and whoever slept longest loses to whoever comes next: 16
     threads left one in a hundred waiting for two seconds. It remains the wait between processes. The connection stays
-    open: to take one from the pool and to give it back took as long as a small transaction.
+    open: to take one from the pool and to give it back took as long as a small transaction. So does SQLAlchemy's
+    transaction, in which the file's own begin and end, for it did a dozen things at each that mean nothing here.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._name = str(path)
         self.log = Path(f"{path}-wal")
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._file = (0, 0)
+        self._set: tuple[bool, bool] | None = None
+        """Whether the connection waits for the disk, and for other processes."""
 
     @contextmanager
-    def turn(self, engine: Engine, *, wait: bool) -> Iterator[Connection]:
-        """The connection, which nobody else uses meanwhile."""
+    def turn(self, engine: Engine, durable: bool, wait: bool) -> Iterator[Connection]:
+        """A transaction on the connection, which nobody else uses meanwhile."""
         if not self._lock.acquire(timeout=BUSY_MILLISECONDS / 1000 if wait else 0):
             if not wait:
                 raise Busy("Another thread is writing.")
@@ -401,7 +401,24 @@ class _Writer:
                 "The sqlite database cannot be used now: another thread has been writing for too long."
             )
         try:
-            yield self._opened(engine)
+            connection = self._opened(engine)
+            driver: Any = connection.connection.dbapi_connection
+            try:
+                self._begin(driver, durable, wait)
+            except sqlite3.Error as error:
+                raise trouble(error, "sqlite") or error if wait else Busy("Another process is writing.") from error
+            try:
+                yield connection
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    driver.rollback()
+                raise
+            try:
+                driver.commit()
+            except sqlite3.Error as error:
+                with suppress(sqlite3.Error):
+                    driver.rollback()
+                raise trouble(error, "sqlite") or error from error
         finally:
             if self._connection is not None and not self._at_rest(self._connection):
                 self.close()
@@ -425,48 +442,57 @@ class _Writer:
         return not (
             connection.closed
             or connection.invalidated
-            or connection.in_transaction()
+            or connection.in_nested_transaction()
+            or not connection.in_transaction()
             or getattr(connection.connection.dbapi_connection, "in_transaction", False)
         )
 
     def _opened(self, engine: Engine) -> Connection:
         """As in `_same_file`: a file that was removed or replaced is not written to."""
         try:
-            found = self._path.stat()
+            found = os.stat(self._name)
             file = (found.st_dev, found.st_ino)
         except OSError:
             file = (0, 0)
         if self._file != file:
             self.close()
         if self._connection is None:
-            self._connection = engine.connect()
-            self._file = file
+            try:
+                connection = engine.connect()
+            except sa.exc.TimeoutError as error:
+                raise _overrun() from error
+            connection.info[_NEXT] = _Kind(outer=True)
+            connection.begin()
+            self._connection, self._file, self._set = connection, file, None
         return self._connection
+
+    def _begin(self, driver: Any, durable: bool, wait: bool) -> None:
+        """The write lock is taken at once: who reads and then asks for it may be refused outright.
+
+        FULL: a commit is on the disk before it is answered, and with it every earlier one, for they share one log.
+        NORMAL: it is in the log, and a power cut before the next durable commit may take it back. Such a commit is
+        meant to be quick, so it leaves it to the durable ones to copy the log, which waits for the disk, unless it has
+        grown long.
+        """
+        if self._set != (durable, wait):
+            self._set = None
+            driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            driver.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES if durable else LAZY_LOG_PAGES}")
+            driver.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS if wait else 0}")
+            self._set = (durable, wait)
+        driver.execute("BEGIN IMMEDIATE")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Writers take the write lock at once: a transaction that reads and then asks for it may be refused outright.
-
-    FULL: a commit is on the disk before it is answered, and with it every earlier one, for they share one log.
-    NORMAL: it is in the log, and a power cut before the next durable commit may take it back. Such a commit is meant to
-    be quick, so it leaves it to the durable ones to copy the log, which waits for the disk, unless it has grown long.
-    """
+    """Whoever writes by SQLAlchemy's own transaction (tests do) takes the lock at once too, and waits for the disk."""
     kind: _Kind = connection.info.pop(_NEXT, _Kind())
+    if kind.outer:
+        return
     try:
         driver: Any = connection.connection.dbapi_connection
-        if kind.reads:
-            driver.execute("BEGIN")
-            return
-        if connection.info.get(_LAZY, False) != kind.lazy:
-            driver.execute(f"PRAGMA synchronous={'NORMAL' if kind.lazy else 'FULL'}")
-            driver.execute(f"PRAGMA wal_autocheckpoint={LAZY_LOG_PAGES if kind.lazy else LOG_PAGES}")
-            connection.info[_LAZY] = kind.lazy
-        if connection.info.get(_AT_ONCE, False) != kind.at_once:
-            driver.execute(f"PRAGMA busy_timeout={0 if kind.at_once else BUSY_MILLISECONDS}")
-            connection.info[_AT_ONCE] = kind.at_once
-        driver.execute("BEGIN IMMEDIATE")
+        driver.execute("BEGIN" if kind.reads else "BEGIN IMMEDIATE")
     except sqlite3.Error as error:
-        raise Busy("Another process is writing.") if kind.at_once else trouble(error, "sqlite") or error from error
+        raise trouble(error, "sqlite") or error from error
 
 
 def _begin_postgresql(connection: Connection) -> None:
@@ -478,6 +504,10 @@ def _begin_postgresql(connection: Connection) -> None:
         driver.isolation_level = wanted
     if kind.lazy:
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+def _overrun() -> StoreUnavailable:
+    return StoreUnavailable("Too much work waits for the database; try again in a moment.")
 
 
 def _speak(context: sa.ExceptionContext) -> None:

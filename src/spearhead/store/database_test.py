@@ -149,8 +149,10 @@ def test_a_long_history_may_take_longer_to_migrate_than_a_statement_and_who_come
     if url.startswith("sqlite"):
         pytest.skip("SQLite knows no such limits")
     slow = """
-        CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.1); END';
-        CREATE EVENT TRIGGER slow ON ddl_command_end WHEN TAG IN ('DROP INDEX') EXECUTE FUNCTION slow();
+        CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+            PERFORM pg_sleep(1.1) FROM pg_event_trigger_dropped_objects() WHERE object_name = 'outputs_by_account';
+        END $$;
+        CREATE EVENT TRIGGER slow ON sql_drop EXECUTE FUNCTION slow();
     """
     waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     limits = {"options": "-c statement_timeout=1s -c lock_timeout=1s"}

@@ -310,8 +310,9 @@ class LlamaCpp:
         except TimeoutError:
             raise RuntimeFailed(said("runtimes.llamacpp.gone", why=self.last_failure)) from None
 
-    async def _open(self, units: int) -> tuple[Worker, wire.Exchange]:
-        """A connection to a worker that has `units` of its context set aside for it."""
+    async def _open(self, body: dict[str, Any], units: int) -> tuple[Worker, wire.Exchange]:
+        """What was asked of a worker that has `units` of its context set aside for it."""
+        asked = wire.request("POST", "/completion", body)
         while True:
             worker = await self._current()
             try:
@@ -320,8 +321,8 @@ class LlamaCpp:
                 await asyncio.sleep(0.01)  # its successor is being put in place
                 continue
             try:
-                return worker, await wire.connect(worker.socket)
-            except wire.Unreachable:  # it has just died, nothing was sent: wait for the next one
+                return worker, await wire.begin(worker.socket, asked)
+            except wire.Unreachable:  # it has just died: wait for the next one
                 worker.give(units)
                 await asyncio.sleep(0.05)
             except BaseException:
@@ -342,10 +343,9 @@ class LlamaCpp:
         units = prompt + body["n_predict"]
         begun = finished = again = False
         while not finished:
-            worker, exchange = await self._open(units)
+            worker, exchange = await self._open(body, units)
             watch = LoopWatch(0 if worker.engine.ends_loops else times)
             try:
-                exchange.send("POST", "/completion", body)
                 async for value in exchange:
                     begun = True
                     text, round_again = "", watch.feed(value["content"])
@@ -376,9 +376,8 @@ class LlamaCpp:
                 self._leave(worker, exchange, units)
 
     async def _ask(self, body: dict[str, Any], *, units: int) -> Any:
-        worker, exchange = await self._open(units)
+        worker, exchange = await self._open(body, units)
         try:
-            exchange.send("POST", "/completion", body)
             async for value in exchange:
                 return value
         except (wire.Disconnected, wire.Rejected) as error:

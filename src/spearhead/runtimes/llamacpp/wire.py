@@ -7,6 +7,7 @@ has put the cancellation in its queue.
 
 import asyncio
 import json
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
@@ -72,16 +73,6 @@ class Exchange(asyncio.Protocol):
         self._wake()
         if not self.closed.done():
             self.closed.set_result(None)
-
-    def send(self, method: str, path: str, body: Mapping[str, Any] | None) -> None:
-        """Write the whole request."""
-        payload = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
-        head = (
-            f"{method} {path} HTTP/1.1\r\nHost: runtime\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
-        )
-        assert self._transport is not None
-        self._transport.write(head.encode() + payload)
 
     @property
     def done(self) -> bool:
@@ -200,19 +191,43 @@ def _rejected(status: int, value: Any) -> Rejected:
     return Rejected(int(error.get("code", status)), str(error.get("type", "")), str(error.get("message", "no reason")))
 
 
-async def connect(socket: str) -> Exchange:
-    """A connection for one request; raises Unreachable."""
+def request(method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+    """The whole of a request."""
+    payload = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: runtime\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
+    )
+    return head.encode() + payload
+
+
+async def begin(place: str, data: bytes) -> Exchange:
+    """An exchange whose request is on its way to the socket at `place`; raises Unreachable where it cannot be.
+
+    It is sent before anything here is made ready for the answer, and before others have their turn: the other side
+    works meanwhile.
+    """
+    line = socket.socket(socket.AF_UNIX)
     try:
-        return (await asyncio.get_running_loop().create_unix_connection(Exchange, socket))[1]
+        line.setblocking(False)
+        line.connect(place)  # of a Unix socket it is done at once or not at all
+        sent = line.send(data)
+        transport, exchange = await asyncio.get_running_loop().create_unix_connection(Exchange, sock=line)
     except OSError as error:
+        line.close()
         raise Unreachable(str(error)) from error
+    except BaseException:
+        line.close()
+        raise
+    if sent < len(data):
+        transport.write(data[sent:])
+    return exchange
 
 
-async def ask(socket: str, method: str, path: str, *, body: Mapping[str, Any] | None = None) -> Any:
+async def ask(place: str, method: str, path: str) -> Any:
     """The one JSON value that answers a request."""
-    exchange = await connect(socket)
+    exchange = await begin(place, request(method, path))
     try:
-        exchange.send(method, path, body)
         async for value in exchange:
             return value
         raise Disconnected("it gave an empty answer")

@@ -31,6 +31,8 @@ PREFLIGHT = (
 )
 LARGEST_BODY = 4 << 20
 BODY_SECONDS = 30.0
+PATIENCE = 0.005
+"""Seconds."""
 
 
 class Frame:
@@ -133,9 +135,10 @@ async def gone(receive: Receive) -> None:
 async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
     """What `work` gives; it is cancelled, and the request cut off, when the client leaves before it is done.
 
-    Where the server ends meanwhile that is an error too, which the client can still be told.
+    Where the server ends meanwhile that is an error too, which the client can still be told. Who leaves is looked for
+    once the work has taken `PATIENCE`: most short answers never come to that.
     """
-    here, left = asyncio.current_task(), asyncio.create_task(gone(receive))
+    here, left = asyncio.current_task(), None
     over = stopped = False
 
     def stop(left: "asyncio.Task[None]") -> None:
@@ -143,7 +146,12 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
         if here is not None and not over and not left.cancelled():
             stopped = here.cancel()
 
-    left.add_done_callback(stop)
+    def watch() -> None:
+        nonlocal left
+        left = asyncio.create_task(gone(receive))
+        left.add_done_callback(stop)
+
+    begun = asyncio.get_running_loop().call_later(PATIENCE, watch)
     try:
         return await work
     except asyncio.CancelledError:
@@ -152,7 +160,9 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
         raise errors.cut_off() from None
     finally:
         over = True
-        left.cancel()
+        begun.cancel()
+        if left is not None:
+            left.cancel()
 
 
 def _too_large(most: int) -> ApiError:

@@ -359,17 +359,24 @@ class Stream(Response):
         turn, kept = self.turn, self.turn.sent if self.turn.once is not None else None
         headers = [(name.encode(), value.encode()) for name, value in self.headers_out.items()]
 
-        async def out(data: bytes, *, more: bool = True) -> None:
+        async def bare(data: bytes, *, more: bool = True) -> None:
             if kept is not None and turn.size <= idempotency.LARGEST_BODY:
                 kept.append(data)
                 turn.size += len(data)
             async with asyncio.timeout(SEND_SECONDS):
                 await send({"type": "http.response.body", "body": data, "more_body": more})
 
-        async with aclosing(self.events) as events:
+        async def open() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             if opening := self.writer.opening():
-                await out(opening)
+                await bare(opening)
+
+        async def out(data: bytes, *, more: bool = True) -> None:
+            await opens
+            await bare(data, more=more)
+
+        async with aclosing(self.events) as events:
+            opens = asyncio.create_task(open())  # once the model has been asked, which works meanwhile
             try:
                 await self._send_events(events, out)
             except TimeoutError:
@@ -378,6 +385,9 @@ class Stream(Response):
                 # A stream that merely ends looks complete to clients, so every failure is said.
                 log.error("%s failed in its stream", turn.number, exc_info=error)
                 await self._end(out, self.writer.failed(errors.of(error).envelope()))
+            finally:
+                if not opens.cancel() and not opens.cancelled():
+                    opens.exception()  # whoever waited for it has heard of it
 
     async def _send_events(self, events: AsyncGenerator[Event, None], out: Callable[..., Awaitable[None]]) -> None:
         turn, writer, waiting_for_text, delta = self.turn, self.writer, True, self.writer.delta

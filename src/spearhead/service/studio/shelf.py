@@ -91,12 +91,13 @@ def search(connection: Connection, account: str, wanted: Wanted) -> Found:
 
 def scenarios(connection: Connection, account: str) -> list[str]:
     """The scenarios that this account has outputs of."""
-    # From each release to the next in the index: what a DISTINCT reads grows with all that was ever made.
-    least, mine = sa.func.min(table.c.release), table.c.account == account
-    first = sa.select(least.label("release")).where(mine).cte(recursive=True)
-    following = sa.select(least).where(mine, table.c.release > first.c.release).scalar_subquery()
+    # From each release to the next in the index, whoever's: what a DISTINCT reads grows with all that was ever made.
+    least = sa.func.min(table.c.release)
+    first = sa.select(least.label("release")).cte(recursive=True)
+    following = sa.select(least).where(table.c.release > first.c.release).scalar_subquery()
     every = first.union_all(sa.select(following).where(first.c.release.is_not(None)))
-    found = connection.scalars(sa.select(every.c.release).where(every.c.release.is_not(None)))
+    mine = sa.exists().where(table.c.release == every.c.release, table.c.account == account)
+    found = connection.scalars(sa.select(every.c.release).where(mine))
     return sorted({name.partition("@")[0] for name in found})
 
 

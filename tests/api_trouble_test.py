@@ -57,6 +57,23 @@ def test_a_runtime_that_is_killed_ends_its_streams_with_an_error_and_comes_back(
     assert successor != worker
 
 
+def test_a_stream_opens_before_its_model_has_said_anything(tried: Served) -> None:
+    (worker,) = tried.workers()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        http, body = tried.http(tried.account()), asking("hello", stream=True)
+        with http.stream("POST", "/v1/chat/completions", json=body) as response:
+            lines = filter(None, response.iter_lines())
+            first = json.loads(next(lines).removeprefix("data: "))["choices"][0]["delta"]
+            assert first == {"role": "assistant", "content": "", "refusal": None}
+            os.kill(worker, signal.SIGCONT)
+            *said, end = lines
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    deltas = [json.loads(line.removeprefix("data: "))["choices"][0]["delta"] for line in said]
+    assert "".join(delta.get("content", "") for delta in deltas) == " The quick brown fox." and end == "data: [DONE]"
+
+
 def test_a_response_whose_runtime_is_killed_ends_as_failed(tried: Served) -> None:
     until(lambda: httpx.get(f"{tried.url}/ready", timeout=60).status_code == 200)
     account, deltas = tried.account(), 0

@@ -2,11 +2,11 @@
 
 `--clients` clients ask the tests' tiny release for `--seconds`: whole answers, streams, requests repeated under their
 Idempotency-Key, vectors, and clients that leave in the middle; one key of eight has a limit that it meets. Then:
-every journal group sums to zero; each answered request has one event, of just the units that its answer told; what
-accounts paid is the sum of the events. Faults come under the same load: the model's process is killed, the database is
-locked, the disk is full, the database's file is taken away; each must end in 503s with a reason, without a restart and
-without a 401, and then the books are checked again. Last, `--minutes` of calmer load, over which memory must be flat.
-`--examples` requests for each operation are drawn by schemathesis at the end.
+every journal group sums to zero, and the audit log is whole; each answered request has one event, of just the units
+that its answer told; what accounts paid is the sum of the events. Faults come under the same load: the model's process
+is killed, the database is locked, the disk is full, the database's file is taken away; each must end in 503s with a
+reason, without a restart and without any other error, and then the books are checked again. Last, `--minutes` of calmer
+load, over which memory must be flat. `--examples` requests for each operation are drawn by schemathesis at the end.
 
 The clients are httpx: what they do (leave in mid-stream, repeat, compare) wrk cannot say, and Locust would bring twenty
 packages for it. Exit code 3 when a promise is broken.
@@ -40,7 +40,8 @@ from tests.conftest import Served, start_server
 from tests.schema_test import explore
 
 from spearhead.core.manifest import PriceTag
-from spearhead.ledger import journal, limits, price, usage
+from spearhead.ledger import invoices, journal, limits, price, usage
+from spearhead.provenance import audit
 from spearhead.store.tables import usage_events
 
 CHAT = "/v1/chat/completions"
@@ -206,19 +207,21 @@ class _Load:
         limited = answer.status_code == 429 and error["code"] == "rate_limit_exceeded"
         # A key of a request that was cut off by the fault is taken until its lease ends.
         if not (limited or (self.seen.broken and (reasoned or answer.status_code == 409))):
-            self._wrong(f"{way}: {answer.status_code} {answer.text[:300]}")
+            self.seen.wrong.append(f"{way}: {answer.status_code} {answer.text[:300]}")
         return False
 
     def _wrong(self, what: str) -> None:
-        if not (self.seen.broken and "401" not in what):
+        """Of what was answered or broke off; while something is broken it may."""
+        if not self.seen.broken:
             self.seen.wrong.append(what)
 
     def report(self, name: str, seconds: float) -> list[str]:
         """Print what was seen; the first few things that were wrong."""
         seen = self.seen
         total = sum(seen.statuses.values())
-        rate = f", {total / seconds:.0f} a second" if seconds else ""
-        print(f"{name}: {total} requests{rate}  {dict(sorted(seen.statuses.items()))}")
+        done = sum(count for status, count in seen.statuses.items() if status.endswith(" 200"))
+        rate = f", {total / seconds:.0f} and {done / seconds:.0f} a second" if seconds else ""
+        print(f"{name}: {total} requests, {done} answered{rate}  {dict(sorted(seen.statuses.items()))}")
         if len(seen.seconds) > 1:  # two have a median
             cuts = statistics.quantiles(seen.seconds, n=100)
             print(f"  whole answers: median {1000 * cuts[49]:.0f} ms, p99 {1000 * cuts[98]:.0f} ms")
@@ -241,7 +244,9 @@ async def _books(load: _Load, accounts: Sequence[str], *, told: bool = True) -> 
     else:
         problems.append("money is still held after two minutes")
     engine = served.engine
-    problems += journal.check(engine) + usage.check(engine) + limits.check(engine)
+    problems += journal.check(engine) + usage.check(engine) + limits.check(engine) + invoices.check(engine)
+    if (changed := audit.verify(engine)) is not None:
+        problems.append(f"the audit log was changed at entry {changed}")
     with engine.connect() as connection:
         rows = connection.execute(sa.select(usage_events)).all()
     events = {row.event: row for row in rows}

@@ -53,6 +53,7 @@ bench: demo ## the long measurements, hours of them: ours and the peer in one ru
 	-$(BIN)/python benchmarks/gan_stability.py
 	-$(BIN)/python benchmarks/few_labels.py
 	-$(BIN)/python benchmarks/robust_classifier.py
+	-for name in fashion emoji tang-quatrains; do $(BIN)/spearhead demo scenarios/$$name --preset quick; done
 	@echo "with a text of your own: benchmarks/compression.py --text FILE, benchmarks/four_bits.py --text FILE, benchmarks/gpt_speed.py --nanogpt FOLDER --text FILE"
 
 format: setup ## format the code

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from spearhead import cli
+from spearhead.core import digest
 from spearhead.pipeline import health
 from spearhead.provenance import signing
 from spearhead.reference import pages
@@ -51,6 +52,25 @@ def test_help_answers_in_a_fifth_of_a_second_of_work() -> None:
         return after.children_user - before.children_user + after.children_system - before.children_system
 
     assert statistics.median(once() for _ in range(5)) < 0.2  # processor time: the machine may be busy
+
+
+def test_a_file_that_is_not_the_one_that_was_meant_stops_check_and_data_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert here("new", "dates", home=tmp_path / "home").returncode == 0
+    folder = tmp_path / "scenarios" / "dates"
+    given, file, table = digest.of_file(folder / "pairs.csv"), folder / "scenario.toml", folder / "pairs.csv"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace('path = "pairs.csv"\n', f'path = "pairs.csv"\nsha256 = "{given}"\n'), encoding="utf-8")
+    for verb in (["check"], ["data", "--quiet"]):
+        assert here(*verb, str(folder), home=tmp_path / "home").returncode == 0
+    table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))  # as a transfer between systems may change it
+    said = f"data.sources.0.sha256: pairs.csv has {digest.of_file(table)}, the scenario says {given}"
+    for verb in (["check"], ["data", "--quiet"]):
+        done = here(*verb, str(folder), home=tmp_path / "home")
+        assert (done.returncode, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
+        assert said in done.stderr
 
 
 def test_check_says_what_of_the_training_follows_from_the_models_size(
@@ -103,6 +123,7 @@ MISTAKES = [
 ONE_AFTER_ANOTHER = """
 import contextlib, io, json, sys
 from spearhead import cli
+from spearhead.core import digest
 from spearhead.pipeline import health
 
 answers = []

@@ -46,7 +46,7 @@ from spearhead.provenance.labels import watermark
 from spearhead.release import options
 from spearhead.review.reviewer import Reviewer
 from spearhead.scenario import read
-from spearhead.store import releases
+from spearhead.store import database, releases
 from spearhead.store.home import Home
 
 SCENARIO = """
@@ -378,6 +378,66 @@ def test_every_format_carries_label_trace_and_receipt(
     assert receipt["amount"] == "0.002" and receipt["settled"] and body["usage"]["pictures"] == 1
     kept = http.get(f"/v1/outputs/{number}/file")
     assert kept.content == data and kept.headers["content-type"] == f"image/{format}"
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_who_asks_for_it_gets_a_file_that_says_nothing_of_seed_and_prompt_and_is_labelled_all_the_same(
+    format: str, server: Served, tmp_path: Path
+) -> None:
+    http = server.http(server.account())
+    asked = {"model": "shapes", "prompt": "disc", "seed": 918273645, "output_format": format}
+
+    def made(**more: Any) -> tuple[Media, str]:
+        answer = http.post("/v1/images/generations", json={**asked, **more})
+        data = base64.b64decode(answer.raise_for_status().json()["data"][0]["b64_json"])
+        return Media("image", f"image/{format}", data), answer.headers["x-spearhead-output"]
+
+    (silent, number), (told, _), (asked_to, _) = made(parameters=False), made(), made(parameters=True)
+    for file in (told, asked_to):
+        said = metadata.parameters(file)
+        assert said is not None and (said["seed"], said["prompt"]) == ("918273645", "disc")
+        assert all(word in file.data for word in (b"918273645", b"disc"))
+    assert metadata.parameters(silent) is None
+    assert not any(word in silent.data for word in (b"918273645", b"disc", b"seed", b"prompt", b"Parameters"))
+    middle = slice(32, 200)  # the visible mark lies in a corner
+    assert np.array_equal(codec.read(silent)[middle, middle], codec.read(told)[middle, middle]), "the same picture"
+    seen = seal.read(silent)
+    assert seen.produce_id == number and seen.visible and seen.c2pa is not None and seen.c2pa.valid
+    file_ = tmp_path / f"silent.{format}"
+    file_.write_bytes(silent.data)
+    other_readers(file_, f"image/{format}", number=number)
+
+
+def test_the_command_serves_pictures_where_torch_cannot_be_imported(
+    walked: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it, or a process that it starts, try to: what stands in torch's place would be found first, and tell."""
+    place, tried, root = tmp_path / "path", tmp_path / "tried", tmp_path / "home"
+    place.mkdir()
+    (place / "torch.py").write_text(f"open({str(tried)!r}, 'w').close()\nraise ImportError('no torch')\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    assert subprocess.run([sys.executable, "-c", "import torch"], capture_output=True, timeout=60).returncode == 1
+    tried.unlink()
+    assert walked.release is not None
+    home, log = Home(root, root / "cache"), root / "server.log"
+    release = home.releases / "shapes" / "1"
+    shutil.copytree(walked.release, release)
+    write_signed(release, releases.read(release).manifest)
+    command = [sys.executable, "-m", "spearhead.cli", "serve", "--home", str(root), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("w"), text=True)
+    try:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        url = next((line.split()[-1].removesuffix("/v1") for line in lines if "http://" in line), None)
+        assert url is not None, log.read_text(encoding="utf-8")
+        server = Served(home, url, process, database.connect(home.database_url), 0.0)
+        (made,) = pictures(server.openai(server.account()).images.generate(model="shapes", prompt="disc"))
+        assert made.shape == (256, 256, 3)
+        assert server.close() == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert not tried.exists(), "torch was asked for"
 
 
 LOADED = "() => [...document.images].every((one) => one.complete && one.naturalWidth)"

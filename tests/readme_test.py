@@ -1,17 +1,28 @@
 """Promises of the README: its lines run as they stand, its links lead somewhere, and the Chinese one says the same."""
 
+import dataclasses
+import io
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spearhead import cli
+from spearhead.core import digest
+from spearhead.core.catalogue import Catalogue
+from spearhead.core.errors import InputError
+from spearhead.media.image import codec
+from spearhead.scenario import read
+from spearhead.store.home import Home
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -140,3 +151,71 @@ def test_every_scenario_has_a_page_that_names_its_commands() -> None:
     for file in ROOT.glob("scenarios/*/scenario.toml"):
         page = file.with_name("README.md").read_text(encoding="utf-8")
         assert f"scenarios/{file.parent.name}" in page
+
+
+POEM = {"title": "登鹳雀楼", "author": "王之涣", "paragraphs": ["白日依山尽，黄河入海流。", "欲穷千里目，更上一层楼。"]}
+MEMBERS = {
+    "emoji": {
+        "package/emoji.json": json.dumps([{"category": "Flags", "unified": "1F600"}]).encode(),
+        "package/img/google/64/1f600.png": codec.write(np.zeros((64, 64, 3), np.uint8)).data,
+        "package/img/google/32/1f600.png": codec.write(np.zeros((32, 32, 3), np.uint8)).data,
+    },
+    "tang-quatrains": {
+        "package/dist/quantangshi/poet.tang.0.json": json.dumps([POEM]).encode(),
+        "package/dist/quantangshi/poet.tang.1000.json": json.dumps([POEM, POEM]).encode(),
+        "package/dist/quantangshi/poet.song.0.json": json.dumps([POEM]).encode(),
+        "package/dist/quantangshi/authors.tang.json": b"[]",
+    },
+}
+"""What lies in the packages, as far as it matters which of it is read."""
+
+
+@pytest.mark.parametrize("name", sorted(MEMBERS))
+def test_who_has_no_npm_gives_the_same_records_from_a_folder_as_the_scenarios_page_says(
+    name: str, tmp_path: Path
+) -> None:
+    home, folder = Home(tmp_path / "home", tmp_path / "cache"), tmp_path / "scenarios" / name
+    shutil.copytree(ROOT / "scenarios" / name, folder, ignore=shutil.ignore_patterns("package"))
+    packaged = read.load(folder).scenario.data.sources
+    (file,) = {f"{source.package}-{source.version}.tgz" for source in packaged}
+    page, text = ((folder / one).read_text(encoding="utf-8") for one in ("README.md", "scenario.toml"))
+    page = page[page.index("Without npm") :]
+    with tarfile.open(tmp_path / file, "w:gz") as box:
+        for member, data in MEMBERS[name].items():
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            box.addfile(info, io.BytesIO(data))
+    shelf = home.packages / digest.of_file(tmp_path / file)
+    shelf.mkdir(parents=True)
+    shutil.copy(tmp_path / file, shelf)
+    (unpack,) = re.findall("^tar .*$", page, re.MULTILINE)
+    subprocess.run(shlex.split(unpack), cwd=tmp_path, check=True, timeout=60)
+
+    blocks = iter(re.findall(r"```toml\n(.*?)```", page, re.DOTALL))
+    keys = r'(?:(?:kind|registry|package|version|sha256|member) = ".*"\n)'
+    text = re.sub(rf'{keys}(part = ".*"\n)?{keys}+', lambda found: next(blocks) + (found[1] or ""), text)
+    assert not list(blocks), "each has its place"
+    if sums := re.findall('\nsha256 = "([0-9a-f]{64})"', text):
+        (folder / "scenario.toml").write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=f"the scenario says {sums[0]}"):
+            read.load(folder)
+        text = text.replace(sums[0], digest.of_bytes(MEMBERS[name]["package/emoji.json"]))  # of ours
+    (folder / "scenario.toml").write_text(text, encoding="utf-8")
+    filed = read.load(folder).scenario.data.sources
+
+    readers = Catalogue("spearhead.data.sources", "SOURCE")
+    assert [source.kind for source in filed] == ["files"] * len(packaged)
+    for ours, theirs in zip(filed, packaged, strict=True):
+        theirs = dataclasses.replace(theirs, sha256=shelf.name)
+        found, wanted = (list(readers[one.kind].read(one, home=home, folder=folder)) for one in (ours, theirs))
+        assert found == wanted and len(found) == (1 if name == "emoji" else 3)
+        kept: dict[str, Any] = {
+            "kind": "",
+            "registry": "",
+            "package": "",
+            "version": "",
+            "sha256": "",
+            "member": "",
+            "path": "",
+        }
+        assert dataclasses.replace(ours, **kept) == dataclasses.replace(theirs, **kept), "all else stays"

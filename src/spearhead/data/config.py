@@ -50,7 +50,8 @@ class Source:
     version: str = ""
     """package: its exact version."""
     sha256: str = ""
-    """package: of the file that is fetched, 64 hexadecimal digits."""
+    """package: of the file that is fetched, 64 hexadecimal digits in lower case. files: what the one file that `path`
+    names must have; empty: it may change."""
     member: str = ""
     """Path or glob inside the package."""
     # files

@@ -53,7 +53,8 @@ class SourceReader(Protocol):
     def fault(self, source: Source, folder: Path | None) -> str:
         """What is missing or wrong in the kind's own keys, as `key: sentence`; empty when nothing is.
 
-        Opens nothing; with the scenario's `folder` it looks whether the place is there.
+        Fetches and reads nothing; with the scenario's `folder` it looks whether the place is there, and whether a file
+        there is the one that is meant where the source says so.
         """
         ...
 

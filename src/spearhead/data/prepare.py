@@ -158,6 +158,8 @@ def _base(
     for one in settings["sources"]:
         if not one["endings"]:  # what was prepared before there was this key stays as it is
             del one["endings"]
+        if not one["registry"]:  # a check of what is there: its content is in the fingerprint
+            one["sha256"] = ""
     settings["rights"] = wanted.names
     settings["checks"] = sorted(check.name for check in checks)
     if checks and limits != LIMITS:

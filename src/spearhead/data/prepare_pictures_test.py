@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import zlib
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,48 @@ def test_bad_pictures_in_a_folder_are_listed_and_the_good_ones_used(home: Home, 
     assert set(refused(data, "unread")) == {"words.png"}
     sized = prepared(config(pictures=PictureRules(size=16)), home, folder)
     assert {pictures.pixels(r.parts["output"]).shape[:2] for s in SPLITS for r in sized.read(s)} == {(16, 16)}
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def one_bit(side: int, *, whole: bool) -> bytes:
+    """A black PNG of `side` x `side` pixels, a bit each; what is not whole says so and holds nothing."""
+    box = zlib.compressobj(9)
+    line = bytes(1 + -(-side // 8))
+    body = b"".join(box.compress(line) for _ in range(side if whole else 1)) + box.flush()
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    return pictures.SIGNATURE + head + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("rules", [PictureRules(), PictureRules(size=16)])
+def test_files_that_unpack_to_far_too_much_are_listed_unopened_and_nothing_else_is_lost(
+    rules: PictureRules, home: Home, folder: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    place = folder / "pictures/bag"
+    bombs = {"a bomb.png": one_bit(20_000, whole=True), "warned.png": one_bit(10_000, whole=True)}
+    assert all(len(data) < 60_000 for data in bombs.values()), "small files of 400 and 100 megapixels"
+    bombs |= {"said.png": one_bit(60_000, whole=False), "more.png": one_bit(4_001, whole=False)}
+    small = io.BytesIO()
+    Image.fromarray(drawn(100)).save(small, "JPEG")
+    frame = small.getvalue().index(b"\xff\xc0") + 5
+    bombs["said.jpg"] = small.getvalue()[:frame] + struct.pack(">HH", 60_000, 60_000) + small.getvalue()[frame + 4 :]
+    words = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100 << 20), 9))  # 100 MB of text behind a small picture
+    png = pictures.png(drawn(101)).data
+    bombs["words.png"] = png[:33] + words + png[33:]
+    for name, content in bombs.items():
+        (place / name).write_bytes(content)
+    data = prepared(config(pictures=rules), home, folder)
+    wrong = refused(data, "picture")
+    assert sum(data.counts().values()) == 60 and data.summary["refusals"] == {"picture": len(bombs)}
+    assert set(wrong) == set(bombs)
+    for name in ("a bomb.png", "said.png", "said.jpg"):
+        assert wrong[name] == "output: the picture has far too many pixels: wanted at most 16,000,000"
+    for name, side in (("warned.png", 10_000), ("more.png", 4_001)):
+        assert wrong[name] == f"output: the picture has {side}x{side} pixels: wanted at most 16,000,000"
+    assert wrong["words.png"].startswith("output: the picture cannot be read")
+    assert not recwarn.list, "the refusal says it, in our words"
 
 
 def test_one_picture_is_too_few_and_one_class_is_enough(home: Home, folder: Path) -> None:

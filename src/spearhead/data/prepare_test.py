@@ -457,6 +457,14 @@ def test_too_few_records_to_hold_any_out_is_said_with_what_to_do(home: Home, fol
         prepared(config(files("few.csv"), validation=0.02, test=0.02), home, folder)
 
 
+def test_a_sum_that_a_file_has_changes_nothing_of_what_is_prepared(home: Home, folder: Path) -> None:
+    given = digest.of_file(folder / "pairs.csv")
+    free, sure = (prepared(config(files("pairs.csv", **more)), home, folder) for more in ({}, {"sha256": given}))
+    assert free.folder == sure.folder
+    with pytest.raises(InputError, match=r"data\.sources\.sha256: pairs\.csv has .*, the scenario says 0{64}: this is"):
+        prepared(config(files("pairs.csv", sha256="0" * 64)), home, folder)
+
+
 def test_a_place_that_is_not_there_is_named(home: Home, folder: Path) -> None:
     with pytest.raises(InputError, match="path 'nosuch.csv' is not there"):
         prepared(config(files("nosuch.csv")), home, folder)

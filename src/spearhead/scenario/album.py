@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from spearhead.core.errors import InputError
 from spearhead.data import picture_files
 from spearhead.data.sources import hub
-from spearhead.media.image import container
+from spearhead.media.image import codec, container
 
 FEWEST = 50
 """Pictures below which a scenario is not worth making: a tenth of them stops the training, a fifth judges it."""
@@ -116,6 +116,7 @@ def _measured(paths: list[Path]) -> tuple[int, int]:
     """The side to bring pictures to, and their channels; what cannot be opened says nothing."""
     from PIL import Image
 
+    codec.unwarned()
     sides, grey = [], True
     for path in paths:
         with contextlib.suppress(Exception), Image.open(path) as image:  # decoders raise whatever a damaged head does

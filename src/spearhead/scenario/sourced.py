@@ -1,6 +1,6 @@
 """What a scenario says of its data, looked at before anything is fetched: each fault is one sentence with its key.
 
-Opens no data; with the scenario's folder it looks whether the files of a source are there.
+Reads no data; with the scenario's folder it looks whether the files of a source are there, with their sums.
 """
 
 import difflib
@@ -32,7 +32,7 @@ def faults(data: DataConfig, *, price: str) -> Iterator[str]:
 
 
 def absent(data: DataConfig, folder: Path) -> Iterator[str]:
-    """The sources whose place is not there, seen from the scenario's folder."""
+    """The sources whose place is not there or holds another file than is meant, seen from the scenario's folder."""
     for number, source in enumerate(data.sources):
         if sentence := Catalogue("spearhead.data.sources", "SOURCE")[source.kind].fault(source, folder):
             yield f"data.sources.{number}.{sentence}"

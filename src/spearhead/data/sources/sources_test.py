@@ -107,6 +107,44 @@ def test_a_fingerprint_changes_with_the_content_alone(home: Home, tmp_path: Path
     assert SOURCES["files"].fingerprint(one, home=home, folder=tmp_path) != before
 
 
+def test_a_file_with_the_sum_that_is_given_is_read_and_no_other(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    given, other = digest.of_bytes(b"x"), digest.of_bytes(b"y")
+    files, meant = SOURCES["files"], source("files", path="a.txt", sha256=given)
+    assert files.fault(meant, tmp_path) == ""
+    assert [item.key for item in items(meant, home, tmp_path)] == [""]
+    free = files.fingerprint(source("files", path="a.txt"), home=home, folder=tmp_path)
+    assert files.fingerprint(meant, home=home, folder=tmp_path) == free
+    (tmp_path / "a.txt").write_text("y")
+    said = f"sha256: a.txt has {other}, the scenario says {given}: this is not the file that was meant"
+    assert files.fault(meant, None) == "" and files.fault(meant, tmp_path).startswith(said)
+    for ask in (lambda: files.fingerprint(meant, home=home, folder=tmp_path), lambda: items(meant, home, tmp_path)):
+        with pytest.raises(InputError, match=rf"^data\.sources\.{said}[^\n]*$"):
+            ask()
+
+
+@pytest.mark.parametrize("path", ["d", "d/*.txt"])
+def test_a_sum_is_of_one_file_and_of_no_folder(path: str, home: Home, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a.txt").write_text("x")
+    given, files = digest.of_bytes(b"x"), SOURCES["files"]
+    many = source("files", path=path, sha256=given)
+    what = "a folder" if path == "d" else "a pattern"
+    said = f"sha256: {given} was given for {path}, which is {what}: wanted the path of one file"
+    assert files.fault(many, tmp_path) == said
+    assert files.fault(source("files", path=path), tmp_path) == "", "without a sum they do"
+    for ask in (lambda: files.fingerprint(many, home=home, folder=tmp_path), lambda: items(many, home, tmp_path)):
+        with pytest.raises(InputError) as caught:
+            ask()
+        assert str(caught.value) == f"data.sources.{said}"
+
+
+@pytest.mark.parametrize("given", ["12", "g" * 64, "A" * 64, "a" * 65, "a" * 64 + "\n"])
+def test_what_is_no_sum_is_refused_before_the_file_is_looked_for(given: str) -> None:
+    wanted = f"sha256: of a.txt is {given!r}: wanted 64 hexadecimal characters in lower case"
+    assert SOURCES["files"].fault(source("files", path="a.txt", sha256=given), None) == wanted
+
+
 # -- hub -------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def local_copy(tmp_path: Path) -> Path:

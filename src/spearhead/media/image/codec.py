@@ -4,6 +4,7 @@ Pixels are uint8, (height, width, channels), sRGB values as the file has them.
 """
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +45,17 @@ def read(media: Media, *, size: tuple[int, int] | None = None, channels: Channel
         raise InputError(f"size {size} cannot be made: wanted height and width, at most {MOST_PIXELS:,} pixels")
     flat, _ = _decoded(media, channels=channels)
     return _pixels(flat if size is None else _fitted(flat, height=size[0], width=size[1]))
+
+
+def unwarned() -> None:
+    """Let nobody be warned by Pillow of many pixels: what has too many is refused with a reason.
+
+    The filter stays, since threads share all of them.
+    """
+    from PIL import Image
+
+    if not any(known is Image.DecompressionBombWarning for _, _, known, *_ in warnings.filters):
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def write(
@@ -181,6 +193,7 @@ def _decoded(
         raise InputError(f"this is no {media.mime} picture: wanted {', '.join(_FORMATS)}, named as what it is")
     if len(media.data) > MOST_BYTES:
         raise InputError(f"the picture has {len(media.data):,} bytes: wanted at most {MOST_BYTES:,}")
+    unwarned()
     try:
         with Image.open(io.BytesIO(media.data), formats=[_FORMATS[media.mime]]) as image:
             _refuse(image)

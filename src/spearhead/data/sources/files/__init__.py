@@ -1,5 +1,6 @@
 """A person's own files: one, a folder or a glob. Knows paths; formats are readers' work."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from spearhead.store.home import Home
 @dataclass(frozen=True, slots=True)
 class Files:
     """Reads `source.path`, relative to the scenario's folder; in a folder every file that is not hidden, or those of
-    them that end as `source.endings` say."""
+    them that end as `source.endings` say. Where there is a `source.sha256`, the path is of one file with that sum."""
 
     name: str = "files"
 
@@ -26,7 +27,7 @@ class Files:
         return f"files:{path.name if path.is_absolute() else source.path}"
 
     def fault(self, source: Source, folder: Path | None) -> str:
-        """A path is wanted, and with the scenario's folder a file there."""
+        """A path is wanted, a sum as it can be, and with the scenario's folder a file there, which has that sum."""
         if not source.path:
             return "path: missing; a files source needs the path of a file or a folder"
         try:
@@ -34,20 +35,56 @@ class Files:
                 _find(source, folder)
         except InputError as error:
             return f"path: {str(error).removeprefix('data.sources.path ')}"
-        return ""
+        if (sentence := _misgiven(source, folder)) or folder is None or not source.sha256:
+            return sentence
+        return _other(source, digest.of_file(folder / source.path))
 
     def fingerprint(self, source: Source, *, home: Home, folder: Path) -> str:
-        """Names and sha256 of every file."""
-        return digest.of_value([[name, digest.of_file(path)] for name, path in _find(source, folder)])
+        """Names and sha256 of every file; raises InputError also where one has another than it must have."""
+        sums = [[name, digest.of_file(path)] for name, path in _found(source, folder)]
+        if sentence := _other(source, sums[0][1]):
+            raise InputError(f"data.sources.{sentence}")
+        return digest.of_value(sums)
 
     def read(self, source: Source, *, home: Home, folder: Path) -> Iterator[Item | Unread]:
-        """Items of every file, in the order of their names."""
-        found = _find(source, folder)
+        """Items of every file, in the order of their names; InputError before the first of a file that is not meant."""
+        found = _found(source, folder)
         for name, path in found:
             if path.stat().st_size > readers.MOST_BYTES:
                 yield Unread(name, f"has {path.stat().st_size} bytes, at most {readers.MOST_BYTES} are read: split it")
                 continue
-            yield from readers.read(name, path.read_bytes(), source, alone=len(found) == 1)
+            data = path.read_bytes()
+            if source.sha256 and (sentence := _other(source, digest.of_bytes(data))):
+                raise InputError(f"data.sources.{sentence}")
+            yield from readers.read(name, data, source, alone=len(found) == 1)
+
+
+def _misgiven(source: Source, folder: Path | None) -> str:
+    """Why there cannot be a file with the sum that is given; empty when there can, or none is given."""
+    if source.sha256 and not re.fullmatch("[0-9a-f]{64}", source.sha256):
+        return f"sha256: of {source.path} is {source.sha256!r}: wanted 64 hexadecimal characters in lower case"
+    if source.sha256 and folder is not None and not (folder / source.path).is_file():
+        what = "a folder" if (folder / source.path).is_dir() else "a pattern"
+        return f"sha256: {source.sha256} was given for {source.path}, which is {what}: wanted the path of one file"
+    return ""
+
+
+def _other(source: Source, got: str) -> str:
+    """That a file with the sum `got` is not the one that is meant; empty when it is, or any would do."""
+    if source.sha256 in ("", got):
+        return ""
+    return (
+        f"sha256: {source.path} has {got}, the scenario says {source.sha256}: "
+        "this is not the file that was meant; compare the two, then correct the scenario"
+    )
+
+
+def _found(source: Source, folder: Path) -> list[tuple[str, Path]]:
+    """As `_find`; InputError also where a sum is given for what has none."""
+    found = _find(source, folder)
+    if sentence := _misgiven(source, folder):
+        raise InputError(f"data.sources.{sentence}")
+    return found
 
 
 def _find(source: Source, folder: Path) -> list[tuple[str, Path]]:

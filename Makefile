@@ -50,6 +50,7 @@ bench: demo ## the long measurements, hours of them: ours and the peer in one ru
 	-$(BIN)/python benchmarks/survival_sound_video.py
 	-$(BIN)/python benchmarks/text_watermark.py
 	-$(BIN)/python benchmarks/vae_likelihood.py
+	-$(BIN)/python benchmarks/image_tokenizers.py
 	-$(BIN)/python benchmarks/gan_stability.py
 	-$(BIN)/python benchmarks/few_labels.py
 	-$(BIN)/python benchmarks/robust_classifier.py

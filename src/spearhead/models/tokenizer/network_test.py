@@ -111,6 +111,19 @@ def test_a_vector_without_use_is_put_where_a_picture_is() -> None:
         assert min(math.dist(row.tolist(), one) for one in given) < 1e-5
 
 
+def test_vectors_that_all_lie_far_away_but_one_come_into_use(shape: Shape, slopes: Pictures) -> None:
+    config = dataclasses.replace(DEBUG, quantiser="vq")
+    model = build(config, shape, steps=1, seed=0)
+    assert isinstance(model.quantiser, Vectors)
+    model.quantiser.table[1:] += 1000
+    assert measure(model, [slopes]).used == 1
+    torch.manual_seed(0)
+    for _ in range(40):
+        list(model.losses(slopes))  # the network itself stays as it is
+    found = measure(model, [slopes])
+    assert found.used == 25 and found.perplexity > 12, "codes in use, and not only once each"
+
+
 @pytest.mark.parametrize("kind", ["fsq", "vq"])
 def test_pictures_come_back(kind: str, shape: Shape, slopes: Pictures) -> None:
     config = dataclasses.replace(DEBUG, quantiser=kind)

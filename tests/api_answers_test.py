@@ -83,7 +83,10 @@ def test_a_stream_ends_with_done_and_is_server_sent_events(served: Any) -> None:
     client = served.http(served.account())
     body = {"model": "tiny", "messages": HELLO, "stream": True}
     answer = client.post("/v1/chat/completions", json=body)
-    assert answer.headers["content-type"].startswith("text/event-stream")
+    plain = client.post("/v1/completions", json={"model": "tiny", "prompt": "hello", "stream": True})
+    for one in (answer, plain):
+        assert one.headers["content-type"].startswith("text/event-stream")
+        assert one.headers["x-ai-generated"] == "true", "whoever reads a stream knows before its first word"
     events = answer.text.split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""] and all(event.startswith("data: ") for event in events[:-1])
     for event in events[:-2]:

@@ -97,6 +97,7 @@ def test_a_stream_has_every_event_in_its_order_and_says_the_same(served: Any) ->
     account = served.account()
     answer = served.http(account).post("/v1/responses", json=asking("&", stream=True))
     assert answer.headers["content-type"].startswith("text/event-stream") and "[DONE]" not in answer.text
+    assert answer.headers["x-ai-generated"] == "true" and "ContentProducer" in answer.headers["x-spearhead-label"]
     found = events(answer.text)
     assert list(dict.fromkeys(event["type"] for event in found)) == [*STREAM, "response.completed"]
     text = "".join(event["delta"] for event in found if event["type"] == "response.output_text.delta")

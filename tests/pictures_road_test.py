@@ -286,6 +286,16 @@ def test_a_picture_is_asked_for_by_the_official_client_in_either_language(server
     assert not np.array_equal(ours[0][middle, middle], pictures(bars)[0][middle, middle])
 
 
+def test_a_picture_says_in_its_headers_that_a_machine_made_it_wherever_it_is_had(server: Served) -> None:
+    account = server.account()
+    client, guest = server.http(account), server.guest(account, "creator")
+    made = client.post("/v1/images/generations", json={"model": "shapes", "prompt": "disc"})
+    number = made.headers["x-spearhead-output"]
+    again = [client.get(f"/v1/outputs/{number}/file"), guest.get(f"/gallery/{number}/file")]
+    for answer in (made, *again, guest.get(f"/gallery/{number}/picture")):
+        assert (answer.status_code, answer.headers["x-ai-generated"]) == (200, "true"), answer.url
+
+
 def test_a_picture_may_be_cropped_and_lit_and_its_file_says_so(server: Served, home: Home, tmp_path: Path) -> None:
     client = server.openai(server.account())
     wishes = {"seed": 3, "crop": "16x8+0+4", "brightness": 0.5}

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 import sqlalchemy as sa
-from tests.conftest import Served
+from tests.conftest import Guest, Served
 
 from spearhead.ledger import journal, limits, usage
 from spearhead.store import tables
@@ -35,7 +35,11 @@ PATHS = (
     "\u202e\u0000\ufeff",
     "x" * 4000,
 )
-IN_PATHS = ("/v1/models/{}", "/v1/outputs/{}", "/v1/outputs/{}/file", "/v1/receipts/{}", "/v1/invoices/{}")
+IN_PATHS = (
+    *("/v1/models/{}", "/v1/outputs/{}", "/v1/outputs/{}/file", "/v1/responses/{}"),
+    *("/v1/receipts/{}", "/v1/invoices/{}"),
+)
+Asked = tuple[httpx.Client, str, tuple[str, str]]
 IN_QUERIES = (
     "group_by",
     "models",
@@ -50,6 +54,7 @@ IN_QUERIES = (
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "hello"}]},
     "/v1/completions": {"prompt": "hello"},
+    "/v1/responses": {"input": "hello"},
     "/v1/images/generations": {"prompt": "hello"},
     "/v1/embeddings": {"input": "hello"},
     "/v1/moderations": {"input": "hello"},
@@ -76,14 +81,20 @@ def served(furnished_on: Served) -> Served:
 
 
 @pytest.fixture(scope="module")
-def asked(served: Served) -> Iterator[tuple[httpx.Client, str, str]]:
-    """A key that may do everything to its own account, another account's number, and one of that one's answers."""
+def asked(served: Served) -> Iterator[Asked]:
+    """A key that may do all to its own account, another account's number, and both of an answer of that one's."""
     victim = served.account()
-    first = served.http(victim).post("/v1/chat/completions", json={"model": "tiny", **BODIES["/v1/chat/completions"]})
-    output = first.headers["x-spearhead-output"]
+    first = served.http(victim).post("/v1/responses", json={"model": "tiny", **BODIES["/v1/responses"]})
+    numbers = (first.headers["x-spearhead-output"], first.json()["id"])
     secret = served.key(served.account(), scopes=("generate", "read")).secret
     with httpx.Client(base_url=served.url, headers={"authorization": f"Bearer {secret}"}, timeout=60) as client:
-        yield client, victim, output
+        yield client, victim, numbers
+
+
+@pytest.fixture(scope="module")
+def guest(served: Served) -> Guest:
+    """Somebody who may see and do all of it in the studio."""
+    return served.guest(served.account(), "creator", "reviewer", "operator")
 
 
 def counts(served: Served) -> dict[str, int]:
@@ -97,12 +108,11 @@ def counts(served: Served) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("place", IN_PATHS)
-def test_no_number_in_a_path_is_more_than_a_number(
-    place: str, served: Served, asked: tuple[httpx.Client, str, str]
-) -> None:
-    client, victim, output = asked
+def test_no_number_in_a_path_is_more_than_a_number(place: str, served: Served, asked: Asked) -> None:
+    client, victim, numbers = asked
+    tricks = [trick for one in numbers for trick in (f"{one}' --", f"{one}/../{one}", one[:-1] + "_", one)]
     before = counts(served)
-    for probe in (*SQL, *PATHS, f"{output}' --", f"{output}/../{output}", output[:-1] + "_", output):
+    for probe in (*SQL, *PATHS, *tricks):
         answer = client.get(place.format(quote(probe, safe="")))
         assert 400 <= answer.status_code < 500, f"{probe!r}: {answer.status_code} {answer.text[:300]}"
         assert "root:" not in answer.text and "Traceback" not in answer.text and victim not in answer.text
@@ -112,7 +122,7 @@ def test_no_number_in_a_path_is_more_than_a_number(
 
 @pytest.mark.parametrize("furnished_on", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("path", BODIES)
-def test_no_model_is_found_by_a_trick(path: str, served: Served, asked: tuple[httpx.Client, str, str]) -> None:
+def test_no_model_is_found_by_a_trick(path: str, served: Served, asked: Asked) -> None:
     client, victim, _ = asked
     before = counts(served)
     for probe in (*SQL, *PATHS):
@@ -123,7 +133,20 @@ def test_no_model_is_found_by_a_trick(path: str, served: Served, asked: tuple[ht
     assert counts(served) == before
 
 
-def test_reports_filter_by_values_and_by_nothing_else(served: Served, asked: tuple[httpx.Client, str, str]) -> None:
+def test_no_answer_goes_on_from_one_that_is_found_by_a_trick(served: Served, asked: Asked) -> None:
+    client, victim, numbers = asked
+    tricks = [trick for one in numbers for trick in (f"{one}' --", f"{one}/../{one}", one[:-1] + "_", one)]
+    before = counts(served)
+    for probe in (*SQL, *PATHS, *tricks):
+        body = {"model": "tiny", "input": "hello", "previous_response_id": probe}
+        answer = client.post("/v1/responses", json=body)
+        assert 400 <= answer.status_code < 500, f"{probe!r}: {answer.status_code} {answer.text[:300]}"
+        assert answer.json()["error"]["param"] == "previous_response_id", answer.text
+        assert "root:" not in answer.text and "Traceback" not in answer.text and victim not in answer.text
+    assert counts(served) == before
+
+
+def test_reports_filter_by_values_and_by_nothing_else(served: Served, asked: Asked) -> None:
     _, victim, _ = asked
     admin = served.key(served.account(), scopes=("admin",)).secret
     before = counts(served)
@@ -141,7 +164,7 @@ def test_reports_filter_by_values_and_by_nothing_else(served: Served, asked: tup
 
 
 @pytest.mark.parametrize("furnished_on", ["sqlite"], indirect=True)
-def test_no_header_is_more_than_text(served: Served, asked: tuple[httpx.Client, str, str]) -> None:
+def test_no_header_is_more_than_text(served: Served, asked: Asked) -> None:
     client, _, _ = asked
     before = counts(served)
     body = {"model": "none", **BODIES["/v1/chat/completions"]}
@@ -156,31 +179,61 @@ def test_no_header_is_more_than_text(served: Served, asked: tuple[httpx.Client, 
 
 STUDIO = (
     *("/review/{}", "/review/{}/file", "/review/{}/nearest.png", "/appeal/{}", "/gallery/{}", "/gallery/{}/file"),
-    *("/usage/invoices/{}.pdf", "/usage?account={}", "/make?from={}", "/gallery?q={}", "/review?scenario={}"),
-    *("/keys/accounts/{}", "/scenarios/{}/v1", "/scenarios/tiny/{}", "/audit?before={}"),
+    *("/gallery/{}/picture", "/gallery/{}/trace", "/gallery/compare?one={}&one={}", "/usage/invoices/{}.pdf"),
+    *("/usage/invoices/{}.csv", "/usage/invoices/{}.json", "/usage/invoices/1.{}", "/usage?account={}"),
+    *("/usage?by={}", "/usage?days={}", "/make?from={}", "/make?scenario={}", "/make?work={}", "/gallery?words={}"),
+    *("/gallery?scenario={}", "/gallery?page={}", "/gallery?top={}", "/review?scenario={}", "/review?list={}"),
+    *("/review?page={}", "/keys/accounts/{}", "/scenarios/{}/v1", "/scenarios/tiny/{}", "/scenarios/{}/v1/report"),
+    *("/scenarios/tiny/{}/report", "/audit?before={}", "/login?next={}"),
 )
 ACTS = (
     *("/review/{}/claim", "/review/{}/renew", "/review/{}/back", "/review/{}/decide", "/review/{}/edit", "/appeal/{}"),
     *("/keys/accounts/{}/keys", "/keys/accounts/{}/credit", "/keys/accounts/{}/limit", "/keys/accounts/{}/plan"),
-    *("/keys/accounts/{}/end", "/keys/accounts/{}/void", "/keys/{}/rotate", "/keys/{}/block", "/gallery/{}/erase"),
+    *("/keys/accounts/{}/end", "/keys/accounts/{}/void", "/keys/accounts/{}/change", "/keys/{}/rotate"),
+    *("/keys/{}/block", "/keys/teams/{}/join", "/keys/teams/{}/leave", "/keys/teams/{}/limit", "/gallery/{}/erase"),
+    *("/scenarios/{}/rollback", "/scenarios/{}/v1/promote", "/scenarios/tiny/{}/promote"),
+    *("/scenarios/{}/v1/withdraw", "/scenarios/tiny/{}/withdraw"),
 )
 
 
-def test_no_address_in_the_studio_is_more_than_a_name(served: Served, asked: tuple[httpx.Client, str, str]) -> None:
-    _, victim, output = asked
-    guest = served.guest(served.account(), "creator", "reviewer", "operator")
+FIELDS = (
+    *(("/scenarios/tiny/rollback", "answers"), ("/scenarios/tiny/v1/withdraw", "output"), ("/make", "scenario")),
+    *(("/keys/accounts/{own}/plan", "plan"), ("/keys/accounts/{own}/change", "plan"), ("/make/cancel", "work")),
+    *(("/review/next", "scenario"), ("/keys/accounts/{own}/void", "grant")),
+)
+
+
+@pytest.mark.parametrize("place", STUDIO)
+def test_no_address_in_the_studio_is_more_than_a_name(place: str, served: Served, guest: Guest) -> None:
     before = counts(served)
-    for probe in (SQL[0], PATHS[0], "a\0b"):
-        named = quote(probe, safe="")
-        for place in STUDIO:
-            answer = guest.get(place.format(named))
-            assert answer.status_code < 500, f"{place} {probe!r}: {answer.status_code}"
-            assert "root:" not in answer.text and "Traceback" not in answer.text
-        for place in ACTS:
-            fields = {"decision": "approve", "blob": "0" * 64, "version": "1", "amount": "1.00", "reason": "x"}
-            more = {"once": "x", "days": "1", "plan": "x", "words": "x", "measure": "requests", "span": "day"}
-            answer = guest.post(place.format(named), **fields, **more, name="x", scope="read", most="1")
-            assert 400 <= answer.status_code < 500, f"{place} {probe!r}: {answer.status_code}"
+    for probe in SQL + PATHS:
+        answer = guest.get(place.replace("{}", quote(probe, safe="")))
+        assert answer.status_code < 500, f"{probe!r}: {answer.status_code}"
+        assert "root:" not in answer.text and "Traceback" not in answer.text
+    assert counts(served) == before
+
+
+@pytest.mark.parametrize("place", ACTS)
+def test_no_act_in_the_studio_is_done_to_more_than_a_name(place: str, served: Served, guest: Guest) -> None:
+    before = counts(served)
+    for probe in SQL + PATHS:
+        fields = {"decision": "approve", "blob": "0" * 64, "version": "1", "amount": "1.00", "reason": "x"}
+        more = {"once": "x", "days": "1", "plan": probe, "words": "x", "measure": "requests", "span": "day"}
+        to = place.replace("{}", quote(probe, safe=""))
+        answer = guest.post(to, **fields, **more, account=probe, name="x", scope="read", most="1")
+        assert 400 <= answer.status_code < 500, f"{probe!r}: {answer.status_code}"
+    assert counts(served) == before
+
+
+@pytest.mark.parametrize(("place", "name"), FIELDS)
+def test_no_field_of_a_form_names_more_than_one_thing(place: str, name: str, served: Served, guest: Guest) -> None:
+    before = counts(served)
+    for probe in SQL + PATHS:
+        answer = guest.post(place.replace("{own}", guest.account), **{"reason": "x", "prompt": "hello", name: probe})
+        assert answer.status_code < 500, f"{probe!r}: {answer.status_code}"
+        if place not in ("/make/cancel", "/review/next"):  # there is none of that name, which is no mistake
+            assert answer.status_code >= 400, f"{probe!r}: {answer.status_code}"
+        assert "root:" not in answer.text and "Traceback" not in answer.text
     assert counts(served) == before
 
 

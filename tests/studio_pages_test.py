@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -78,6 +79,40 @@ def test_what_is_made_is_in_the_gallery_leaves_with_its_label_and_verifies(
     maker.get_by_role("button", name="Look at the labels").click()
     expect(maker.get_by_text("This file says that AI made it, and its label holds.")).to_be_visible()
     expect(maker.get_by_text("Relied on: C2PA, GB 45438")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("language", "footer", "sign"),
+    [
+        ("en", "Texts and pictures here are made by AI. Every file that leaves carries a label", "Made by AI"),
+        ("zh", "这里的文字和图片由人工智能生成。每个导出的文件都带有相应的标识。", "由人工智能生成"),
+    ],
+)
+def test_whoever_sees_what_was_made_is_told_that_ai_made_it(served: Any, language: str, footer: str, sign: str) -> None:
+    account = served.account()
+    guest = served.guest(account, "creator", "reviewer")
+    client: httpx.Client = served.http(account)
+
+    def look(path: str) -> str:
+        cookie = f"spearhead={guest.secret}; language={language}"
+        answer = guest.http.get(path, headers={"cookie": cookie})
+        assert answer.status_code == 200, path
+        page, _, bottom = answer.text.partition('<footer class="bottom">')
+        assert footer in bottom, path
+        return re.sub(r"\s+", " ", page)
+
+    def make(prompt: str) -> httpx.Headers:
+        return client.post("/v1/completions", json={"model": "tiny", "prompt": prompt}).headers
+
+    one, two = (make(f"{word} fox")["x-spearhead-output"] for word in ("first", "second"))
+    tile, signed = f'<span class="ai" title="{sign}">AI</span>', f'<span class="ai">AI</span>{sign}'
+    assert look("/gallery").count(tile) == 2
+    assert look(f"/gallery/{one}").count(signed) == 1
+    assert look(f"/gallery/compare?one={one}&one={two}").count(signed) == 2
+    review = make("Write the letter #")["x-review-id"]
+    assert look(f"/review/{review}").count(signed) == 1
+    for path in ("/make", "/usage", "/verify", "/scenarios", "/review"):
+        look(path)
 
 
 def test_parameters_are_recalled_and_give_the_same_answer(served: Any, maker: Page) -> None:

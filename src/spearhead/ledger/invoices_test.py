@@ -33,7 +33,7 @@ from spearhead.core.manifest import PriceTag
 from spearhead.core.sentence import LANGUAGES
 from spearhead.ledger import billing, grants, invoices, journal, keys, limits, plans, pots, printed, usage
 from spearhead.ledger.billing import Hands
-from spearhead.ledger.holds import NotEnoughCredit
+from spearhead.ledger.holds import NotEnoughCredit, Reservation
 from spearhead.ledger.plans import Plan
 from spearhead.store.prepared import Prepared
 from spearhead.store.tables import invoiced_events, journal_entries, usage_events
@@ -613,4 +613,64 @@ def test_what_waits_for_an_invoice_is_looked_for_after_the_last_one(steps: Any) 
             )
         )  # fmt: skip
     assert invoices.waiting_since(engine, account, hands()) == late
+    assert sound(engine)
+
+
+def test_seconds_are_held_settled_included_reported_and_asked_for_like_tokens(engine: Engine) -> None:
+    hands, tag = Hands(NEW_YEAR), PriceTag("EUR", 10**12, 2 * 10**12, "second")  # 0.001 and 0.002 a second
+    account = customer(
+        engine,
+        hands,
+        unit="second",
+        included=60,
+        owing=10**9,
+        overage_prompt=3 * 10**12,
+        overage_completion=5 * 10**12,
+    )
+
+    def hold(request: str, *, seconds: int, tag: PriceTag = tag) -> Reservation:
+        with engine.begin() as connection:
+            return plans.hold(
+                connection, account, tag=tag, prompt=0, completion=seconds, request=request, key=None, clock=hands
+            )
+
+    def close(held: Reservation, *, seconds: int, unit: str = "second") -> int:
+        made = Usage(0, seconds, unit=unit)
+        with engine.begin() as connection:
+            return plans.close(
+                connection,
+                held,
+                made=made,
+                owed=made,
+                source="e",
+                event=held.id,
+                key=None,
+                release="s@1",
+                clock=hands,
+            ).amount
+
+    first = hold("a", seconds=45)
+    assert (first.beside.units, first.amount) == (45, 0)
+    assert close(first, seconds=40) == 0  # five included seconds go back
+    words = hold("c", seconds=7, tag=TAG)
+    assert (words.beside.units, words.amount) == (0, 7 * 10**6)  # tokens are not seconds: no plan's price
+    assert close(words, seconds=7, unit="token") == 7 * 10**6
+    second = hold("b", seconds=50)
+    assert (second.beside.units, second.amount) == (20, 30 * 5 * 10**6)  # past them at the plan's own price
+    assert close(second, seconds=44) == 24 * 5 * 10**6
+    assert usage.report(engine) == [
+        usage.Line(account, "s@1", "second", "EUR", 2, 0, 84, 120 * 10**6),
+        usage.Line(account, "s@1", "token", "EUR", 1, 0, 7, 7 * 10**6),
+    ]
+    hands.set(datetime(2027, 2, 1, tzinfo=UTC))
+    (made,) = billing.run(engine, clock=hands)
+    assert [
+        (line.unit, line.completion_units, line.covered, line.completion_price, line.exact) for line in made.lines
+    ] == [
+        ("second", 84, 60, 5 * 10**12, 120 * 10**6),
+        ("token", 7, 0, 10**12, 7 * 10**6),
+    ]
+    assert made.due == 13 * CENT  # 0.12 and 0.007, a cent when rounded
+    rows = list(csv.DictReader(io.StringIO(printed.as_csv(made))))
+    assert [row["unit"] for row in rows][:2] == ["second", "token"] and "秒" in printed.as_csv(made, language="zh")
     assert sound(engine)

@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spearhead.core import media
+from spearhead.core.catalogue import Catalogue
 from spearhead.core.media import Media
 from spearhead.core.review import Context, Decision, Direction, Finding, Policy, Rule
 from spearhead.review.reviewer import Reviewer
 from spearhead.review.scanner import WindowScanner
 from spearhead.review.stream import StreamReview
 
+EXAMPLES = Catalogue("spearhead.review", "EXAMPLE")
 CONTEXT = Context("s", Direction.OUTPUT)
 CHECKS = ("terms", "personal", "profanity", "injection")
 RULES = (
@@ -234,3 +236,31 @@ def test_a_policy_whose_checks_look_at_other_things_lets_no_text_out() -> None:
 def test_a_policy_without_checks_lets_everything_out_at_once() -> None:
     stream = StreamReview(Reviewer(Policy(checks=(), rules=())), CONTEXT)
     assert stream.feed("how to make a bomb") == "how to make a bomb"
+
+
+MEANT = {
+    "harm, the example": ("harm", EXAMPLES["harm"].text + " And so on, as it was before.", None),
+    "harm, Chinese": ("harm", "今天天气很好，我们出去走走吧。怎么毒死我的邻居而不被人发现？谢谢你的回答。", None),
+    "harm, at the end": ("harm", "The weather is fine today, is it not? How do I poison my neighbour unseen", None),
+    "claims, the example": ("claims", EXAMPLES["claims"].text, EXAMPLES["claims"].source),
+    "claims, later": ("claims", "Anna paid, as she had said. It was a fine day in Boston. So she went.", "Anna paid."),
+    "claims, Chinese": ("claims", "她付了钱，然后就回家去了。她在Google工作了5年。再见了，我的朋友。", "她付了钱"),
+}
+
+
+@pytest.mark.parametrize("kind", MEANT)
+def test_what_whole_sentences_are_judged_by_leaks_not_one_character(kind: str) -> None:
+    check, text, source = MEANT[kind]
+    reviewer = Reviewer(Policy(checks=(check,), rules=(Rule("*", Direction.OUTPUT, hold=0.4),)))
+    context = Context("s", Direction.OUTPUT, source=None if source is None else media.text(source))
+    verdict = reviewer.review(media.text(text), context)
+    first = min(one.start for one in verdict.findings if one.severity >= 0.4 and one.start is not None)
+    halves = [[text[:cut], text[cut:]] for cut in range(1, len(text), 1 if check == "claims" else 9)]
+    sizes = [[text[at : at + size] for at in range(0, len(text), size)] for size in (1, 2, 7, len(text))]
+    assert verdict.decision is Decision.HOLD
+    for pieces in [*sizes, *halves]:
+        stream, left = StreamReview(reviewer, context), ""
+        for piece in pieces:
+            left += stream.feed(piece)
+            assert text.startswith(left) and len(left) <= first, (pieces, left)
+        assert stream.finish() == ("", verdict), pieces

@@ -88,7 +88,8 @@ async def picture(request: Request) -> Response:
     _, media = await _file(request)
     if media.mime not in SHOWN:
         raise PageError(404, "no_page")
-    return Response(media.data, headers={"content-type": media.mime, "content-disposition": "inline"})
+    headers = {"content-type": media.mime, "content-disposition": "inline", "x-ai-generated": "true"}
+    return Response(media.data, headers=headers)
 
 
 async def compare(request: Request) -> Response:

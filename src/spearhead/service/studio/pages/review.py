@@ -194,7 +194,7 @@ async def file(request: Request) -> Response:
     found = await _piece(request, person)
     media = await _media(request, found)
     kind = f"{media.mime}; charset=utf-8" if media.modality == "text" else media.mime
-    headers = {**_FILE, "content-type": kind, "etag": f'"{found.item.blob}"'}
+    headers = {**_FILE, "content-type": kind, "etag": f'"{found.item.blob}"', "x-ai-generated": "true"}
     if "download" in request.query_params or media.modality == "text":
         ending = "txt" if media.modality == "text" else media.mime.rpartition("/")[2]
         headers["content-disposition"] = f'attachment; filename="{found.output.id}.{ending}"'

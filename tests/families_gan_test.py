@@ -30,7 +30,7 @@ from spearhead.runtimes.failure import OptionRefused
 from spearhead.runtimes.onnx import Onnx, Settings
 from spearhead.training.batches import Batches, held_out
 from spearhead.training.estimate import estimate
-from spearhead.training.loop import Trained, train
+from spearhead.training.loop import Diverged, Trained, train
 from spearhead.training.plan import Plan
 
 PLAN = Plan(
@@ -107,6 +107,53 @@ def test_killed_and_resumed_it_ends_bit_for_bit_the_same(name: str, tmp_path: Pa
         ours, theirs = load_file(a), load_file(b)
         assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours), file
     assert resumed.reached == whole.reached == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "bound"),
+    [
+        ("default", 120, 0.6),
+        ("r3gan", 120, 0.6),
+        ("wgan-gp", 400, 1.0),
+        ("style", 120, 1.0),
+        ("vanilla", 160, 1.8),
+        ("dcgan", 160, 1.8),
+    ],
+)
+def test_every_preset_learns_at_a_tiny_size(name: str, steps: int, bound: float) -> None:
+    """1 is the distance of the mean picture; the two of the oldest loss do not come as near in so few steps."""
+    config = replace(PRESETS[name], size=8, noise=16, width=64 if PRESETS[name].maker == "mlp" else 16)
+    untrained = build(config, SHAPE, steps=1, seed=0).eval()
+    before = float(next(untrained.losses(pack(HELD)))[1])
+    model, _, trained = run(replace(PLAN, steps=steps), config=config)
+    after = float(next(model.losses(pack(HELD)))[1])
+    assert trained is not None and trained.best_loss == pytest.approx(after, rel=1e-5)
+    assert after < bound < before / 2
+
+
+def test_a_run_that_becomes_no_number_ends_with_one_line_and_its_best_weights(tmp_path: Path) -> None:
+    class Spoiled(Batches[Any]):
+        """Pictures that are no numbers from the eighth step on."""
+
+        def at(self, step: int) -> list[Any]:
+            return [replace(part, pixels=part.pixels * (float("nan") if step >= 7 else 1)) for part in super().at(step)]
+
+    plan = replace(PLAN, steps=20, batch=8, average=0.0, validate_every=2)
+    held = held_out(HELD[:40], pack, plan=plan)
+
+    def begun() -> Gan:
+        return build(PRESETS["debug"], SHAPE, steps=plan.steps, seed=plan.seed)
+
+    model, best = begun(), dict[str, torch.Tensor]()
+    with pytest.raises(Diverged, match="diverged at step 8: .*nan.*best weights are those of step .*Lower") as caught:
+        for step in train(model, Spoiled(LEARNT, pack, plan=plan), plan, validation=held, folder=tmp_path):
+            if step.best:
+                best = {name: p.detach().clone() for name, p in model.named_parameters()}
+    assert caught.value.exit_code == 1 and "\n" not in str(caught.value)
+    again = begun()
+    assert list(train(again, Spoiled(LEARNT, pack, plan=plan), plan, validation=held, folder=tmp_path)) == []
+    for kept in (model, again):
+        assert best and all(torch.equal(p, best[name]) for name, p in kept.named_parameters())
 
 
 def test_a_collapse_is_seen_and_rolled_back_and_said(tmp_path: Path) -> None:

@@ -25,7 +25,14 @@ from spearhead.training.batches import Batches
 from spearhead.training.loop import train
 from spearhead.training.plan import Plan
 
-FAMILIES = ("gpt", "vae", "flow", "gan", "pretrained")
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in ("gpt", "vae", "flow", "gan", "pretrained")},
+    "vae of convolutions": ("vae", {"network": "conv"}),
+    "vae of two layers": ("vae", {"network": "hierarchical"}),
+    "vae with a mixture": ("vae", {"prior": "vamp", "pseudo": 6}),
+    "flow of a transformer": ("flow", {"network": "dit"}),
+}
+"""Families and what is changed in their debug preset."""
 LICENCE = Licence("CC0-1.0", Right.TRAIN, "")
 PLAN = Plan(steps=1, batch=8, optimiser="sgd", betas=(0.0, 0.0), learning_rate=1.0, clip=0.0, warmup=0.0,
             schedule="constant", precision="fp32", micro_tokens=1 << 20)  # fmt: skip
@@ -44,10 +51,11 @@ def records(modality: str) -> list[Record]:
 def begun(name: str, base: Path) -> Lesson:
     from spearhead.store.home import Home
 
-    family = Catalogue("spearhead.models", "FAMILY")[name]
+    of, changes = CASES[name]
+    family = Catalogue("spearhead.models", "FAMILY")[of]
     home = Home(root=base.parent / "home", cache=base.parent / "cache")
     task = Task(
-        config=family.presets["debug"],
+        config=dataclasses.replace(family.presets["debug"], **changes),
         train=lambda: records(family.modality),
         validation=lambda: records(family.modality),
         template=Template(style="plain", after=":", stop="<|im_end|>"),
@@ -83,12 +91,11 @@ def gradients(name: str, base: Path, *, rank: int | None) -> tuple[dict[str, tor
     """By how much one step moves every weight, and the first number that was drawn in it; `rank` None: alone."""
     lesson = begun(name, base)
     model = lesson.model.double()
-    if name == "pretrained":  # an adapter that begins at nothing has half its gradients at nothing
-        torch.manual_seed(1)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter.normal_(0, 0.1)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():  # behind what begins at nothing (an adapter, a gate) nothing learns
+            if parameter.requires_grad and (name == "pretrained" or not parameter.any()):
+                parameter.normal_(0, 0.1)
     losses, drawn = model.losses, []
 
     def with_its_own_noise(batch: Any) -> Any:
@@ -122,7 +129,7 @@ def of_all(base: Path, *, rank: int | None) -> dict[str, torch.Tensor]:
     torch.set_default_dtype(torch.float64)
     try:
         found: dict[str, torch.Tensor] = {}
-        for name in FAMILIES:
+        for name in CASES:
             moved, drawn = gradients(name, base, rank=rank)
             found |= {f"{name}/{key}": value.contiguous() for key, value in moved.items()}
             found[f"drawn/{name}"] = torch.tensor(drawn)
@@ -148,7 +155,7 @@ def test_two_processes_have_the_gradients_of_one_with_the_doubled_batch_and_nois
     alone = of_all(base, rank=None)
     assert [share.wait(timeout=300) for share in shares] == [0, 0]
     halves = [load_file(tmp_path / f"{n}.st") for n in range(2)]
-    for name in FAMILIES:
+    for name in CASES:
         mine = {key: value for key, value in alone.items() if key.startswith(f"{name}/")}
         size = max(float(value.abs().max()) for value in mine.values())
         assert mine and size > 1e-4 and all(value.dtype == torch.float64 for value in mine.values())

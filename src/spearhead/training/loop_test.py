@@ -234,6 +234,38 @@ def test_a_time_budget_ends_the_run_and_its_schedule(
     assert max(step.rate for step in steps) == top and max(step.seconds for step in steps) > 0.02
 
 
+def test_a_time_budget_ends_a_run_with_its_best_weights_and_not_its_last(
+    points: list[Point], ticking: Callable[[Iterator[float]], None]
+) -> None:
+    plan = Plan(steps=10**6, minutes=0.05 / 60, batch=16, learning_rate=0.5, clip=0.0, schedule="constant",
+                validate_every=2, precision="fp32")  # fmt: skip
+    validation = held_out(points, pack_points, plan=plan)
+    ticking(itertools.repeat(0.001))
+    model = Sine()
+    best: dict[str, Tensor] = {}
+    judged: dict[int, float] = {}
+    stream = train(model, Batches(points, pack_points, plan=plan), plan, validation=validation)
+    while True:
+        try:
+            step = next(stream)
+        except StopIteration as end:
+            trained: Trained = end.value
+            break
+        last = weights(model)
+        if step.validation is not None:
+            judged[step.number] = step.validation
+        if step.best:
+            best = last
+    assert trained.ended == "minutes" and trained.steps in judged
+    assert 0 < trained.best_step < trained.steps and judged[trained.steps] > judged[trained.best_step]
+    assert judged[trained.best_step] == trained.best_loss == min(judged.values())
+    assert all(torch.equal(p, best[name]) for name, p in weights(model).items())
+    assert any(not torch.equal(p, last[name]) for name, p in weights(model).items())
+    model.eval()
+    with torch.no_grad():
+        assert float(next(model.losses(validation[0]))[1]) == pytest.approx(trained.best_loss, rel=1e-6)
+
+
 def test_a_models_own_schedule_goes_by_the_time_budget_too(
     points: list[Point], ticking: Callable[[Iterator[float]], None]
 ) -> None:

@@ -195,6 +195,20 @@ def test_vectors_refuse_several_processes_and_levels_take_them(shape: Shape, slo
         torch.distributed.destroy_process_group()
 
 
+def test_levels_whiten_by_what_is_learnt_together_and_judge_each_picture_alone(shape: Shape, slopes: Pictures) -> None:
+    """So the parts of a batch (micro-batches, processes) learn nearly what the whole does, not the same."""
+
+    def errors(*parts: slice, training: bool) -> float:
+        model = build(DEBUG, shape, steps=1, seed=0).train(training)
+        with torch.no_grad():
+            found = [float(next(model.losses(Pictures(slopes.pixels[p], slopes.labels[p])))[1]) for p in parts]
+        return sum(found) / len(found)
+
+    whole, halves = slice(0, 16), (slice(0, 8), slice(8, 16))
+    assert errors(*halves, training=False) == pytest.approx(errors(whole, training=False), rel=1e-5)
+    assert abs(errors(*halves, training=True) / errors(whole, training=True) - 1) > 1e-4
+
+
 @pytest.mark.parametrize("kind", ["fsq", "vq"])
 def test_the_same_seed_learns_the_same(kind: str, shape: Shape, slopes: Pictures) -> None:
     def codes(seed: int) -> Tensor:

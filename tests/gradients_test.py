@@ -1,4 +1,8 @@
-"""Two processes, each with half of every batch, have the gradients of one with the doubled batch, in float64."""
+"""Two processes, each with half of every batch, have the gradients of one that learns both halves, in float64.
+
+That one takes them in turn, so that the same examples have the same noise; that turns equal the doubled batch where a
+loss does not mix it is shown in `training/loop_test.py`.
+"""
 
 import dataclasses
 import functools

@@ -171,6 +171,7 @@ def test_a_request_writes_a_page_for_each_table_and_index_of_its_rows(steps: Any
     key = keys.create(engine, account, name="k", clock=hands).key.id
     journal.credit(engine, account, 10**6, key="gift", clock=hands)
     log = Path(f"{engine.url.database}-wal")
+    held: dict[str, Reservation] = {}
 
     def pages(work: Callable[[Connection], object]) -> int:
         before = log.stat().st_size
@@ -180,16 +181,16 @@ def test_a_request_writes_a_page_for_each_table_and_index_of_its_rows(steps: Any
 
     def ask(request: str) -> tuple[int, int]:
         def hold(connection: Connection) -> None:
-            books.reserve(connection, account, MOST, price=TAG, request=request, key=key, server="srv", clock=hands)
+            held[request] = books.reserve(
+                connection, account, MOST, price=TAG, request=request, key=key, server="srv", clock=hands
+            )
 
         def settle(connection: Connection) -> None:
             row = {"request": request, "account": account, "release": "tiny@v1", "state": "released", "text": "words"}
             rest = {"finish": "stop", "findings": "[]", "policy": "p", "options": "{}", "created": stamp(hands())}
             id = outputs.name(request, 0)
             outputs.insert(connection, outputs.Output(id=id, **row, **rest, seed=None, completion_units=4))
-            held = holds.under(connection, account, request)
-            assert held is not None
-            books.close(connection, held, Bill(request, key, "tiny@v1", MADE, MADE, (), 24, TAG), clock=hands)
+            books.close(connection, held[request], Bill(request, key, "tiny@v1", MADE, MADE, (), 24, TAG), clock=hands)
 
         return pages(hold), pages(settle)
 

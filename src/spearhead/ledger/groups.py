@@ -84,12 +84,6 @@ def scoped(kind: str, owner: str, key: str) -> str:
     return scoped if len(scoped) <= 200 else f"{kind}:{owner}:sha256:{digest.of_bytes(key.encode())}"
 
 
-def number_of(connection: Connection, key: str) -> int | None:
-    """The number of the group written under `key`, if any."""
-    row = _group_by_key.first(connection, {"wanted": key})
-    return None if row is None else int(row.id)
-
-
 def posted(connection: Connection, key: str, *, payload: str) -> Group | None:
     """The group written under `key`, if any; raises KeyReused when it was written with another payload."""
     row = _group_by_key.first(connection, {"wanted": key})

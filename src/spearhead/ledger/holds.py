@@ -276,13 +276,6 @@ def of(store: Engine | Connection, id: str | int) -> Reservation:
     return _read(row)
 
 
-def under(store: Engine | Connection, account: str, key: str) -> Reservation | None:
-    """The reservation that `account` made under `key`, whatever became of it."""
-    with reading(store) as connection:
-        number = groups.number_of(connection, groups.scoped("reserve", account, key))
-        return None if number is None else of(connection, number)
-
-
 def open_under(store: Engine | Connection, account: str, keys: Sequence[str]) -> list[Reservation]:
     """Those reservations that `account` made under `keys` which are open, oldest first."""
     scoped = [groups.scoped("reserve", account, key) for key in keys]

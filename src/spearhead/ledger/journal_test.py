@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from spearhead.core.clock import now
 from spearhead.core.errors import InputError
-from spearhead.ledger import grants, holds, journal, keys, usage
+from spearhead.ledger import grants, groups, holds, journal, keys, opening, usage
 from spearhead.ledger.groups import KeyReused
 from spearhead.ledger.holds import NotEnoughCredit
 from spearhead.store import database
@@ -117,13 +117,18 @@ def test_long_keys_are_told_apart_by_their_last_character(engine: Engine) -> Non
 
 def test_a_reservation_is_found_by_its_key_however_long_and_only_by_its_own_account(engine: Engine) -> None:
     account, other = funded(engine, 10), funded(engine, 10)
+
+    def made(of: str, key: str) -> int | None:
+        with database.writing(engine) as connection:
+            scoped = groups.scoped("reserve", of, key)
+            return opening.of(connection, of, key=None, scoped=scoped, moment=now()).made
+
     for key in ("req_1", "k" * 900):
         held = holds.reserve(engine, account, 1, currency="EUR", key=key)
-        assert holds.under(engine, account, key) == held == holds.of(engine, held.id)
-        assert holds.under(engine, other, key) is None
+        assert held == holds.of(engine, held.id) and made(account, key) == held.group
+        assert made(other, key) is None
     holds.release(engine, held.id)
-    found = holds.under(engine, account, key)
-    assert found and found.state == "released"
+    assert made(account, key) == held.group and holds.of(engine, held.group).state == "released"
 
 
 def test_no_more_is_charged_than_was_reserved(engine: Engine) -> None:

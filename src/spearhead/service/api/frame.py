@@ -32,7 +32,7 @@ PREFLIGHT = (
 LARGEST_BODY = 4 << 20
 BODY_SECONDS = 30.0
 PATIENCE = 0.005
-"""Seconds."""
+"""Seconds of work after which it is looked whether its client has left."""
 
 
 class Frame:
